@@ -1,0 +1,1 @@
+"""Prices, weather and measured load from files."""

@@ -1,0 +1,1 @@
+"""MQTT: setpoints out, acknowledgements and readings in."""

@@ -1,0 +1,1 @@
+"""The far side of the wire: simulated devices, scenarios, faults, virtual time."""

@@ -1,0 +1,1 @@
+"""Simulated devices; they know only `models`."""

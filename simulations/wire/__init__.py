@@ -1,0 +1,1 @@
+"""The device end of each wire, written independently of `adapters`."""
