@@ -1,0 +1,1 @@
+"""The city dispatch problem: its data, its reference model and its independent checker."""

@@ -1,0 +1,191 @@
+"""The city dispatch problem as data: everything a solver or the checker needs, validated and picklable.
+
+Conventions: power positive when consuming, kW, mean over [start, end); energy kWh at interval ends; CNY.
+Z zones, T intervals, R resources.  See ``models/dispatch/README.md`` for the equations (M1)-(M5).
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, fields
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+
+from models.errors import InputError, InputFault
+from models.events import Commitment, Event, ScopeKind
+from models.fleet import Fleet
+from models.intervals import FloatArray, IntervalGrid
+from models.resources import ResourceKind
+
+TIE_BREAK_PER_KWH_H = 1e-6
+"""Added per hour from the start to the price in the baseline problem, so that equal prices have one answer."""
+
+
+@dataclass(frozen=True, slots=True)
+class Penalties:
+    """Price of one kWh of unmet requirement, CNY; written into ``summary.json`` of every plan.
+
+    ``switch_cost_per_kw`` and ``stray_cost_per_kwh`` act in real time only.
+    """
+
+    overload_per_kwh: float = 100.0
+    shortfall_per_kwh: float = 50.0
+    commitment_per_kwh: float = 20.0
+    excess_per_kwh: float = 5.0
+    switch_cost_per_kw: float = 0.0
+    stray_cost_per_kwh: float = 0.0
+
+    def as_dict(self) -> dict[str, float]:
+        """Name and value of every penalty."""
+        return {item.name: getattr(self, item.name) for item in fields(self)}
+
+
+@dataclass(frozen=True, slots=True)
+class ResourceState:
+    """What a re-plan must not forget about one resource; a field that is None says nothing (= at rest).
+
+    ``energy_kwh``: storage or V2G level.  ``delivered_kwh``: V1G energy since arrival.  ``store_kwh``: comfort store.
+    ``on``: generator running, interruptible *interrupted*, shiftable run begun, pumped hydro pumping (+) is told by
+    ``power_kw``.  ``hours_in_state_h``: how long ``on`` has had its value.  ``hours_used_h``, ``energy_used_kwh``,
+    ``calls_used``: already used of the limits of the day.  ``power_kw``: present net power.
+    ``curtailed_history``: ((hours before the horizon's start at which the piece ended, its length in h, kW), ...).
+    """
+
+    energy_kwh: float | None = None
+    store_kwh: float | None = None
+    delivered_kwh: float | None = None
+    on: bool | None = None
+    hours_in_state_h: float | None = None
+    hours_used_h: float | None = None
+    energy_used_kwh: float | None = None
+    calls_used: int | None = None
+    power_kw: float | None = None
+    curtailed_history: tuple[tuple[float, float, float], ...] = ()
+
+
+@dataclass(frozen=True)
+class RealTimeTerms:
+    """What a re-plan stays near to: power now, and the day-ahead plan outside events.
+
+    ``now_kw``: (R,), NaN where unknown.  ``plan_kw``: (R, T), NaN where the plan says nothing.
+    ``stray_applies``: (T,), False inside event windows.
+    """
+
+    now_kw: FloatArray
+    plan_kw: FloatArray
+    stray_applies: FloatArray
+
+
+@dataclass(frozen=True)
+class DispatchProblem:
+    """One city, one horizon.
+
+    ``zone_load_kw``, ``zone_limit_kw``: (Z, T); load is everything but the portfolio; a limit of +inf is none.
+    ``tariffs``, ``profiles``: id → (T,) price per kWh / per-unit value.  ``areas``: id → zone ids.
+    ``run_profiles``: id → (K,) per-unit shape of a contiguous run, K intervals from its start, times ``power_max_kw``.
+    ``baseline_kw``: (R, T) in the order of ``fleet.resource_ids`` if the market day's table is given, else None and
+    the solver makes it.  ``real_time``: extra cost terms of a re-plan.
+    """
+
+    grid: IntervalGrid
+    fleet: Fleet
+    zones: tuple[str, ...]
+    zone_load_kw: FloatArray
+    zone_limit_kw: FloatArray
+    tariffs: Mapping[str, FloatArray]
+    profiles: Mapping[str, FloatArray]
+    run_profiles: Mapping[str, FloatArray] = field(default_factory=dict)
+    areas: Mapping[str, frozenset[str]] = field(default_factory=dict)
+    events: tuple[Event, ...] = ()
+    commitments: tuple[Commitment, ...] = ()
+    states: Mapping[str, ResourceState] = field(default_factory=dict)
+    penalties: Penalties = Penalties()
+    baseline_kw: FloatArray | None = None
+    real_time: RealTimeTerms | None = None
+
+    def __post_init__(self) -> None:
+        faults = list(self._faults())
+        if faults:
+            raise InputError(faults)
+
+    def _faults(self) -> Any:
+        count, zones = len(self.grid), len(self.zones)
+        for name, values in (("zone_load_kw", self.zone_load_kw), ("zone_limit_kw", self.zone_limit_kw)):
+            if values.shape != (zones, count):
+                yield InputFault("problem", name, values.shape, f"shape must be {(zones, count)}")
+            elif np.isnan(values).any():
+                yield InputFault("problem", name, "NaN", "must have no holes")
+        for table, series in (("tariffs", self.tariffs), ("profiles", self.profiles)):
+            for name, values in series.items():
+                if values.shape != (count,):
+                    yield InputFault(table, name, values.shape, f"shape must be {(count,)}")
+                elif not np.isfinite(values).all():
+                    yield InputFault(table, name, "NaN or infinity", "must be finite in every interval")
+        known = set(self.zones)
+        for kind, rows in self.fleet.tables.items():
+            for row, zone in enumerate(rows.columns["zone_id"], start=1):
+                if zone not in known:
+                    yield InputFault(kind.value, "zone_id", zone, "must be a zone of the system table", row)
+            for row, tariff in enumerate(rows.columns["tariff_id"], start=1):
+                if tariff not in self.tariffs:
+                    yield InputFault(kind.value, "tariff_id", tariff, "must be a tariff of the tariffs table", row)
+            for column in ("baseline_profile", "available_profile", "run_profile"):
+                known_profiles = self.run_profiles if column == "run_profile" else self.profiles
+                for row, profile in enumerate(rows.columns.get(column, ()), start=1):
+                    if profile and profile not in known_profiles:
+                        yield InputFault(kind.value, column, profile, "must be a profile of the profiles table", row)
+        edges = set(self.grid.edges)
+        for event in self.events:
+            for name, edge in (("start", event.start), ("end", event.end)):
+                if self.grid.start < edge < self.grid.end and edge not in edges:
+                    yield InputFault("events", name, edge.isoformat(), "must lie on an interval edge")
+            if event.scope_kind is ScopeKind.AREA and event.scope_id not in self.areas:
+                yield InputFault("events", "scope_id", event.scope_id, "must be an area of the areas table")
+        if self.baseline_kw is not None and self.baseline_kw.shape != (len(self.fleet.resource_ids), count):
+            yield InputFault("problem", "baseline_kw", self.baseline_kw.shape, "must have a row per resource")
+
+    @cached_property
+    def attributes(self) -> dict[str, "ResourceAttributes"]:
+        """Zone, aggregator, pillar, kind, tariff and reliability of every resource, by id."""
+        found: dict[str, ResourceAttributes] = {}
+        for kind, table in self.fleet.tables.items():
+            columns = table.columns
+            for index in range(len(table)):
+                name = str(columns["resource_id"][index])
+                found[name] = ResourceAttributes(
+                    kind,
+                    str(columns["zone_id"][index]),
+                    str(columns["aggregator_id"][index]),
+                    str(columns["pillar"][index]),
+                    str(columns["tariff_id"][index]),
+                    float(columns["reliability_fraction"][index]),
+                )
+        return found
+
+    def in_scope(self, event: Event) -> frozenset[str]:
+        """Ids of the resources that an event's scope contains (``is_test`` resources take part like any other)."""
+        return frozenset(
+            name
+            for name, what in self.attributes.items()
+            if event.scope_kind is ScopeKind.CITY
+            or (event.scope_kind is ScopeKind.AREA and what.zone_id in self.areas[event.scope_id])
+            or (event.scope_kind is ScopeKind.ZONE and what.zone_id == event.scope_id)
+            or (event.scope_kind is ScopeKind.AGGREGATOR and what.aggregator_id == event.scope_id)
+            or (event.scope_kind is ScopeKind.PILLAR and what.pillar == event.scope_id)
+        )
+
+    def target_kw(self, event: Event) -> FloatArray:
+        """Target of the event in every interval, (T,), zero outside its window."""
+        return np.where(self.grid.inside(event.start, event.end), event.target_kw, 0.0)
+
+
+@dataclass(frozen=True, slots=True)
+class ResourceAttributes:
+    """What groups and scopes look at."""
+
+    kind: ResourceKind
+    zone_id: str
+    aggregator_id: str
+    pillar: str
+    tariff_id: str
+    reliability_fraction: float

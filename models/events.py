@@ -1,0 +1,177 @@
+"""Demand-response events: what an operator orders, its scope, and the life-cycle it goes through.
+
+    draft → declared → approved → notified → executing → ended → evaluated
+    any state before executing → cancelled;   executing → terminated → evaluated
+"""
+
+from datetime import datetime
+from enum import StrEnum
+from typing import Literal, Self
+
+from pydantic import BaseModel, ConfigDict, model_validator
+
+from models.errors import EventStateError
+from models.units import AggregatorId, Identifier, NonNegativeKw, UtcTime
+
+
+class Direction(StrEnum):
+    """Which way the load shall move."""
+
+    SHAVE = "shave"
+    FILL = "fill"
+
+
+class ScopeKind(StrEnum):
+    """What an event or a requirement is about."""
+
+    CITY = "city"
+    AREA = "area"
+    ZONE = "zone"
+    AGGREGATOR = "aggregator"
+    PILLAR = "pillar"
+
+
+class Event(BaseModel):
+    """A row of the ``events`` table: so many kW less (shave) or more (fill) than the baseline, in a scope, for a time.
+
+    ``scope_id`` names the area, zone, aggregator or pillar; for the city it is empty or any name.
+    ``rebound_cap_kw``: (M4) holds for six hours after the end where it is given.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    event_id: Identifier
+    direction: Direction = Direction.SHAVE
+    scope_kind: ScopeKind = ScopeKind.CITY
+    scope_id: str = ""
+    start: UtcTime
+    end: UtcTime
+    target_kw: NonNegativeKw
+    issued_at: UtcTime | None = None
+    rebound_cap_kw: NonNegativeKw | None = None
+
+    @model_validator(mode="after")
+    def _window(self) -> Self:
+        if self.end <= self.start:
+            raise ValueError(f"end: must be later than start (got {self.end.isoformat()!r})")
+        if self.scope_kind is not ScopeKind.CITY and not self.scope_id:
+            raise ValueError(f"scope_id: must name the {self.scope_kind.value} (got '')")
+        return self
+
+
+class Commitment(BaseModel):
+    """A row of the ``commitments`` table: what an aggregator has accepted of an event in one interval."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    event_id: Identifier
+    aggregator_id: AggregatorId
+    interval_start: UtcTime
+    accepted_kw: NonNegativeKw
+
+
+class EventStatus(StrEnum):
+    """Where an event stands in its life."""
+
+    DRAFT = "draft"
+    DECLARED = "declared"
+    APPROVED = "approved"
+    NOTIFIED = "notified"
+    EXECUTING = "executing"
+    ENDED = "ended"
+    TERMINATED = "terminated"
+    CANCELLED = "cancelled"
+    EVALUATED = "evaluated"
+
+
+NEXT_STATUS: dict[EventStatus, frozenset[EventStatus]] = {
+    EventStatus.DRAFT: frozenset({EventStatus.DECLARED, EventStatus.CANCELLED}),
+    EventStatus.DECLARED: frozenset({EventStatus.APPROVED, EventStatus.CANCELLED}),
+    EventStatus.APPROVED: frozenset({EventStatus.NOTIFIED, EventStatus.CANCELLED}),
+    EventStatus.NOTIFIED: frozenset({EventStatus.EXECUTING, EventStatus.CANCELLED}),
+    EventStatus.EXECUTING: frozenset({EventStatus.ENDED, EventStatus.TERMINATED}),
+    EventStatus.ENDED: frozenset({EventStatus.EVALUATED}),
+    EventStatus.TERMINATED: frozenset({EventStatus.EVALUATED}),
+    EventStatus.CANCELLED: frozenset(),
+    EventStatus.EVALUATED: frozenset(),
+}
+"""Which status may follow which."""
+
+
+def step(event_id: str, status: EventStatus, wanted: EventStatus) -> EventStatus:
+    """The status after the step; ``EventStateError`` if the life-cycle does not allow it."""
+    if wanted not in NEXT_STATUS[status]:
+        allowed = ", ".join(sorted(NEXT_STATUS[status])) or "nothing"
+        raise EventStateError(event_id, status.value, f"become {wanted.value}", f"only {allowed} may follow")
+    return wanted
+
+
+class EventResponse(BaseModel):
+    """An aggregator's answer to the notice of an event: all, part or none of its share, and who stays out."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    event_id: Identifier
+    answer: Literal["accept", "accept_part", "decline"]
+    accepted_kw: NonNegativeKw | None = None
+    opted_out_resource_ids: tuple[Identifier, ...] = ()
+
+    @model_validator(mode="after")
+    def _amount(self) -> Self:
+        if self.answer == "accept_part" and self.accepted_kw is None:
+            raise ValueError("accepted_kw: is required when only a part is accepted (got None)")
+        return self
+
+
+class EventStep(BaseModel):
+    """One step in the life of an event: who did what, when, and why."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    status: EventStatus
+    at: UtcTime
+    by: str
+    reason: str = ""
+
+
+class EventRecord(BaseModel):
+    """An event with its life so far: what the store keeps and the API shows.
+
+    ``five_percent_kw``: the target share of the reference peak.  ``callable_kw``: firm with margin, when declared.
+    ``event.target_kw`` is ``ordered_kw``.  ``share_kw``, ``accepted_kw``: per aggregator, None = no answer yet.
+    ``baseline_hash`` is pinned at approval.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    event: Event
+    status: EventStatus
+    steps: tuple[EventStep, ...]
+    five_percent_kw: float | None = None
+    callable_kw: float | None = None
+    baseline_hash: str | None = None
+    share_kw: dict[str, float] = {}
+    accepted_kw: dict[str, float | None] = {}
+    opted_out_resource_ids: tuple[str, ...] = ()
+    evaluation: dict[str, object] | None = None
+
+    def stepped(self, wanted: EventStatus, at: datetime, by: str, reason: str = "") -> "EventRecord":
+        """The record after one allowed step; ``EventStateError`` otherwise."""
+        status = step(self.event.event_id, self.status, wanted)
+        entry = EventStep(status=status, at=at, by=by, reason=reason)
+        return self.model_copy(update={"status": status, "steps": (*self.steps, entry)})
+
+
+class EventNotice(BaseModel):
+    """What an aggregator is told about an event: its share of the target and until when it must answer."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    event_id: Identifier
+    status: Literal["notified", "changed", "cancelled", "terminated", "ended"]
+    direction: Direction
+    start: UtcTime
+    end: UtcTime
+    share_kw: NonNegativeKw
+    respond_by: datetime | None = None
+    reason: str = ""
