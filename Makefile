@@ -12,12 +12,19 @@ SHELL       := /bin/bash
 
 export UV_PYTHON_DOWNLOADS := never
 export UV_NO_PROGRESS := 1
+# Behind a company's proxy the machine knows the certificate authority; uv's built-in list does not.
+ifneq ($(wildcard /etc/ssl/certs/ca-certificates.crt),)
+export UV_SYSTEM_CERTS ?= true
+endif
 # Debian's mosquitto and initdb live outside an ordinary user's PATH.
 export PATH := $(PATH):/usr/sbin:/usr/local/sbin
 
 UV    := .tools/bin/uv
 BIN   := .venv/bin
 READY := .venv/.ready
+# A mirror that pip is told to use serves uv as well; the lock's hashes make sure that it serves the same files.
+MIRROR = index="$${UV_DEFAULT_INDEX:-$${PIP_INDEX_URL:-$$($(PYTHON) -m pip config get global.index-url 2>/dev/null || true)}}"; \
+	[ -z "$$index" ] || export UV_DEFAULT_INDEX="$$index"
 CODE  := models adapters vpp simulations
 
 # An interpreter that was asked for by name replaces an environment made with another one.
@@ -46,7 +53,8 @@ $(READY): requirements.lock pyproject.toml | $(UV)
 	if [ "$$($(BIN)/python -V 2>&1)" != "$$("$$want" -V)" ] && { [ ! -x $(BIN)/python ] || [ "$(origin PYTHON)" != file ]; }; then \
 	    echo "setup: creating .venv with $$("$$want" -V)"; $(UV) venv -q --clear --python "$$want" .venv; fi
 	@echo "setup: installing $$(grep -c '^[a-z0-9].*==' requirements.lock) locked packages"
-	@$(UV) pip sync -q --require-hashes --python $(BIN)/python requirements.lock
+	@$(MIRROR); \
+	$(UV) pip sync -q --require-hashes --python $(BIN)/python requirements.lock
 	@$(UV) pip install -q --no-deps --no-build-isolation --python $(BIN)/python -e .
 	@touch $@
 	@echo "setup: ready, try $(BIN)/vpp --help"
@@ -58,8 +66,8 @@ test: setup ## all tests, warnings are errors (JOBS=2 workers)
 	@$(BIN)/pytest -q -n $(JOBS) --dist loadgroup
 
 check: setup ## format, lint, types, import rules, and the wheel from outside the checkout
-	@echo "check: ruff format" && $(BIN)/ruff format --quiet --check . || { echo "check: run make format" >&2; exit 1; }
-	@echo "check: ruff"         && $(BIN)/ruff check --quiet .
+	@echo "check: ruff format" && $(BIN)/ruff format --quiet --check --output-format concise . || { echo "check: run make format" >&2; exit 1; }
+	@echo "check: ruff"         && $(BIN)/ruff check --quiet --output-format concise .
 	@echo "check: mypy"         && $(BIN)/mypy --no-error-summary $(CODE) tests
 	@echo "check: import rules" && PYTHONPATH= $(BIN)/lint-imports --no-logo
 	@echo "check: wheel"        && .ci/try-wheel
@@ -67,7 +75,8 @@ check: setup ## format, lint, types, import rules, and the wheel from outside th
 
 lock: $(UV) ## resolve pyproject.toml again into requirements.lock (hashes, no addresses); UPGRADE=1 takes newest versions
 	@[ -z "$(UPGRADE)" ] || rm -f requirements.lock
-	@$(UV) pip compile -q --universal --python-version 3.11 --generate-hashes --no-header \
+	@$(MIRROR); \
+	$(UV) pip compile -q --universal --python-version 3.11 --generate-hashes --no-header \
 	    --no-emit-index-url --no-emit-find-links --all-extras -o requirements.lock pyproject.toml
 	@echo "lock: $$(grep -c '^[a-z0-9].*==' requirements.lock) packages in requirements.lock"
 
