@@ -1,7 +1,7 @@
 """Demand-response events: what an operator orders, its scope, and the life-cycle it goes through.
 
-    draft → declared → approved → notified → executing → ended → evaluated
-    any state before executing → cancelled;   executing → terminated → evaluated
+draft → declared → approved → notified → executing → ended → evaluated
+any state before executing → cancelled;   executing → terminated → evaluated
 """
 
 from datetime import datetime
@@ -32,7 +32,8 @@ class ScopeKind(StrEnum):
 
 
 class Event(BaseModel):
-    """A row of the ``events`` table: so many kW less (shave) or more (fill) than the baseline, in a scope, for a time.
+    """A row of the ``events`` table: so many kW less (shave) or more (fill) than the baseline, in a scope,
+    for a time.
 
     ``scope_id`` names the area, zone, aggregator or pillar; for the city it is empty or any name.
     ``rebound_cap_kw``: (M4) holds for six hours after the end where it is given.
@@ -137,8 +138,10 @@ class EventStep(BaseModel):
 class EventRecord(BaseModel):
     """An event with its life so far: what the store keeps and the API shows.
 
-    ``five_percent_kw``: the target share of the reference peak.  ``callable_kw``: firm with margin, when declared.
-    ``event.target_kw`` is ``ordered_kw``.  ``share_kw``, ``accepted_kw``: per aggregator, None = no answer yet.
+    ``five_percent_kw``: the target share of the reference peak.  ``callable_kw``: firm with margin, when
+    declared.
+    ``event.target_kw`` is ``ordered_kw``.  ``share_kw``, ``accepted_kw``: per aggregator, None = no answer
+    yet.
     ``baseline_hash`` is pinned at approval.
     """
 

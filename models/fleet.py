@@ -1,7 +1,8 @@
 """A fleet as columns: one struct of arrays per kind, so that a million resources need no million objects.
 
 Rows (typed, one object each) are made on demand for those who think in devices: the reference model, the
-checker, the service.  Missing optional values are NaN, NaT or the empty string inside the columns and None in rows.
+checker, the service.  Missing optional values are NaN, NaT or the empty string inside the columns and None
+in rows.
 """
 
 from collections.abc import Iterable, Iterator, Mapping
@@ -21,7 +22,9 @@ Column = NDArray[Any]
 
 
 def _annotation_kind(annotation: Any) -> type:
-    """The plain type behind an annotation (float behind ``NonNegativeKw | None``, datetime behind ``UtcTime``)."""
+    """The plain type behind an annotation (float behind ``NonNegativeKw | None``, datetime behind
+    ``UtcTime``).
+    """
     for part in (annotation, *get_args(annotation)):
         if part in (float, int, str, bool):
             return cast(type, part)
@@ -36,7 +39,9 @@ def _annotation_kind(annotation: Any) -> type:
 
 
 def column_types(kind: ResourceKind) -> dict[str, type]:
-    """Name and plain type (float, int, bool, str, datetime) of every column of a kind's table, ``kind`` left out."""
+    """Name and plain type (float, int, bool, str, datetime) of every column of a kind's table, ``kind`` left
+    out.
+    """
     fields = RESOURCE_TYPES[kind].model_fields
     return {name: _annotation_kind(info.annotation) for name, info in fields.items() if name != "kind"}
 
@@ -47,7 +52,10 @@ def _as_column(values: list[Any], plain: type) -> Column:
     if plain is bool:
         return np.array(values, dtype=np.bool_)
     if plain is datetime:
-        stamps = [pd.NaT if value is None else pd.Timestamp(value).tz_convert("UTC").tz_localize(None) for value in values]
+        stamps = [
+            pd.NaT if value is None else pd.Timestamp(value).tz_convert("UTC").tz_localize(None)
+            for value in values
+        ]
         return np.array(stamps, dtype="datetime64[us]")
     return np.array(["" if value is None else str(value) for value in values], dtype=object)
 
@@ -76,7 +84,9 @@ class ResourceTable:
         """Columns from typed rows."""
         kept = list(rows)
         types = column_types(kind)
-        return cls(kind, {name: _as_column([getattr(row, name) for row in kept], types[name]) for name in types})
+        return cls(
+            kind, {name: _as_column([getattr(row, name) for row in kept], types[name]) for name in types}
+        )
 
     def __len__(self) -> int:
         return len(self.columns["resource_id"])
@@ -102,7 +112,9 @@ class Fleet:
         by_kind: dict[ResourceKind, list[ResourceBase]] = {}
         for row in rows:
             by_kind.setdefault(cast(Any, row).kind, []).append(row)
-        return cls({kind: ResourceTable.from_rows(kind, by_kind[kind]) for kind in ResourceKind if kind in by_kind})
+        return cls(
+            {kind: ResourceTable.from_rows(kind, by_kind[kind]) for kind in ResourceKind if kind in by_kind}
+        )
 
     def rows(self, kind: ResourceKind | None = None) -> Iterator[Any]:
         """Typed rows of one kind, or of all kinds in the order of ``ResourceKind``."""

@@ -44,7 +44,9 @@ class IntervalGrid:
     def market_day(
         cls, day: date, zone: ZoneInfo, step: timedelta, until: datetime | None = None
     ) -> "IntervalGrid":
-        """The market day of ``zone`` (23, 24 or 25 hours), continued in equal steps to ``until`` if that is later."""
+        """The market day of ``zone`` (23, 24 or 25 hours), continued in equal steps to ``until`` if that is
+        later.
+        """
         start = datetime(day.year, day.month, day.day, tzinfo=zone).astimezone(UTC)
         following = day + timedelta(days=1)
         end = datetime(following.year, following.month, following.day, tzinfo=zone).astimezone(UTC)
@@ -65,7 +67,8 @@ class IntervalGrid:
     ) -> "IntervalGrid":
         """The real-time horizon of ``dispatch-model`` §1 from ``now``.
 
-        Fine steps for ``fine_span`` and on to the next multiple of ``coarse``; then clock-aligned coarse steps to at
+        Fine steps for ``fine_span`` and on to the next multiple of ``coarse``; then clock-aligned coarse
+        steps to at
         least ``span`` and to 6 h past every window that begins inside; split at every edge of ``windows``.
         """
         start = now.astimezone(UTC)
@@ -115,7 +118,7 @@ class IntervalGrid:
     @cached_property
     def hours(self) -> FloatArray:
         """Δ_t, the length of every interval in hours, shape (T,)."""
-        return np.diff(self.offsets_h)
+        return np.asarray(np.diff(self.offsets_h), dtype=np.float64)
 
     @property
     def tau_h(self) -> FloatArray:
@@ -142,7 +145,9 @@ class IntervalGrid:
         return np.asarray(self.overlap_h(start, end) >= self.hours - 1e-9)
 
     def mean_from(self, other: "IntervalGrid", values: FloatArray) -> FloatArray:
-        """Time-weighted mean of ``values`` (…, other T) on this grid, (…, T); NaN where ``other`` does not reach."""
+        """Time-weighted mean of ``values`` (…, other T) on this grid, (…, T); NaN where ``other`` does not
+        reach.
+        """
         weights = np.array([other.overlap_h(s, e) for s, e in zip(self.starts, self.ends, strict=True)])
         covered = weights.sum(axis=1)
         sums = np.asarray(values) @ weights.T

@@ -62,7 +62,8 @@ class Admission:
 class DispatchPlan:
     """A schedule for R resources on a grid of T intervals, with its baseline, its costs and its certificate.
 
-    ``power_kw``, ``baseline_kw``: (R, T), kW, positive when consuming.  ``energy_kwh``: (R, T), kWh at interval ends:
+    ``power_kw``, ``baseline_kw``: (R, T), kW, positive when consuming.  ``energy_kwh``: (R, T), kWh at
+    interval ends:
     level (storage, V2G), delivered since arrival (V1G), comfort store (thermal), NaN for the others.
     Rows are in the order of ``resource_ids`` (byte order); a charger with several sessions is one row.
     """
@@ -97,7 +98,9 @@ class DispatchPlan:
 
     @property
     def gap(self) -> float:
-        """(objective - bound) over the larger of |objective - baseline cost| and a thousandth of the baseline cost."""
+        """(objective - bound) over the larger of |objective - baseline cost| and a thousandth of the
+        baseline cost.
+        """
         return relative_gap(self.objective_cny, self.lower_bound_cny, self.baseline_cost_cny)
 
     @property
@@ -118,10 +121,12 @@ def relative_gap(objective_cny: float, bound_cny: float, baseline_cost_cny: floa
 
 
 def schedule_hash(grid: IntervalGrid, resource_ids: Sequence[str], power_kw: FloatArray) -> str:
-    """SHA-256 of a schedule: int64 microsecond interval starts, then per resource in byte order of its id the UTF-8
-    id, 0x00 and its power of all intervals as little-endian float64 with -0 as 0."""
+    """SHA-256 of a schedule: int64 microsecond interval starts, then per resource in byte order of its id
+    the UTF-8
+    id, 0x00 and its power of all intervals as little-endian float64 with -0 as 0.
+    """
     digest = hashlib.sha256()
-    starts = np.array([int(round(start.timestamp() * 1e6)) for start in grid.starts], dtype="<i8")
+    starts = np.array([round(start.timestamp() * 1e6) for start in grid.starts], dtype="<i8")
     digest.update(starts.tobytes())
     encoded = [name.encode() for name in resource_ids]
     for row in sorted(range(len(encoded)), key=encoded.__getitem__):
@@ -140,7 +145,9 @@ class Setpoint(BaseModel):
 
 
 class SetpointBatch(BaseModel):
-    """Setpoints of one aggregator for one interval; after ``valid_until`` every device returns to its own fallback."""
+    """Setpoints of one aggregator for one interval; after ``valid_until`` every device returns to its own
+    fallback.
+    """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 

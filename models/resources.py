@@ -1,4 +1,5 @@
-"""The eight kinds of resource, one frozen type each: the columns of the portfolio tables, validated at the door.
+"""The eight kinds of resource, one frozen type each: the columns of the portfolio tables, validated at the
+door.
 
 A field's unit is in its name; its range is in its type; rules between fields are validators that name the
 field, the rule and the value.  Physics and equations of each kind: ``models.dispatch.reference``.
@@ -67,7 +68,9 @@ class ResourceBase(BaseModel):
 
 
 class Storage(ResourceBase):
-    """A battery, a telecom backup battery or a pumped-hydro unit (``mode_change_cost`` and the minima are hydro's)."""
+    """A battery, a telecom backup battery or a pumped-hydro unit (``mode_change_cost`` and the minima are
+    hydro's).
+    """
 
     kind: Literal[ResourceKind.STORAGE] = ResourceKind.STORAGE
     charge_limit_kw: NonNegativeKw
@@ -85,12 +88,16 @@ class Storage(ResourceBase):
 
     @model_validator(mode="after")
     def _levels(self) -> Self:
-        self._require(self.energy_min_kwh <= self.energy_max_kwh, "energy_min_kwh", "must be at most energy_max_kwh")
+        self._require(
+            self.energy_min_kwh <= self.energy_max_kwh, "energy_min_kwh", "must be at most energy_max_kwh"
+        )
         inside = self.energy_min_kwh <= self.energy_start_kwh <= self.energy_max_kwh
         self._require(inside, "energy_start_kwh", "must lie between energy_min_kwh and energy_max_kwh")
         reachable = self.energy_end_min_kwh <= self.energy_max_kwh
         self._require(reachable, "energy_end_min_kwh", "must be at most energy_max_kwh")
-        self._require(self.charge_min_kw <= self.charge_limit_kw, "charge_min_kw", "must be at most charge_limit_kw")
+        self._require(
+            self.charge_min_kw <= self.charge_limit_kw, "charge_min_kw", "must be at most charge_limit_kw"
+        )
         fits = self.discharge_min_kw <= self.discharge_limit_kw
         self._require(fits, "discharge_min_kw", "must be at most discharge_limit_kw")
         return self
@@ -104,7 +111,8 @@ class Storage(ResourceBase):
 class EvSession(ResourceBase):
     """One stay of one car at a charger; ``resource_id`` names the charger, ``session_id`` the stay.
 
-    V2G if ``discharge_limit_kw`` is positive; then the battery's capacity and its energy at arrival must be known.
+    V2G if ``discharge_limit_kw`` is positive; then the battery's capacity and its energy at arrival must be
+    known.
     """
 
     kind: Literal[ResourceKind.EV_SESSION] = ResourceKind.EV_SESSION
@@ -132,7 +140,9 @@ class EvSession(ResourceBase):
             inside = self.battery_start_kwh <= self.battery_capacity_kwh
             self._require(inside, "battery_start_kwh", "must be at most battery_capacity_kwh")
             fits = self.battery_start_kwh + self.energy_needed_kwh <= self.battery_capacity_kwh * (1 + 1e-9)
-            self._require(fits, "energy_needed_kwh", "must fit: battery_start_kwh + it at most battery_capacity_kwh")
+            self._require(
+                fits, "energy_needed_kwh", "must fit: battery_start_kwh + it at most battery_capacity_kwh"
+            )
         return self
 
     @property
@@ -175,7 +185,9 @@ class CurtailableLoad(_Reboundable):
 
 
 class InterruptibleLoad(_Reboundable):
-    """A load of which one block is off or on, for a time between shortest and longest, so many times a day."""
+    """A load of which one block is off or on, for a time between shortest and longest, so many times a
+    day.
+    """
 
     kind: Literal[ResourceKind.INTERRUPTIBLE_LOAD] = ResourceKind.INTERRUPTIBLE_LOAD
     block_kw: NonNegativeKw
@@ -190,7 +202,9 @@ class InterruptibleLoad(_Reboundable):
 
 
 class ShiftableLoad(ResourceBase):
-    """A process whose energy inside a window is fixed; ``run_profile`` makes it one contiguous run of that shape."""
+    """A process whose energy inside a window is fixed; ``run_profile`` makes it one contiguous run of that
+    shape.
+    """
 
     kind: Literal[ResourceKind.SHIFTABLE_LOAD] = ResourceKind.SHIFTABLE_LOAD
     window_start: UtcTime
@@ -303,7 +317,14 @@ class EvCharger(ResourceBase):
     """
 
     SESSION_FIELDS: ClassVar[frozenset[str]] = frozenset(
-        {"session_id", "arrival", "departure", "energy_needed_kwh", "battery_capacity_kwh", "battery_start_kwh"}
+        {
+            "session_id",
+            "arrival",
+            "departure",
+            "energy_needed_kwh",
+            "battery_capacity_kwh",
+            "battery_start_kwh",
+        }
     )
 
     kind: Literal[ResourceKind.EV_SESSION] = ResourceKind.EV_SESSION
@@ -322,7 +343,9 @@ class EvCharger(ResourceBase):
         battery_capacity_kwh: float | None = None,
         battery_start_kwh: float | None = None,
     ) -> EvSession:
-        """The planning row of one stay; without a known battery the stay is V1G whatever the charger can do."""
+        """The planning row of one stay; without a known battery the stay is V1G whatever the charger can
+        do.
+        """
         fields: dict[str, Any] = self.model_dump()
         if battery_capacity_kwh is None or battery_start_kwh is None:
             fields["discharge_limit_kw"] = 0.0

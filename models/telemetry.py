@@ -6,7 +6,9 @@ from models.units import Celsius, Identifier, Kw, Kwh, NonNegativeKwh, UtcTime
 
 
 class ChargingSession(BaseModel):
-    """The stay of a car as its charger reports it; ``energy_needed_kwh`` counts from arrival, at the battery."""
+    """The stay of a car as its charger reports it; ``energy_needed_kwh`` counts from arrival, at the
+    battery.
+    """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -21,7 +23,8 @@ class ChargingSession(BaseModel):
 class Reading(BaseModel):
     """One measurement of one resource; its identity is (resource_id, measured_at).
 
-    ``power_kw`` is the mean since the previous reading; ``energy_kwh`` the level (storage, V2G), the energy delivered
+    ``power_kw`` is the mean since the previous reading; ``energy_kwh`` the level (storage, V2G), the energy
+    delivered
     since arrival (V1G) or the comfort store (thermal).  ``session``: absent = unchanged, None = unplugged.
     ``sequence`` orders the readings of one device, no more.
     """

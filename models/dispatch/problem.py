@@ -4,10 +4,9 @@ Conventions: power positive when consuming, kW, mean over [start, end); energy k
 Z zones, T intervals, R resources.  See ``models/dispatch/README.md`` for the equations (M1)-(M5).
 """
 
-from collections.abc import Mapping
+from collections.abc import Container, Iterator, Mapping
 from dataclasses import dataclass, field, fields
 from functools import cached_property
-from typing import Any
 
 import numpy as np
 
@@ -18,7 +17,8 @@ from models.intervals import FloatArray, IntervalGrid
 from models.resources import ResourceKind
 
 TIE_BREAK_PER_KWH_H = 1e-6
-"""Added per hour from the start to the price in the baseline problem, so that equal prices have one answer."""
+"""Added per hour from the start to the price in the baseline problem, so that equal prices have one
+answer."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,11 +44,15 @@ class Penalties:
 class ResourceState:
     """What a re-plan must not forget about one resource; a field that is None says nothing (= at rest).
 
-    ``energy_kwh``: storage or V2G level.  ``delivered_kwh``: V1G energy since arrival.  ``store_kwh``: comfort store.
-    ``on``: generator running, interruptible *interrupted*, shiftable run begun, pumped hydro pumping (+) is told by
-    ``power_kw``.  ``hours_in_state_h``: how long ``on`` has had its value.  ``hours_used_h``, ``energy_used_kwh``,
+    ``energy_kwh``: storage or V2G level.  ``delivered_kwh``: V1G energy since arrival.  ``store_kwh``:
+    comfort store.
+    ``on``: generator running, interruptible *interrupted*, shiftable run begun, pumped hydro pumping (+) is
+    told by
+    ``power_kw``.  ``hours_in_state_h``: how long ``on`` has had its value.  ``hours_used_h``,
+    ``energy_used_kwh``,
     ``calls_used``: already used of the limits of the day.  ``power_kw``: present net power.
-    ``curtailed_history``: ((hours before the horizon's start at which the piece ended, its length in h, kW), ...).
+    ``curtailed_history``: ((hours before the horizon's start at which the piece ended, its length in h, kW),
+    ...).
     """
 
     energy_kwh: float | None = None
@@ -80,10 +84,13 @@ class RealTimeTerms:
 class DispatchProblem:
     """One city, one horizon.
 
-    ``zone_load_kw``, ``zone_limit_kw``: (Z, T); load is everything but the portfolio; a limit of +inf is none.
+    ``zone_load_kw``, ``zone_limit_kw``: (Z, T); load is everything but the portfolio; a limit of +inf is
+    none.
     ``tariffs``, ``profiles``: id → (T,) price per kWh / per-unit value.  ``areas``: id → zone ids.
-    ``run_profiles``: id → (K,) per-unit shape of a contiguous run, K intervals from its start, times ``power_max_kw``.
-    ``baseline_kw``: (R, T) in the order of ``fleet.resource_ids`` if the market day's table is given, else None and
+    ``run_profiles``: id → (K,) per-unit shape of a contiguous run, K intervals from its start, times
+    ``power_max_kw``.
+    ``baseline_kw``: (R, T) in the order of ``fleet.resource_ids`` if the market day's table is given, else
+    None and
     the solver makes it.  ``real_time``: extra cost terms of a re-plan.
     """
 
@@ -108,7 +115,12 @@ class DispatchProblem:
         if faults:
             raise InputError(faults)
 
-    def _faults(self) -> Any:
+    def _faults(self) -> Iterator[InputFault]:
+        yield from self._shape_faults()
+        yield from self._reference_faults()
+        yield from self._event_faults()
+
+    def _shape_faults(self) -> Iterator[InputFault]:
         count, zones = len(self.grid), len(self.zones)
         for name, values in (("zone_load_kw", self.zone_load_kw), ("zone_limit_kw", self.zone_limit_kw)):
             if values.shape != (zones, count):
@@ -121,19 +133,24 @@ class DispatchProblem:
                     yield InputFault(table, name, values.shape, f"shape must be {(count,)}")
                 elif not np.isfinite(values).all():
                     yield InputFault(table, name, "NaN or infinity", "must be finite in every interval")
-        known = set(self.zones)
+        if self.baseline_kw is not None and self.baseline_kw.shape != (len(self.fleet.resource_ids), count):
+            yield InputFault("problem", "baseline_kw", self.baseline_kw.shape, "must have a row per resource")
+
+    def _reference_faults(self) -> Iterator[InputFault]:
+        known_ids: dict[str, tuple[str, Container[str]]] = {
+            "zone_id": ("system", frozenset(self.zones)),
+            "tariff_id": ("tariffs", self.tariffs),
+            "baseline_profile": ("profiles", self.profiles),
+            "available_profile": ("profiles", self.profiles),
+            "run_profile": ("profiles", self.run_profiles),
+        }
         for kind, rows in self.fleet.tables.items():
-            for row, zone in enumerate(rows.columns["zone_id"], start=1):
-                if zone not in known:
-                    yield InputFault(kind.value, "zone_id", zone, "must be a zone of the system table", row)
-            for row, tariff in enumerate(rows.columns["tariff_id"], start=1):
-                if tariff not in self.tariffs:
-                    yield InputFault(kind.value, "tariff_id", tariff, "must be a tariff of the tariffs table", row)
-            for column in ("baseline_profile", "available_profile", "run_profile"):
-                known_profiles = self.run_profiles if column == "run_profile" else self.profiles
-                for row, profile in enumerate(rows.columns.get(column, ()), start=1):
-                    if profile and profile not in known_profiles:
-                        yield InputFault(kind.value, column, profile, "must be a profile of the profiles table", row)
+            for column, (table, known) in known_ids.items():
+                for row, name in enumerate(rows.columns.get(column, ()), start=1):
+                    if name and name not in known:
+                        yield InputFault(kind.value, column, name, f"must be named in the {table} table", row)
+
+    def _event_faults(self) -> Iterator[InputFault]:
         edges = set(self.grid.edges)
         for event in self.events:
             for name, edge in (("start", event.start), ("end", event.end)):
@@ -141,8 +158,6 @@ class DispatchProblem:
                     yield InputFault("events", name, edge.isoformat(), "must lie on an interval edge")
             if event.scope_kind is ScopeKind.AREA and event.scope_id not in self.areas:
                 yield InputFault("events", "scope_id", event.scope_id, "must be an area of the areas table")
-        if self.baseline_kw is not None and self.baseline_kw.shape != (len(self.fleet.resource_ids), count):
-            yield InputFault("problem", "baseline_kw", self.baseline_kw.shape, "must have a row per resource")
 
     @cached_property
     def attributes(self) -> dict[str, "ResourceAttributes"]:
@@ -163,7 +178,9 @@ class DispatchProblem:
         return found
 
     def in_scope(self, event: Event) -> frozenset[str]:
-        """Ids of the resources that an event's scope contains (``is_test`` resources take part like any other)."""
+        """Ids of the resources that an event's scope contains (``is_test`` resources take part like any
+        other).
+        """
         return frozenset(
             name
             for name, what in self.attributes.items()
