@@ -12,7 +12,6 @@ from functools import cached_property
 from typing import Any, cast, get_args
 
 import numpy as np
-import pandas as pd
 from numpy.typing import NDArray
 
 from models.resources import RESOURCE_TYPES, ResourceBase, ResourceKind
@@ -52,10 +51,8 @@ def _as_column(values: list[Any], plain: type) -> Column:
     if plain is bool:
         return np.array(values, dtype=np.bool_)
     if plain is datetime:
-        stamps = [
-            pd.NaT if value is None else pd.Timestamp(value).tz_convert("UTC").tz_localize(None)
-            for value in values
-        ]
+        # Naive UTC is what numpy can hold; NaT stands for "not given".
+        stamps = [None if value is None else value.astimezone(UTC).replace(tzinfo=None) for value in values]
         return np.array(stamps, dtype="datetime64[us]")
     return np.array(["" if value is None else str(value) for value in values], dtype=object)
 
