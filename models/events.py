@@ -60,6 +60,29 @@ class Event(BaseModel):
         return self
 
 
+class EventOrder(BaseModel):
+    """What an operator asks for; ``ordered_kw`` None = the smaller of the target share and what is callable."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    event_id: Identifier | None = None
+    direction: Direction = Direction.SHAVE
+    scope_kind: ScopeKind = ScopeKind.CITY
+    scope_id: str = ""
+    start: UtcTime
+    end: UtcTime
+    ordered_kw: NonNegativeKw | None = None
+    reason: str = ""
+
+    @model_validator(mode="after")
+    def _window(self) -> Self:
+        if self.end <= self.start:
+            raise ValueError(f"end: must be later than start (got {self.end.isoformat()!r})")
+        if self.scope_kind is not ScopeKind.CITY and not self.scope_id:
+            raise ValueError(f"scope_id: must name the {self.scope_kind.value} (got '')")
+        return self
+
+
 class Commitment(BaseModel):
     """A row of the ``commitments`` table: what an aggregator has accepted of an event in one interval."""
 
