@@ -1,0 +1,7 @@
+"""The independent checker of plans: it knows neither solver nor reference model (an import rule sees to
+that).
+"""
+
+from models.dispatch.check.report import AggregateKey, CheckReport, PlanClaims, Violation
+
+__all__ = ["AggregateKey", "CheckReport", "PlanClaims", "Violation"]
