@@ -1,1 +1,5 @@
-"""The database: SQLite by default, PostgreSQL for scale."""
+"""The database: SQLite unless told otherwise, PostgreSQL by URL, one schema and one code for both."""
+
+from adapters.store.store import Store
+
+__all__ = ["Store"]

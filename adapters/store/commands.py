@@ -1,0 +1,153 @@
+"""Setpoints: their sequence numbers, what was sent, what was answered."""
+
+from collections.abc import Iterable
+from datetime import datetime
+
+from sqlalchemy import ColumnElement, or_, select, update
+
+from adapters.store import schema
+from adapters.store.readings import Readings
+from models.plan import SetpointBatch
+from models.records import AckOutcome, LastSetpoint, PendingSetpoint
+
+
+class Commands(Readings):
+    """Everything that was ever ordered from a device."""
+
+    def next_sequence(self, aggregator_id: str) -> int:
+        """1, 2, 3 ... for each aggregator: no number twice, whatever restarts; a rollback gives it back."""
+        table = schema.sequences
+        statement = self._db.insert(table).values(aggregator_id=aggregator_id, last=1)
+        statement = statement.on_conflict_do_update(
+            index_elements=["aggregator_id"], set_={"last": table.c.last + 1}
+        )
+        with self._db.writing() as connection:
+            return int(connection.execute(statement.returning(table.c.last)).scalar_one())
+
+    def save_batch(self, batch: SetpointBatch, sent_at: datetime) -> None:
+        """Keep a batch before it leaves the house; it becomes the last word to its resources."""
+        with self._db.writing() as connection:
+            table = schema.setpoint_batches
+            values = {
+                "command_id": batch.command_id,
+                "aggregator_id": batch.aggregator_id,
+                "sequence": batch.sequence,
+                "plan_hash": batch.plan_hash,
+                "valid_from": batch.valid_from,
+                "valid_until": batch.valid_until,
+                "sent_at": sent_at,
+            }
+            key = connection.execute(table.insert().values(values).returning(table.c.batch_key)).scalar_one()
+            keys = self._key_of(connection, [setpoint.resource_id for setpoint in batch.setpoints])
+            rows = [
+                {"batch_key": key, "resource_key": keys[each.resource_id], "power_kw": each.power_kw}
+                for each in batch.setpoints
+            ]
+            if not rows:
+                return
+            connection.execute(schema.setpoints.insert(), rows)
+            last = self._db.insert(schema.last_setpoints)
+            last = last.on_conflict_do_update(
+                index_elements=["resource_key"], set_={"batch_key": last.excluded.batch_key}
+            )
+            connection.execute(
+                last, [{name: row[name] for name in ("batch_key", "resource_key")} for row in rows]
+            )
+
+    def save_ack(
+        self,
+        command_id: str,
+        resource_id: str | None,
+        outcome: AckOutcome | str,
+        reason: str,
+        at: datetime,
+        aggregator_id: str | None = None,
+    ) -> int:
+        """Note an answer for one resource, or for all of a command's that have none (``resource_id`` None).
+
+        Returns how many setpoints it changed: 0 if the command or resource is unknown, belongs to another
+        aggregator than the named one, or has been answered so already.  A late "taken" never undoes "done".
+        """
+        batches, table, wanted = schema.setpoint_batches, schema.setpoints, AckOutcome(outcome)
+        find = select(batches.c.batch_key).where(batches.c.command_id == command_id)
+        if aggregator_id is not None:
+            find = find.where(batches.c.aggregator_id == aggregator_id)
+        with self._db.writing() as connection:
+            key = connection.execute(find).scalar_one_or_none()
+            if key is None:
+                return 0
+            open_to: ColumnElement[bool] = table.c.outcome.is_(None)
+            if wanted is AckOutcome.DONE:
+                open_to = or_(open_to, table.c.outcome == AckOutcome.TAKEN.value)
+            elif resource_id is not None and wanted is AckOutcome.REFUSED:
+                open_to = or_(open_to, table.c.outcome != AckOutcome.REFUSED.value)
+            change = update(table).where(table.c.batch_key == key, open_to)
+            if resource_id is not None:
+                resource = schema.resources
+                this = (
+                    select(resource.c.resource_key)
+                    .where(resource.c.resource_id == resource_id)
+                    .scalar_subquery()
+                )
+                change = change.where(table.c.resource_key == this)
+            values = {"outcome": wanted.value, "reason": reason or None, "answered_at": at}
+            return int(connection.execute(change.values(values)).rowcount)
+
+    def unacknowledged(self, older_than: datetime) -> list[PendingSetpoint]:
+        """Setpoints sent before ``older_than``, not replaced since, to which nobody has said anything."""
+        batches, table, last = schema.setpoint_batches, schema.setpoints, schema.last_setpoints
+        names = schema.resources
+        query = (
+            select(
+                batches.c.command_id,
+                batches.c.aggregator_id,
+                names.c.resource_id,
+                batches.c.sent_at,
+                batches.c.valid_until,
+            )
+            .join_from(last, batches, last.c.batch_key == batches.c.batch_key)
+            .join(
+                table, (table.c.batch_key == last.c.batch_key) & (table.c.resource_key == last.c.resource_key)
+            )
+            .join(names, names.c.resource_key == last.c.resource_key)
+            .where(table.c.outcome.is_(None), batches.c.sent_at < older_than)
+            .order_by(batches.c.batch_key, last.c.resource_key)
+        )
+        with self._db.reading() as connection:
+            return [PendingSetpoint(*row) for row in connection.execute(query)]
+
+    def last_setpoints(self, resource_ids: Iterable[str] | None = None) -> dict[str, LastSetpoint]:
+        """The newest command to every resource (that ever got one), by resource id."""
+        batches, table, last = schema.setpoint_batches, schema.setpoints, schema.last_setpoints
+        names = schema.resources
+        query = (
+            select(
+                names.c.resource_id,
+                table.c.power_kw,
+                batches.c.valid_from,
+                batches.c.valid_until,
+                batches.c.command_id,
+                batches.c.plan_hash,
+                table.c.outcome,
+            )
+            .join_from(last, batches, last.c.batch_key == batches.c.batch_key)
+            .join(
+                table, (table.c.batch_key == last.c.batch_key) & (table.c.resource_key == last.c.resource_key)
+            )
+            .join(names, names.c.resource_key == last.c.resource_key)
+        )
+        wanted = None if resource_ids is None else set(resource_ids)
+        with self._db.reading() as connection:
+            rows = connection.execute(query).all()
+        return {
+            row.resource_id: LastSetpoint(
+                power_kw=row.power_kw,
+                valid_from=row.valid_from,
+                valid_until=row.valid_until,
+                command_id=row.command_id,
+                plan_hash=row.plan_hash,
+                outcome=None if row.outcome is None else AckOutcome(row.outcome),
+            )
+            for row in rows
+            if wanted is None or row.resource_id in wanted
+        }

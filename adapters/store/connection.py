@@ -1,0 +1,199 @@
+"""One seam to the database: engine, transactions, and errors that become ``StoreError``."""
+
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from sqlalchemy import URL, Connection, Engine, create_engine, event, make_url
+from sqlalchemy.dialects import postgresql, sqlite
+from sqlalchemy.exc import ArgumentError, SQLAlchemyError
+from sqlalchemy.sql.schema import Table
+
+from models.errors import InputError, InputFault, StoreError
+
+BUSY_S = 30.0
+"""How long a writer waits for another one before it gives up."""
+
+
+@dataclass
+class _Transaction:
+    connection: Connection
+    thread: int
+    writes: bool
+    open: bool = True
+
+
+def _checked_url(url: str) -> URL:
+    try:
+        made = make_url(url)
+    except ArgumentError as error:
+        raise InputError([InputFault("settings", "store.url", url, "must be a database URL")]) from error
+    backend = made.get_backend_name()
+    if backend == "postgresql":
+        return made.set(drivername="postgresql+psycopg")
+    if backend != "sqlite":
+        raise InputError(
+            [InputFault("settings", "store.url", url, "must begin with sqlite:/// or postgresql://")]
+        )
+    if made.database in (None, "", ":memory:"):
+        raise InputError(
+            [InputFault("settings", "store.url", url, "must name a file, as in sqlite:///var/vpp.db")]
+        )
+    return made
+
+
+def _prepare_sqlite(connection: Any, _record: object) -> None:
+    connection.isolation_level = None  # we say BEGIN ourselves, and mean it (also around DDL)
+    cursor = connection.cursor()
+    cursor.execute("PRAGMA journal_mode = WAL")
+    cursor.execute(
+        "PRAGMA synchronous = FULL"
+    )  # a receipt is sent after the commit and must outlive a power cut
+    cursor.execute("PRAGMA foreign_keys = ON")
+    cursor.execute("PRAGMA cache_size = -65536")
+    cursor.execute(f"PRAGMA busy_timeout = {int(BUSY_S * 1000)}")
+    cursor.close()
+
+
+def _begin_sqlite(connection: Connection) -> None:
+    writes = connection.get_execution_options().get("vpp_writes", False)
+    # A reader that turns writer in mid-transaction may find its snapshot outdated; a writer says so at once.
+    connection.exec_driver_sql("BEGIN IMMEDIATE" if writes else "BEGIN")
+
+
+class Database:
+    """A database by URL, used from any thread; a transaction is its thread's and task's."""
+
+    def __init__(self, url: str, observe: Callable[[str, float], None] | None = None) -> None:
+        self.url = _checked_url(url)
+        self._observe = observe
+        self._writer = threading.Lock()
+        self.after_rollback: list[Callable[[], None]] = []
+        self._current: ContextVar[_Transaction | None] = ContextVar("transaction", default=None)
+        try:
+            self.engine = self._make_engine()
+        except ImportError as error:
+            raise StoreError("PostgreSQL needs its driver: install the extra 'postgres' (psycopg)") from error
+
+    @property
+    def is_sqlite(self) -> bool:
+        """True on SQLite, False on PostgreSQL."""
+        return self.url.get_backend_name() == "sqlite"
+
+    def _make_engine(self) -> Engine:
+        if not self.is_sqlite:
+            return create_engine(
+                self.url, pool_pre_ping=True, pool_size=4, max_overflow=8, pool_timeout=BUSY_S
+            )
+        Path(str(self.url.database)).expanduser().parent.mkdir(parents=True, exist_ok=True)
+        engine = create_engine(self.url, connect_args={"check_same_thread": False}, pool_timeout=BUSY_S)
+        event.listen(engine, "connect", _prepare_sqlite)
+        event.listen(engine, "begin", _begin_sqlite)
+        return engine
+
+    def close(self) -> None:
+        """Give all connections back."""
+        self.engine.dispose()
+
+    @contextmanager
+    def translated(self) -> Iterator[None]:
+        """Errors of SQLAlchemy and of the driver leave as ``StoreError``."""
+        try:
+            yield
+        except SQLAlchemyError as error:
+            raise StoreError(f"database: {getattr(error, 'orig', None) or error}") from error
+        except self.engine.dialect.loaded_dbapi.Error as error:
+            raise StoreError(f"database: {error}") from error
+
+    def _joined(self) -> _Transaction | None:
+        current = self._current.get()
+        mine = current is not None and current.open and current.thread == threading.get_ident()
+        return current if mine else None
+
+    @contextmanager
+    def reading(self) -> Iterator[Connection]:
+        """A connection that sees one consistent state; inside ``writing`` it is the same transaction."""
+        current = self._joined()
+        if current is not None:
+            with self.translated():
+                yield current.connection
+            return
+        started = time.perf_counter()
+        with self.translated(), self.engine.connect() as connection, connection.begin():
+            yield connection
+        self._measure("read", started)
+
+    @contextmanager
+    def writing(self) -> Iterator[Connection]:
+        """A connection whose changes are committed at the end or not at all; nested calls join the outer."""
+        current = self._joined()
+        if current is not None:
+            with self.translated():
+                yield current.connection
+            return
+        started = time.perf_counter()
+        with self.translated(), self._turn(), self.engine.connect() as plain:
+            connection = plain.execution_options(vpp_writes=True)
+            with connection.begin():
+                transaction = _Transaction(connection, threading.get_ident(), True)
+                token = self._current.set(transaction)
+                done = False
+                try:
+                    yield connection
+                    done = True
+                finally:
+                    transaction.open = False
+                    self._current.reset(token)
+                    if not done:
+                        for forget in self.after_rollback:
+                            forget()
+        self._measure("write", started)
+
+    @contextmanager
+    def snapshot(self) -> Iterator[Connection]:
+        """A long look at one moment while others go on writing."""
+        with self.translated(), self.engine.connect() as plain:
+            level = {} if self.is_sqlite else {"isolation_level": "REPEATABLE READ"}
+            connection = plain.execution_options(**level)
+            with connection.begin():
+                yield connection
+
+    @contextmanager
+    def _turn(self) -> Iterator[None]:
+        """SQLite has one writer; threads queue here, which is fairer than polling the file."""
+        if not self.is_sqlite:
+            yield
+            return
+        if not self._writer.acquire(timeout=BUSY_S):
+            raise StoreError(
+                f"another transaction has been open for {BUSY_S:g} s: no await inside a transaction"
+            )
+        try:
+            yield
+        finally:
+            self._writer.release()
+
+    def _measure(self, operation: str, started: float) -> None:
+        if self._observe is not None:
+            self._observe(operation, time.perf_counter() - started)
+
+    def insert(self, table: Table) -> Any:
+        """An INSERT that knows ON CONFLICT in the words of this database (they are the same in both)."""
+        return sqlite.insert(table) if self.is_sqlite else postgresql.insert(table)
+
+    def lock(self, connection: Connection, what: int) -> None:
+        """Until the end of the transaction nobody else holds ``what`` (SQLite has one writer anyway)."""
+        if not self.is_sqlite:
+            connection.exec_driver_sql("SELECT pg_advisory_xact_lock(%s)", (0x5650_0000 + what,))
+
+
+class Part:
+    """What every part of the store builds on: the database, and resource ids as small integers."""
+
+    def __init__(self, database: Database) -> None:
+        self._db = database

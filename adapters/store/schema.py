@@ -1,0 +1,331 @@
+"""The tables, the same on SQLite and PostgreSQL.
+
+Times are int64 microseconds since 1970 UTC; durations seconds; power kW, energy kWh.  Big tables have integer
+keys in the order (time, resource).  The history is in ``migrations``; a test holds the two together.
+"""
+
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+from sqlalchemy import (
+    BigInteger,
+    Boolean,
+    CheckConstraint,
+    Column,
+    Dialect,
+    Double,
+    ForeignKey,
+    ForeignKeyConstraint,
+    Index,
+    Integer,
+    LargeBinary,
+    MetaData,
+    SmallInteger,
+    String,
+    Table,
+    Text,
+    TypeDecorator,
+    UniqueConstraint,
+    text,
+)
+
+EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_MICROSECOND = timedelta(microseconds=1)
+
+
+def to_us(moment: datetime) -> int:
+    """Aware time as whole microseconds since 1970 UTC."""
+    return (moment - EPOCH) // _MICROSECOND
+
+
+def from_us(value: int) -> datetime:
+    """Microseconds since 1970 as aware UTC."""
+    return EPOCH + timedelta(microseconds=value)
+
+
+class UtcMicroseconds(TypeDecorator[datetime]):
+    """Aware UTC outside, int64 inside: exact on both databases, and no driver guesses a zone."""
+
+    impl = BigInteger
+    cache_ok = True
+
+    def process_bind_param(self, value: datetime | None, dialect: Dialect) -> Any:  # noqa: ARG002 - its interface
+        return None if value is None else to_us(value)
+
+    def process_result_value(self, value: Any, dialect: Dialect) -> datetime | None:  # noqa: ARG002
+        return None if value is None else from_us(value)
+
+
+NAMES = {
+    "ix": "ix_%(table_name)s_%(column_0_N_name)s",
+    "uq": "uq_%(table_name)s_%(column_0_N_name)s",
+    "ck": "ck_%(table_name)s_%(constraint_name)s",
+    "fk": "fk_%(table_name)s_%(column_0_N_name)s",
+    "pk": "pk_%(table_name)s",
+}
+metadata = MetaData(naming_convention=NAMES)
+Key = BigInteger().with_variant(Integer, "sqlite")  # SQLite counts up only a column of exactly this type
+Name = String(128)
+Hash = String(64)
+
+
+def _key(name: str) -> Column[Any]:
+    return Column(name, Key, primary_key=True, autoincrement=True)
+
+
+def _resource_key(primary: bool = False) -> Column[Any]:
+    return Column(
+        "resource_key", Integer, ForeignKey("resources.resource_key"), primary_key=primary, nullable=False
+    )
+
+
+aggregators = Table(
+    "aggregators",
+    metadata,
+    Column("aggregator_id", String(64), primary_key=True),
+    Column("display_name", Text, nullable=False),
+    Column("secret_hash", Text, nullable=False),
+    Column("created_at", UtcMicroseconds, nullable=False),
+    Column("removed_at", UtcMicroseconds),
+)
+
+users = Table(
+    "users",
+    metadata,
+    Column("token_id", String(32), primary_key=True),
+    Column("name", Name, nullable=False),
+    Column("role", String(16), nullable=False),
+    Column("token_hash", Hash, nullable=False),
+    Column("aggregator_id", ForeignKey("aggregators.aggregator_id")),
+    Column("created_at", UtcMicroseconds, nullable=False),
+    Column("revoked_at", UtcMicroseconds),
+    CheckConstraint("(role = 'aggregator') = (aggregator_id IS NOT NULL)", name="aggregator_has_one"),
+)
+Index(
+    "uq_users_active_name",
+    users.c.name,
+    unique=True,
+    sqlite_where=text("revoked_at IS NULL"),
+    postgresql_where=text("revoked_at IS NULL"),
+)
+
+# One meter account belongs to one aggregator at a time: the claim is unique, and an active resource must
+# refer to the claim of its own aggregator.  A withdrawn resource holds no claim (NULL refers to nothing).
+meter_claims = Table(
+    "meter_claims",
+    metadata,
+    Column("meter_id", Name, primary_key=True),
+    Column("aggregator_id", ForeignKey("aggregators.aggregator_id"), nullable=False),
+    Column("claimed_at", UtcMicroseconds, nullable=False),
+    UniqueConstraint("meter_id", "aggregator_id"),
+)
+
+resources = Table(
+    "resources",
+    metadata,
+    Column("resource_key", Integer, primary_key=True, autoincrement=True),
+    Column("resource_id", Name, nullable=False, unique=True),
+    Column("aggregator_id", ForeignKey("aggregators.aggregator_id"), nullable=False, index=True),
+    Column("claimed_meter_id", Name, index=True),
+    Column("kind", String(32), nullable=False),
+    Column("zone_id", Name, nullable=False),
+    Column("resource", Text, nullable=False),
+    Column("fallback_power_kw", Double),
+    Column("telemetry_ttl_s", Double, nullable=False),
+    Column("connected_kw", Double, nullable=False),
+    Column("declared_kw", Double, nullable=False),
+    Column("tested_kw", Double),
+    Column("tested_at", UtcMicroseconds),
+    Column("registered_at", UtcMicroseconds, nullable=False),
+    Column("withdrawn_at", UtcMicroseconds),
+    CheckConstraint("(claimed_meter_id IS NULL) = (withdrawn_at IS NOT NULL)", name="active_has_claim"),
+    ForeignKeyConstraint(
+        ["claimed_meter_id", "aggregator_id"],
+        ["meter_claims.meter_id", "meter_claims.aggregator_id"],
+        name="fk_resources_meter_claim",
+    ),
+)
+
+profiles = Table(
+    "profiles",
+    metadata,
+    Column("aggregator_id", ForeignKey("aggregators.aggregator_id"), primary_key=True),
+    Column("profile_id", Name, primary_key=True),
+    Column("starts", LargeBinary, nullable=False),
+    Column("series", LargeBinary, nullable=False),
+)
+
+# No foreign key: it would be checked for each of millions of rows, and the keys come from a lookup anyway.
+readings = Table(
+    "readings",
+    metadata,
+    Column("measured_at", BigInteger, primary_key=True, autoincrement=False),
+    Column("resource_key", Integer, primary_key=True, autoincrement=False),
+    Column("received_at", BigInteger, nullable=False),
+    Column("power_kw", Double, nullable=False),
+    Column("energy_kwh", Double),
+    Column("temperature_celsius", Double),
+    Column("available", Boolean, nullable=False),
+    Column("sequence", BigInteger, nullable=False),
+    Column("session", Text),
+    sqlite_with_rowid=False,
+    postgresql_partition_by="RANGE (measured_at)",
+)
+
+sessions = Table(
+    "sessions",
+    metadata,
+    _resource_key(primary=True),
+    Column("session_id", Name, primary_key=True),
+    Column("arrival", UtcMicroseconds, nullable=False, index=True),
+    Column("departure", UtcMicroseconds, nullable=False, index=True),
+    Column("energy_needed_kwh", Double, nullable=False),
+    Column("battery_capacity_kwh", Double),
+    Column("battery_start_kwh", Double),
+    Column("delivered_kwh", Double),
+    Column("unplugged_at", UtcMicroseconds),
+)
+
+events = Table(
+    "events",
+    metadata,
+    Column("event_id", Name, primary_key=True),
+    Column("version", Integer, nullable=False),
+    Column("status", String(16), nullable=False, index=True),
+    Column("window_start", UtcMicroseconds, nullable=False, index=True),
+    Column("window_end", UtcMicroseconds, nullable=False),
+    Column("record", Text, nullable=False),
+)
+
+plans = Table(
+    "plans",
+    metadata,
+    _key("plan_key"),
+    Column("kind", String(16), nullable=False),
+    Column("market_day", String(10), nullable=False),
+    Column("made_at", UtcMicroseconds, nullable=False),
+    Column("plan_hash", Hash, nullable=False, index=True),
+    Column("facts", Text, nullable=False),
+    Column("edges", LargeBinary, nullable=False),
+    Column("resource_ids", LargeBinary, nullable=False),
+    Index("ix_plans_kind_made_at", "kind", "made_at"),
+)
+
+baselines = Table(
+    "baselines",
+    metadata,
+    _key("baseline_key"),
+    Column("market_day", String(10), nullable=False),
+    Column("baseline_hash", Hash, nullable=False),
+    Column("edges", LargeBinary, nullable=False),
+    Column("resource_ids", LargeBinary, nullable=False),
+    UniqueConstraint("market_day", "baseline_hash"),
+)
+
+
+def _parts(name: str, owner: str) -> Table:
+    """Arrays of a plan in pieces: a million resources do not fit into one value of either database."""
+    return Table(
+        name,
+        metadata,
+        Column(owner.split(".")[1], Key, ForeignKey(owner, ondelete="CASCADE"), primary_key=True),
+        Column("array", String(32), primary_key=True),
+        Column("part", SmallInteger, primary_key=True, autoincrement=False),
+        Column("body", LargeBinary, nullable=False),
+    )
+
+
+plan_parts = _parts("plan_parts", "plans.plan_key")
+baseline_parts = _parts("baseline_parts", "baselines.baseline_key")
+
+sequences = Table(
+    "sequences",
+    metadata,
+    Column("aggregator_id", String(64), primary_key=True),
+    Column("last", BigInteger, nullable=False),
+)
+
+setpoint_batches = Table(
+    "setpoint_batches",
+    metadata,
+    _key("batch_key"),
+    Column("command_id", Name, nullable=False, unique=True),
+    Column("aggregator_id", String(64), nullable=False),
+    Column("sequence", BigInteger, nullable=False),
+    Column("plan_hash", Hash, nullable=False),
+    Column("valid_from", UtcMicroseconds, nullable=False),
+    Column("valid_until", UtcMicroseconds, nullable=False),
+    Column("sent_at", UtcMicroseconds, nullable=False, index=True),
+    UniqueConstraint("aggregator_id", "sequence"),
+)
+
+setpoints = Table(
+    "setpoints",
+    metadata,
+    Column("batch_key", Key, ForeignKey("setpoint_batches.batch_key"), primary_key=True),
+    _resource_key(primary=True),
+    Column("power_kw", Double),
+    Column("outcome", String(16)),
+    Column("reason", Text),
+    Column("answered_at", UtcMicroseconds),
+    sqlite_with_rowid=False,
+)
+
+last_setpoints = Table(
+    "last_setpoints",
+    metadata,
+    _resource_key(primary=True),
+    Column("batch_key", Key, ForeignKey("setpoint_batches.batch_key"), nullable=False),
+)
+
+answered_messages = Table(
+    "answered_messages",
+    metadata,
+    Column("aggregator_id", String(64), primary_key=True),
+    Column("message_id", Name, primary_key=True),
+    Column("answer", LargeBinary, nullable=False),
+    Column("answered_at", UtcMicroseconds, nullable=False, index=True),
+)
+
+dead_letters = Table(
+    "dead_letters",
+    metadata,
+    _key("letter_id"),
+    Column("at", UtcMicroseconds, nullable=False),
+    Column("place", Text, nullable=False),
+    Column("reason", Text, nullable=False),
+    Column("aggregator_id", String(64)),
+    Column("message_id", Text),
+    Column("payload", LargeBinary, nullable=False),
+)
+
+audit = Table(
+    "audit",
+    metadata,
+    Column("entry_id", BigInteger, primary_key=True, autoincrement=False),
+    Column("at", UtcMicroseconds, nullable=False),
+    Column("actor", Text, nullable=False),
+    Column("action", Text, nullable=False),
+    Column("subject", Text, nullable=False),
+    Column("details", Text, nullable=False),
+    Column("prev_hash", Hash, nullable=False),
+    Column("entry_hash", Hash, nullable=False),
+)
+
+idempotent_answers = Table(
+    "idempotent_answers",
+    metadata,
+    Column("caller", Name, primary_key=True),
+    Column("idempotency_key", String(255), primary_key=True),
+    Column("fingerprint", Hash, nullable=False),
+    Column("status", Integer, nullable=False),
+    Column("body", LargeBinary, nullable=False),
+    Column("at", UtcMicroseconds, nullable=False, index=True),
+)
+
+counters = Table(
+    "counters",
+    metadata,
+    Column("name", Name, primary_key=True),
+    Column("value", BigInteger, nullable=False),
+)

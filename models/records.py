@@ -1,0 +1,197 @@
+"""What the store keeps besides events, plans and readings: small frozen records for store, stages and API."""
+
+from dataclasses import dataclass, field
+from datetime import date, datetime
+from enum import StrEnum
+from typing import Any
+
+from models.events import EventRecord
+from models.intervals import FloatArray, IntervalGrid
+from models.resources import RegisteredResource
+
+
+class Role(StrEnum):
+    """What a token is for."""
+
+    OPERATOR = "operator"
+    APPROVER = "approver"
+    AGGREGATOR = "aggregator"
+    ENGINEER = "engineer"
+    AUDITOR = "auditor"
+    ADMIN = "admin"
+
+
+class PlanKind(StrEnum):
+    """Which cycle made a plan."""
+
+    DAY_AHEAD = "day_ahead"
+    REAL_TIME = "real_time"
+
+
+class AckOutcome(StrEnum):
+    """What became of a setpoint."""
+
+    TAKEN = "taken"
+    REFUSED = "refused"
+    DONE = "done"
+    EXPIRED = "expired"
+
+
+@dataclass(frozen=True, slots=True)
+class AggregatorRecord:
+    """A sub-VPP; ``secret_hash`` is the hash of its MQTT password, ready for the broker."""
+
+    aggregator_id: str
+    display_name: str
+    secret_hash: str = field(repr=False)
+    created_at: datetime
+    removed_at: datetime | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class UserRecord:
+    """Who may use the HTTP interface; the token itself is shown once and stored as a hash.
+
+    ``token_id`` is the token's public part, by which it is found; ``aggregator_id`` is an aggregator's.
+    """
+
+    name: str
+    role: Role
+    token_id: str
+    token_hash: str = field(repr=False)
+    created_at: datetime
+    aggregator_id: str | None = None
+    revoked_at: datetime | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class RegisteredResourceRecord:
+    """A registered resource with its capacities (the fourth, callable now, is computed, never stored)."""
+
+    resource: RegisteredResource
+    fallback_power_kw: float | None
+    telemetry_ttl_s: float
+    connected_kw: float
+    declared_kw: float
+    registered_at: datetime
+    tested_kw: float | None = None
+    tested_at: datetime | None = None
+    withdrawn_at: datetime | None = None
+
+    @property
+    def resource_id(self) -> str:
+        """Name of the resource."""
+        return self.resource.resource_id
+
+    @property
+    def aggregator_id(self) -> str:
+        """Whose it is."""
+        return self.resource.aggregator_id
+
+
+@dataclass(frozen=True, slots=True)
+class ProfileRecord:
+    """A per-unit series that an aggregator sent along with its registrations; equally long tuples."""
+
+    aggregator_id: str
+    profile_id: str
+    interval_starts: tuple[datetime, ...]
+    values: tuple[float, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class SessionRecord:
+    """One stay of a car as it was reported, the newest word; ``unplugged_at`` once it has left."""
+
+    resource_id: str
+    session_id: str
+    arrival: datetime
+    departure: datetime
+    energy_needed_kwh: float
+    battery_capacity_kwh: float | None = None
+    battery_start_kwh: float | None = None
+    delivered_kwh: float | None = None
+    unplugged_at: datetime | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class StoredEvent:
+    """An event with the version under which it was read: saving it again names that version."""
+
+    record: EventRecord
+    version: int
+
+
+@dataclass(frozen=True)
+class BaselineTable:
+    """The one baseline table of a market day; ``baseline_kw`` (R, T) in the order of ``resource_ids``."""
+
+    market_day: date
+    grid: IntervalGrid
+    resource_ids: tuple[str, ...]
+    baseline_kw: FloatArray
+    baseline_hash: str
+
+
+@dataclass(frozen=True, slots=True)
+class LastSetpoint:
+    """The newest command to a resource; ``outcome`` None: nothing heard yet."""
+
+    power_kw: float | None
+    valid_from: datetime
+    valid_until: datetime
+    command_id: str
+    plan_hash: str
+    outcome: AckOutcome | None
+
+    @property
+    def acked(self) -> bool:
+        """True once the aggregator has taken or done it."""
+        return self.outcome in (AckOutcome.TAKEN, AckOutcome.DONE)
+
+
+@dataclass(frozen=True, slots=True)
+class PendingSetpoint:
+    """A setpoint, the newest of its resource, that nobody has answered."""
+
+    command_id: str
+    aggregator_id: str
+    resource_id: str
+    sent_at: datetime
+    valid_until: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class DeadLetter:
+    """A message that was set aside: who sent it, what rule it broke, and its first bytes."""
+
+    at: datetime
+    place: str
+    reason: str
+    aggregator_id: str | None = None
+    message_id: str | None = None
+    payload: bytes = b""
+    letter_id: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class AuditEntry:
+    """One line of the append-only log; ``entry_hash`` covers all of it and the line before."""
+
+    entry_id: int
+    at: datetime
+    actor: str
+    action: str
+    subject: str
+    details: dict[str, Any]
+    prev_hash: str
+    entry_hash: str
+
+
+@dataclass(frozen=True, slots=True)
+class IdempotentAnswer:
+    """What was answered to a creating HTTP request the first time; ``fingerprint`` is of the request."""
+
+    fingerprint: str
+    status: int
+    body: bytes
