@@ -1,0 +1,1 @@
+"""A day that was dispatched: its result folder, and the report that shows it."""
