@@ -1,1 +1,3 @@
-"""MQTT: setpoints out, acknowledgements and readings in."""
+"""MQTT: registrations, readings and acknowledgements in, events and setpoints out (README.md shows the
+contract).
+"""

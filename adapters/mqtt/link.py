@@ -1,0 +1,335 @@
+"""The link to all aggregators through one MQTT broker: reconnects by itself, loses nothing, doubles nothing.
+
+What MQTT does not give, and the link does:
+
+* The client library acknowledges a message to the broker before we have seen it, so a crash in between loses
+  it. Hence receipts: the answer goes out after the handler has committed, and what is not answered is sent
+  again.
+* It does not reconnect.  ``run`` does, with a fixed client id and a kept session, subscribing each time anew,
+  because a broker may have forgotten us.  The longest pause between two attempts is 2 s.
+* It has no back-pressure.  Here each aggregator has a queue of its own, worked off in order; when one is full
+  the link stops taking from the client, whose inbox is bounded in bytes; beyond that messages are dropped
+  unanswered (counted), which means that their gateways send them again.
+
+The link asks its clock for every time stamp, so that a day on virtual time works; pauses between attempts to
+reconnect are real, like the sockets.
+"""
+
+import asyncio
+import logging
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from typing import Any
+
+import aiomqtt
+from paho.mqtt.reasoncodes import ReasonCode
+
+from adapters.mqtt.decode import DecodeContext, decode_up, peek_message_id, refusal
+from adapters.mqtt.envelope import (
+    MAX_MESSAGE_BYTES,
+    DownTopic,
+    Refusal,
+    UpTopic,
+    encode,
+    topic_of,
+)
+from adapters.mqtt.payloads import EventMessage, SetpointsMessage
+from adapters.mqtt.settings import MqttSettings
+from adapters.mqtt.uplink import Answer, Received, UplinkHandler, refused_whole
+from models.errors import BrokerError, DeviceError, InputError, InputFault, MessageError, VppError
+from models.events import EventNotice
+from models.plan import SetpointBatch
+from models.ports import Clock
+
+log = logging.getLogger(__name__)
+
+FIRST_PAUSE_S = 0.1
+LONGEST_PAUSE_S = 2.0
+TRIES_BEFORE_SET_ASIDE = 3
+_REFUSED_SUBSCRIPTION = 0x80
+
+
+@dataclass(slots=True)
+class LinkCounters:
+    """What the link has done since it was made; the service shows these as metrics."""
+
+    connections: int = 0
+    received: int = 0
+    answered: int = 0
+    answered_again: int = 0
+    refused_items: int = 0
+    dead_letters: int = 0
+    handler_failures: int = 0
+    inbox_overflows: int = 0
+    answers_not_sent: int = 0
+    setpoint_batches_sent: int = 0
+    setpoints_sent: int = 0
+    events_sent: int = 0
+
+
+class _Inbox(asyncio.Queue[aiomqtt.Message]):
+    """The client's queue of incoming messages, bounded in bytes (full = the message is dropped,
+    unanswered).
+    """
+
+    limit_bytes = 0
+    counters = LinkCounters()
+
+    def _init(self, maxsize: int) -> None:
+        super()._init(maxsize)
+        self.held_bytes = 0
+
+    def put_nowait(self, item: aiomqtt.Message) -> None:
+        size = len(item.payload or b"") + 200
+        if self.held_bytes + size > self.limit_bytes:
+            self.counters.inbox_overflows += 1
+            raise asyncio.QueueFull
+        self.held_bytes += size
+        super().put_nowait(item)
+
+    def _get(self) -> aiomqtt.Message:
+        item = super()._get()
+        self.held_bytes -= len(item.payload or b"") + 200
+        return item
+
+
+class MqttLink:
+    """``models.ports.DeviceLink`` over MQTT. ``run`` it in a task; it lives until it is cancelled."""
+
+    def __init__(self, settings: MqttSettings, handler: UplinkHandler, clock: Clock) -> None:
+        self.settings = settings
+        self.counters = LinkCounters()
+        self.last_error: str | None = None
+        self._handler = handler
+        self._clock = clock
+        self._client: aiomqtt.Client | None = None
+        self._up = asyncio.Event()
+        self._queues: dict[str, asyncio.Queue[tuple[str, str, bytes]]] = {}
+        self._workers: asyncio.TaskGroup | None = None
+        self._tries: dict[tuple[str, str], int] = {}
+        self._inbox_type = type(
+            "Inbox", (_Inbox,), {"limit_bytes": settings.inbox_bytes, "counters": self.counters}
+        )
+
+    # ---- connection
+
+    @property
+    def connected(self) -> bool:
+        """True while subscribed at the broker."""
+        return self._up.is_set()
+
+    async def wait_connected(self, timeout_s: float = 10.0) -> None:
+        """Return once connected and subscribed; ``BrokerError`` if that takes longer than ``timeout_s``."""
+        try:
+            await asyncio.wait_for(self._up.wait(), timeout_s)
+        except TimeoutError:
+            where = f"{self.settings.host}:{self.settings.port}"
+            raise BrokerError(f"{where}: {self.last_error or 'no answer'} (after {timeout_s:g} s)") from None
+
+    async def run(self) -> None:
+        """Keep the connection and serve messages until cancelled."""
+        async with asyncio.TaskGroup() as workers:
+            self._workers = workers
+            pause_s = FIRST_PAUSE_S
+            while True:
+                try:
+                    await self._one_connection()
+                except (aiomqtt.MqttError, BrokerError, OSError, ValueError) as broken:
+                    if str(broken) != self.last_error:
+                        log.warning("broker %s:%s: %s", self.settings.host, self.settings.port, broken)
+                    self.last_error = str(broken)
+                finally:
+                    if self._up.is_set():
+                        pause_s = FIRST_PAUSE_S
+                    self._up.clear()
+                    self._client = None
+                await asyncio.sleep(pause_s)
+                pause_s = min(2 * pause_s, LONGEST_PAUSE_S)
+
+    async def _one_connection(self) -> None:
+        wanted = self.settings
+        client = aiomqtt.Client(
+            wanted.host,
+            wanted.port,
+            username=wanted.username,
+            password=None if wanted.password is None else wanted.password.get_secret_value(),
+            identifier=wanted.client_id,
+            clean_session=False,
+            keepalive=wanted.keepalive_s,
+            timeout=wanted.timeout_s,
+            tls_context=None if wanted.tls is None else wanted.tls.context(),
+            queue_type=self._inbox_type,
+        )
+        client.pending_calls_threshold = 10_000
+        async with client:
+            codes = await client.subscribe(f"{wanted.prefix}/+/up/#", qos=1)
+            if any(code.value >= _REFUSED_SUBSCRIPTION for code in codes if isinstance(code, ReasonCode)):
+                raise BrokerError(f"the broker refuses the subscription to {wanted.prefix}/+/up/#")
+            self._client = client
+            self.counters.connections += 1
+            self.last_error = None
+            self._up.set()
+            log.info("connected to broker %s:%s as %s", wanted.host, wanted.port, wanted.client_id)
+            async for message in client.messages:
+                await self._sort(message)
+
+    # ---- up
+
+    async def _sort(self, message: aiomqtt.Message) -> None:
+        """Put a message into the queue of its aggregator, with a worker for each."""
+        topic = str(message.topic)
+        head = f"{self.settings.prefix}/"
+        aggregator_id, _, rest = topic[len(head) :].partition("/")
+        way, _, last = rest.partition("/")
+        if not topic.startswith(head) or way != "up" or not aggregator_id:
+            return
+        payload = bytes(message.payload)
+        self.counters.received += 1
+        queue = self._queues.get(aggregator_id)
+        if queue is None:
+            queue = self._queues[aggregator_id] = asyncio.Queue(self.settings.queue_messages)
+            if self._workers is None:
+                raise BrokerError("the link is not running")
+            self._workers.create_task(self._work(aggregator_id, queue), name=f"mqtt-{aggregator_id}")
+        await queue.put((topic, last, payload))
+
+    async def _work(self, aggregator_id: str, queue: asyncio.Queue[tuple[str, str, bytes]]) -> None:
+        while True:
+            topic, last, payload = await queue.get()
+            try:
+                await self._take(aggregator_id, topic, last, payload)
+            except VppError as failed:
+                self.counters.handler_failures += 1
+                log.warning("%s is not answered: %s", topic, failed)
+            except Exception:
+                self.counters.handler_failures += 1
+                log.exception("%s is not answered", topic)
+
+    async def _take(self, aggregator_id: str, topic: str, last: str, payload: bytes) -> None:
+        """One message: decode, recall or apply, answer. Raises if it is not to be answered now."""
+        context = DecodeContext(
+            self._clock.now(),
+            aggregator_id,
+            lambda resource_id: self._handler.capability_kw(aggregator_id, resource_id),
+        )
+        try:
+            kind = UpTopic(last)
+        except ValueError:
+            known = ", ".join(UpTopic)
+            fault = InputFault(topic, "topic", last, f"must end in one of {known}")
+            await self._set_aside(aggregator_id, topic, payload, peek_message_id(payload), [fault])
+            return
+        try:
+            decoded = decode_up(kind, payload, context)
+        except MessageError as broken:
+            name = peek_message_id(payload)
+            await self._set_aside(
+                aggregator_id, topic, payload, name, broken.faults, status=kind is UpTopic.STATUS
+            )
+            return
+        received: Received[Any] = Received(aggregator_id, kind, decoded, payload, context.now)
+        if kind is UpTopic.STATUS:
+            await self._handler.status(aggregator_id, received)
+            return
+        before = await self._handler.already_answered(aggregator_id, received.message_id)
+        if before is not None:
+            self.counters.answered_again += 1
+            await self._answer(aggregator_id, Answer.from_bytes(before))
+            return
+        await self._apply(aggregator_id, topic, kind, received)
+
+    async def _apply(self, aggregator_id: str, topic: str, kind: UpTopic, received: Received[Any]) -> None:
+        handlers: dict[UpTopic, Callable[[str, Received[Any]], Awaitable[Answer]]] = {
+            UpTopic.REGISTER: self._handler.register,
+            UpTopic.TELEMETRY: self._handler.telemetry,
+            UpTopic.CAPABILITY: self._handler.capability,
+            UpTopic.EVENT_RESPONSE: self._handler.event_response,
+            UpTopic.ACK: self._handler.ack,
+        }
+        key = (aggregator_id, received.message_id)
+        try:
+            answer = await handlers[kind](aggregator_id, received)
+        except InputError as broken:
+            await self._set_aside(aggregator_id, topic, received.payload, received.message_id, broken.faults)
+            return
+        except VppError:
+            raise
+        except Exception as failed:
+            tries = self._tries[key] = self._tries.get(key, 0) + 1
+            if len(self._tries) > 10_000:
+                self._tries.pop(next(iter(self._tries)))
+            if tries < TRIES_BEFORE_SET_ASIDE:
+                raise
+            log.exception("%s cannot be processed and is set aside", topic)
+            self.counters.handler_failures += 1
+            rule = f"could not be processed, {tries} times: tell the operator"
+            fault = InputFault(topic, "", type(failed).__name__, rule)
+            await self._set_aside(aggregator_id, topic, received.payload, received.message_id, [fault])
+            return
+        self._tries.pop(key, None)
+        self.counters.refused_items += len(answer.refused)
+        await self._answer(aggregator_id, answer)
+
+    async def _set_aside(
+        self,
+        aggregator_id: str,
+        topic: str,
+        payload: bytes,
+        message_id: str | None,
+        faults: list[InputFault] | tuple[InputFault, ...],
+        *,
+        status: bool = False,
+    ) -> None:
+        """Keep a message of which nothing could be taken as a dead letter, and tell its sender."""
+        refusals: tuple[Refusal, ...] = tuple(refusal(fault, message_id, fault.row) for fault in faults[:100])
+        await self._handler.dead_letter(aggregator_id, topic, payload, refusals)
+        self.counters.dead_letters += 1
+        if not status:
+            await self._answer(aggregator_id, refused_whole(message_id, refusals, self._clock.now()))
+
+    async def _answer(self, aggregator_id: str, answer: Answer) -> None:
+        try:
+            for topic, payload in answer.messages:
+                await self._publish(aggregator_id, topic, payload)
+        except BrokerError as gone:
+            self.counters.answers_not_sent += 1  # the gateway will ask again, and get the kept answer
+            log.info("answer to %s not sent: %s", aggregator_id, gone)
+            return
+        self.counters.answered += 1
+
+    # ---- down
+
+    async def send_setpoints(self, batch: SetpointBatch) -> None:
+        """Publish one batch, never retained; returns once the broker has it, else ``BrokerError``.
+
+        ``DeviceError`` if the batch is larger than a message may be (some 15 000 setpoints): give it in
+        parts.
+        """
+        message = SetpointsMessage.new(self._clock.now(), **dict(batch))
+        payload = encode(message)
+        if len(payload) > MAX_MESSAGE_BYTES:
+            reason = (
+                f"{len(batch.setpoints)} setpoints make {len(payload)} bytes, more than {MAX_MESSAGE_BYTES}"
+            )
+            raise DeviceError(batch.aggregator_id, reason)
+        await self._publish(batch.aggregator_id, DownTopic.SETPOINTS, payload)
+        self.counters.setpoint_batches_sent += 1
+        self.counters.setpoints_sent += len(batch.setpoints)
+
+    async def send_event(self, aggregator_id: str, notice: EventNotice) -> None:
+        """Tell an aggregator about an event; returns once the broker has the message, else
+        ``BrokerError``.
+        """
+        message = EventMessage.new(self._clock.now(), **dict(notice))
+        await self._publish(aggregator_id, DownTopic.EVENT, encode(message))
+        self.counters.events_sent += 1
+
+    async def _publish(self, aggregator_id: str, topic: DownTopic, payload: bytes) -> None:
+        client = self._client
+        if client is None:
+            raise BrokerError(f"not connected to {self.settings.host}:{self.settings.port}")
+        name = topic_of(self.settings.prefix, aggregator_id, topic)
+        try:
+            await client.publish(name, payload, qos=1, retain=False)
+        except (aiomqtt.MqttError, ValueError) as broken:
+            raise BrokerError(f"{name}: {broken}") from broken
