@@ -50,7 +50,7 @@ class Accounts(Part):
             statement = statement.on_conflict_do_update(
                 index_elements=["aggregator_id"], set_=values, where=table.c.removed_at.is_not(None)
             )
-            if connection.execute(statement).rowcount != 1:
+            if connection.execute(statement.returning(table.c.aggregator_id)).first() is None:
                 fault = InputFault("aggregators", "aggregator_id", record.aggregator_id, "exists already")
                 raise InputError([fault])
 
@@ -69,6 +69,14 @@ class Accounts(Part):
         with self._db.reading() as connection:
             row = connection.execute(query).one_or_none()
         return None if row is None else _aggregator(row)
+
+    def set_secret_hash(self, aggregator_id: str, secret_hash: str) -> bool:
+        """Give an aggregator another MQTT password; False if there is none of that name."""
+        table = schema.aggregators
+        where = table.c.aggregator_id == aggregator_id, table.c.removed_at.is_(None)
+        with self._db.writing() as connection:
+            changed = connection.execute(update(table).where(*where).values(secret_hash=secret_hash)).rowcount
+        return changed == 1
 
     def remove_aggregator(self, aggregator_id: str, at: datetime) -> bool:
         """Withdraw its resources, release its meters, revoke its tokens; False if it is unknown."""

@@ -26,8 +26,10 @@ from sqlalchemy import (
     MetaData,
     Table,
     insert,
-    text,
+    select,
 )
+from sqlalchemy import column as bare_column
+from sqlalchemy import table as bare_table
 from sqlalchemy.types import TypeEngine
 
 from adapters.store import schema
@@ -166,8 +168,8 @@ def _write_parquet(connection: Connection, table: Table, target: Path) -> int:
     shape = _arrow_schema(table)
     written = 0
     keys = [column.name for column in table.primary_key.columns]
-    listed = ", ".join(column.name for column in table.c)
-    query = text(f"SELECT {listed} FROM {table.name} ORDER BY {', '.join(keys)}")  # noqa: S608 - our own names
+    untyped = bare_table(table.name, *[bare_column(column.name) for column in table.c])
+    query = select(untyped).order_by(*[untyped.c[name] for name in keys])
     batch = _ROWS if not any(isinstance(column.type, LargeBinary) for column in table.c) else 50
     with pq.ParquetWriter(target, shape, compression="zstd") as writer:
         found = connection.execution_options(stream_results=True, yield_per=batch).execute(query)

@@ -6,6 +6,7 @@ from datetime import datetime
 from sqlalchemy import ColumnElement, or_, select, update
 
 from adapters.store import schema
+from adapters.store.journal import clean
 from adapters.store.readings import Readings
 from models.plan import SetpointBatch
 from models.records import AckOutcome, LastSetpoint, PendingSetpoint
@@ -90,7 +91,7 @@ class Commands(Readings):
                     .scalar_subquery()
                 )
                 change = change.where(table.c.resource_key == this)
-            values = {"outcome": wanted.value, "reason": reason or None, "answered_at": at}
+            values = {"outcome": wanted.value, "reason": clean(reason or None), "answered_at": at}
             return int(connection.execute(change.values(values)).rowcount)
 
     def unacknowledged(self, older_than: datetime) -> list[PendingSetpoint]:

@@ -34,7 +34,14 @@ def audit_hash(entry: AuditEntry) -> str:
 
 
 def _canonical(facts: Any) -> str:
-    return json.dumps(facts, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
+    return json.dumps(facts, sort_keys=True, separators=(",", ":"))
+
+
+def clean(words: str | None) -> str | None:
+    """Words from outside, in a form that every database takes: no lone surrogates, no NUL."""
+    return (
+        None if words is None else words.encode("utf-8", "backslashreplace").decode().replace("\x00", "\\x00")
+    )
 
 
 def _entry(row: Row[Any]) -> AuditEntry:
@@ -135,6 +142,7 @@ class Journal(Part):
         self, at: datetime, actor: str, action: str, subject: str, details: Mapping[str, Any] | None = None
     ) -> AuditEntry:
         """Add a line to the log; ``details`` must be JSON. The database itself refuses changes to it."""
+        actor, action, subject = (str(clean(words)) for words in (actor, action, subject))
         kept = json.loads(_canonical(dict(details or {})))
         table = schema.audit
         with self._db.writing() as connection:

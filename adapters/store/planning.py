@@ -74,7 +74,8 @@ class Planning(Part):
         with self._db.writing() as connection:
             if version == 0:
                 statement = self._db.insert(table).values(event_id=event.event_id, **values)
-                changed = connection.execute(statement.on_conflict_do_nothing()).rowcount
+                statement = statement.on_conflict_do_nothing().returning(table.c.event_id)
+                changed = len(connection.execute(statement).all())
             else:
                 same = and_(table.c.event_id == event.event_id, table.c.version == version)
                 changed = connection.execute(update(table).where(same).values(values)).rowcount

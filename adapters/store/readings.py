@@ -100,17 +100,20 @@ class Readings(Registry):
                 )
             month = following
 
-    def readings(self, resource_ids: Sequence[str] | None, start: datetime, end: datetime) -> pd.DataFrame:
+    def readings(
+        self, resource_ids: Sequence[str] | None, start: datetime, end: datetime, *, limit: int | None = None
+    ) -> pd.DataFrame:
         """Readings with start <= measured_at < end, in the order of time, of the named resources or of all.
 
         Columns: resource_id (object), measured_at, received_at (datetime64[us, UTC]), power_kw, energy_kwh,
         temperature_celsius (float64, NaN = not said), available (bool), sequence (int64), session (object:
         None = nothing said, "null" = unplugged, else a ``ChargingSession`` as JSON).  Unknown ids have none.
+        ``limit``: no more than that many rows (for up to 200 named resources).
         """
         table = schema.readings
         low, high = to_us(start), to_us(end)
         query = select(table).where(table.c.measured_at >= low, table.c.measured_at < high)
-        query = query.order_by(table.c.measured_at, table.c.resource_key)
+        query = query.order_by(table.c.measured_at, table.c.resource_key).limit(limit)
         with self._db.reading() as connection:
             wanted: set[int] | None = None
             if resource_ids is not None:
