@@ -1,0 +1,1 @@
+"""What was delivered, against what would have been: baselines and performance."""
