@@ -1,0 +1,118 @@
+"""What tomorrow looks like: the city's load, the loads' own profiles, the cars that will come.
+
+Everything is made from what was known at ``decision_time``; nothing here sees a later value.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import date, datetime, timedelta
+from typing import Protocol
+from zoneinfo import ZoneInfo
+
+from models.intervals import FloatArray, IntervalGrid
+from models.telemetry import ChargingSession
+
+LIKE_DAYS_BACK = 14
+"""How far back a like day (working day or weekend) is looked for."""
+
+
+@dataclass(frozen=True)
+class CityForecast:
+    """The city on a grid: Z zones, T intervals.
+
+    ``load_kw``: (Z, T), the whole load of the city including the portfolio undispatched.  ``limit_kw``: (Z,
+    T), what
+    the grid can carry, +inf where unlimited.  ``tariffs``: id → (T,) CNY per kWh.
+    """
+
+    zones: tuple[str, ...]
+    load_kw: FloatArray
+    limit_kw: FloatArray
+    tariffs: Mapping[str, FloatArray]
+    areas: Mapping[str, frozenset[str]]
+
+
+class CityFeed(Protocol):
+    """Where the city's forecast, limits and tariffs come from."""
+
+    @property
+    def zones(self) -> tuple[str, ...]:
+        """Names of the zones."""
+
+    @property
+    def tariff_ids(self) -> tuple[str, ...]:
+        """Names of the tariffs."""
+
+    def highest_price_per_kwh(self, tariff_id: str) -> float:
+        """The highest price that the tariff ever has, CNY per kWh."""
+
+    def forecast(self, decision_time: datetime, grid: IntervalGrid) -> CityForecast:
+        """What was known at ``decision_time`` about the intervals of ``grid``."""
+
+
+def is_weekend(day: date) -> bool:
+    """Saturday or Sunday."""
+    return day.weekday() >= 5
+
+
+def like_day(day: date, known_days: Sequence[date]) -> date | None:
+    """The newest known day before ``day`` of the same class; the newest of any class if there is none."""
+    earlier = [known for known in known_days if day - timedelta(days=LIKE_DAYS_BACK) <= known < day]
+    same = [known for known in earlier if is_weekend(known) == is_weekend(day)]
+    return max(same or earlier, default=None)
+
+
+@dataclass(frozen=True, slots=True)
+class PastSession:
+    """A stay of a car that is over, at one charger."""
+
+    resource_id: str
+    session: ChargingSession
+
+
+def expected_sessions(
+    past: Sequence[PastSession], grid: IntervalGrid, decision_time: datetime, zone: ZoneInfo
+) -> dict[str, list[ChargingSession]]:
+    """Stays that touch the grid and have not begun at ``decision_time``: those of each day's like day, moved.
+
+    A stay keeps its local clock times; of stays at one charger that would overlap only the first is kept.
+    """
+    by_day: dict[date, list[PastSession]] = {}
+    for item in past:
+        by_day.setdefault(item.session.arrival.astimezone(zone).date(), []).append(item)
+    today = decision_time.astimezone(zone).date()
+    complete = [day for day in by_day if day < today]
+    found: dict[str, list[ChargingSession]] = {}
+    day = min(today, grid.start.astimezone(zone).date() - timedelta(days=1))
+    while day <= grid.end.astimezone(zone).date():
+        model = like_day(day, complete)
+        for item in by_day.get(model, []) if model is not None else []:
+            moved = _moved(item.session, day, zone)
+            if (
+                moved.arrival >= max(decision_time, grid.start - timedelta(days=1))
+                and moved.departure > grid.start
+            ):
+                found.setdefault(item.resource_id, []).append(moved)
+        day += timedelta(days=1)
+    return {name: _without_overlap(stays) for name, stays in found.items()}
+
+
+def _moved(session: ChargingSession, day: date, zone: ZoneInfo) -> ChargingSession:
+    arrival_local = session.arrival.astimezone(zone)
+    arrival = arrival_local.replace(year=day.year, month=day.month, day=day.day)
+    stay = session.departure - session.arrival
+    return session.model_copy(
+        update={
+            "session_id": f"expected-{session.session_id}",
+            "arrival": arrival.astimezone(session.arrival.tzinfo),
+            "departure": arrival.astimezone(session.arrival.tzinfo) + stay,
+        }
+    )
+
+
+def _without_overlap(stays: list[ChargingSession]) -> list[ChargingSession]:
+    kept: list[ChargingSession] = []
+    for stay in sorted(stays, key=lambda each: each.arrival):
+        if not kept or stay.arrival >= kept[-1].departure:
+            kept.append(stay)
+    return kept

@@ -1,0 +1,140 @@
+"""Looking back in the store: load profiles by day-matching, and the stays that chargers have seen."""
+
+from collections.abc import Container, Mapping, Sequence
+from datetime import date, datetime, timedelta
+from zoneinfo import ZoneInfo
+
+import numpy as np
+import pandas as pd
+
+from adapters.store.store import Store
+from models.intervals import FloatArray, IntervalGrid
+from models.resources import CurtailableLoad, InterruptibleLoad, Pv, ThermalLoad
+from models.settlement.baseline import METHODS, baseline_profiles
+from models.settlement.days import ClockDays, clock_profile_on
+from models.telemetry import ChargingSession
+from vpp.forecasting import LIKE_DAYS_BACK, PastSession, expected_sessions
+from vpp.state import LiveState
+
+STEP = timedelta(minutes=15)
+DAYS_BACK = 45
+
+
+class History:
+    """What the past says about the loads and the cars; all of it from before the moment that is named."""
+
+    def __init__(
+        self,
+        store: Store,
+        state: LiveState,
+        zone: ZoneInfo,
+        *,
+        method_id: str,
+        holidays: Container[date] = (),
+        working_weekends: Container[date] = (),
+    ) -> None:
+        self._store = store
+        self._state = state
+        self._zone = zone
+        self._method = METHODS[method_id]
+        self._holidays = holidays
+        self._working_weekends = working_weekends
+        self.event_days: set[date] = set()
+
+    def load_profiles(self, now: datetime, grid: IntervalGrid) -> dict[str, FloatArray]:
+        """Day-matching baseline (PV: expected availability) of every load that has enough like days, (T,)
+        each.
+        """
+        kinds = CurtailableLoad | InterruptibleLoad | ThermalLoad | Pv
+        wanted = [live.resource_id for live in self._state if isinstance(live.record.resource, kinds)]
+        if not wanted:
+            return {}
+        today = now.astimezone(self._zone).date()
+        first = datetime.combine(today - timedelta(days=DAYS_BACK), datetime.min.time(), self._zone)
+        last = datetime.combine(today, datetime.min.time(), self._zone)
+        frame = self._store.readings(wanted, first, last + timedelta(seconds=1))
+        if frame.empty:
+            return {}
+        measured = frame["measured_at"].min().to_pydatetime()
+        midnight = datetime.combine(measured.astimezone(self._zone).date(), datetime.min.time(), self._zone)
+        past = IntervalGrid.regular(midnight, STEP, -(-(last - midnight) // STEP))
+        values = metered_on(frame, wanted, past)
+        history = ClockDays.from_grid(past, values, self._zone, STEP)
+        excluded = np.array([day in self.event_days for day in history.days])
+        found: dict[str, FloatArray] = {}
+        days = sorted({start.astimezone(self._zone).date() for start in grid.starts})
+        parts = {
+            day: baseline_profiles(
+                history,
+                day,
+                self._method,
+                holidays=self._holidays,
+                working_weekends=self._working_weekends,
+                excluded=excluded,
+            )
+            for day in days
+        }
+        day_of = np.array([days.index(start.astimezone(self._zone).date()) for start in grid.starts])
+        on_grid = np.stack([clock_profile_on(parts[day].profile, grid, self._zone, STEP) for day in days])
+        merged = on_grid[day_of, :, np.arange(len(grid))].T
+        for row, name in enumerate(wanted):
+            if np.isfinite(merged[row]).all():
+                live = self._state.get(name)
+                is_pv = live is not None and isinstance(live.record.resource, Pv)
+                found[name] = np.maximum(-merged[row] if is_pv else merged[row], 0.0)
+        return found
+
+    def expected_sessions(self, now: datetime, grid: IntervalGrid) -> Mapping[str, Sequence[ChargingSession]]:
+        """Stays to come at every charger, from like days."""
+        records = self._store.sessions(now - timedelta(days=LIKE_DAYS_BACK + 1), now)
+        past = [
+            PastSession(
+                record.resource_id,
+                ChargingSession(
+                    session_id=record.session_id,
+                    arrival=record.arrival,
+                    departure=max(
+                        record.unplugged_at or record.departure, record.arrival + timedelta(minutes=5)
+                    ),
+                    energy_needed_kwh=record.energy_needed_kwh,
+                    battery_capacity_kwh=record.battery_capacity_kwh,
+                    battery_start_kwh=record.battery_start_kwh,
+                ),
+            )
+            for record in records
+            if self._state.get(record.resource_id) is not None
+        ]
+        return expected_sessions(past, grid, now, self._zone)
+
+
+def metered_on(frame: pd.DataFrame, resource_ids: Sequence[str], grid: IntervalGrid) -> FloatArray:
+    """Mean metered power on an equally spaced grid, (R, T), NaN where nothing was measured.
+
+    A reading is the mean since the previous one of its device: it covers that stretch, at most an hour of it.
+    """
+    row_of = {name: row for row, name in enumerate(resource_ids)}
+    rows = frame["resource_id"].map(row_of).to_numpy()
+    step_h = float(grid.hours[0])
+    ends_h = (
+        frame["measured_at"].to_numpy().astype("datetime64[us]")
+        - np.datetime64(grid.start.replace(tzinfo=None), "us")
+    ) / np.timedelta64(1, "h")
+    power = frame["power_kw"].to_numpy(dtype=float)
+    order = np.lexsort((ends_h, rows))
+    rows, ends_h, power = rows[order], ends_h[order], power[order]
+    same = np.concatenate([[False], rows[1:] == rows[:-1]])
+    before = np.concatenate([[np.nan], ends_h[:-1]])
+    starts_h = np.where(same & (ends_h - before <= 1.0 + 1e-9), before, ends_h - np.minimum(step_h, 0.25))
+    energy, covered = np.zeros((len(resource_ids), len(grid))), np.zeros((len(resource_ids), len(grid)))
+    first = np.floor(starts_h / step_h + 1e-9).astype(int)
+    longest = int(np.ceil((ends_h - starts_h).max(initial=0.0) / step_h)) + 1
+    for ahead in range(longest):
+        slot = first + ahead
+        low = np.maximum(starts_h, slot * step_h)
+        high = np.minimum(ends_h, (slot + 1) * step_h)
+        share = np.clip(high - low, 0.0, None)
+        keep = (share > 1e-12) & (slot >= 0) & (slot < len(grid))
+        np.add.at(energy, (rows[keep], slot[keep]), power[keep] * share[keep])
+        np.add.at(covered, (rows[keep], slot[keep]), share[keep])
+    with np.errstate(invalid="ignore", divide="ignore"):
+        return np.asarray(np.where(covered >= 0.5 * step_h, energy / covered, np.nan))

@@ -1,0 +1,98 @@
+"""Measurement: what was delivered, from the readings in the store and the one baseline table of the day.
+
+b is the day's table (chargers: the b of the stays that really happened), m what was measured; the rules of
+judging are in ``models.settlement.performance``.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from zoneinfo import ZoneInfo
+
+import numpy as np
+
+from adapters.store.store import Store
+from models.events import Event, EventRecord
+from models.intervals import FloatArray, IntervalGrid
+from models.records import BaselineTable
+from models.resources import EvCharger
+from models.settlement.performance import EventPerformance, JudgedEvent, Metered, judge_event, without_gaps
+from vpp.history import metered_on
+from vpp.problem_builder import merged_baseline
+from vpp.session_baseline import SessionBaselines
+from vpp.state import LiveState
+
+
+@dataclass(frozen=True)
+class MeasuredDay:
+    """b and m of every resource on one grid; rows in the order of ``resource_ids``, (R, T) kW."""
+
+    grid: IntervalGrid
+    resource_ids: tuple[str, ...]
+    baseline_kw: FloatArray
+    metered: Metered
+
+
+def measured_day(
+    store: Store,
+    state: LiveState,
+    sessions: SessionBaselines,
+    tables: Sequence[BaselineTable],
+    start: datetime,
+    end: datetime,
+    step: timedelta = timedelta(minutes=5),
+) -> MeasuredDay:
+    """All resources that a baseline table covers throughout [start, end); ``tables`` in the order of their
+    days.
+    """
+    grid = IntervalGrid.regular(start, step, -(-(end - start) // step))
+    reaching = [table for table in tables if table.grid.start < grid.end and table.grid.end > grid.start]
+    baseline = merged_baseline(reaching, grid)
+    for live in state:
+        if isinstance(live.record.resource, EvCharger) and live.resource_id in baseline:
+            baseline[live.resource_id] = sessions.on(live.resource_id, grid)
+    ids = tuple(sorted(baseline, key=str.encode))
+    b = np.array([baseline[name] for name in ids]).reshape(len(ids), len(grid))
+    frame = store.readings(list(ids), grid.start - timedelta(hours=1), grid.end + timedelta(seconds=1))
+    return MeasuredDay(grid, ids, b, without_gaps(metered_on(frame, ids, grid), b, grid))
+
+
+def event_performance(
+    day: MeasuredDay,
+    record: EventRecord,
+    others: Sequence[Event],
+    *,
+    zone: ZoneInfo,
+    in_scope: Callable[[str, Event], bool],
+    aggregator_of: Callable[[str], str],
+) -> EventPerformance:
+    """One event judged on a measured day that covers it and the six hours after."""
+    event = record.event
+    inside = day.grid.overlap_h(event.start, event.end) / day.grid.hours
+    judged = JudgedEvent(
+        event_id=event.event_id,
+        direction=event.direction,
+        start=event.start,
+        end=event.end,
+        ordered_kw=event.target_kw * inside,
+        members=np.array([in_scope(name, event) for name in day.resource_ids], dtype=np.bool_),
+        accepted_kw={name: (kw or 0.0) * inside for name, kw in sorted(record.accepted_kw.items())},
+    )
+    windows = [(other.start, other.end) for other in others if other.event_id != event.event_id]
+    owners = [aggregator_of(name) for name in day.resource_ids]
+    return judge_event(judged, day.grid, day.baseline_kw, day.metered, owners, zone, windows)
+
+
+def evaluation(performance: EventPerformance) -> dict[str, object]:
+    """The figures of an event as they are kept with its record and shown by the API."""
+    return {
+        "ordered_kw": performance.ordered_kw,
+        "delivered_kw": performance.delivered_kw,
+        "ratio_by_hour": list(performance.ratio_by_hour),
+        "rebound_kw_by_hour": list(performance.rebound_kw_by_hour),
+        "missing_readings": performance.missing,
+        "interpolated_readings": performance.interpolated,
+        "by_aggregator": {
+            name: [hour.ratio for hour in hours] for name, hours in performance.by_aggregator.items()
+        },
+    }

@@ -1,0 +1,186 @@
+"""The real-time stage: every cycle the rest of the horizon is planned again from what was measured.
+
+During an event the order is kept by feedback: what was measured to be missing (or too much) in the last
+cycle is
+added to (or taken from) what the next cycle buys, slowly and within limits, so that devices that are silent,
+refuse
+or do less than they promised are made up for by the others.
+"""
+
+import asyncio
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+
+import numpy as np
+import structlog
+
+from models.dispatch.check import check_plan
+from models.dispatch.problem import DispatchProblem
+from models.errors import SolverError
+from models.events import Commitment, Direction, Event
+from models.intervals import FloatArray, IntervalGrid
+from models.plan import DispatchPlan, PlanSource
+from models.ports import Clock, Solver
+from models.telemetry import ChargingSession
+from vpp.forecasting import CityFeed
+from vpp.problem_builder import ProblemBuilder
+from vpp.state import LiveState
+
+log = structlog.get_logger(__name__)
+
+FEEDBACK_GAIN = 0.5
+FEEDBACK_LIMITS = (-0.12, 0.30)
+"""The correction stays within these shares of the order."""
+
+
+@dataclass
+class EventFeedback:
+    """What is added to the order of one event because of what was measured, kW."""
+
+    correction_kw: float = 0.0
+    measured_kw: list[tuple[datetime, float]] = field(default_factory=list)
+
+    def take(self, at: datetime, ordered_kw: float, delivered_kw: float) -> None:
+        """Learn from one complete cycle inside the event."""
+        self.measured_kw.append((at, delivered_kw))
+        low, high = (share * ordered_kw for share in FEEDBACK_LIMITS)
+        step = FEEDBACK_GAIN * (ordered_kw - delivered_kw)
+        self.correction_kw = min(max(self.correction_kw + step, low), high)
+
+
+@dataclass(frozen=True)
+class RealTimeInputs:
+    """What the stage needs from its neighbours for one cycle."""
+
+    baseline: Mapping[str, FloatArray]
+    plan_kw: Mapping[str, FloatArray]
+    end_energy_kwh: Mapping[str, float]
+    expected: Mapping[str, Sequence[ChargingSession]]
+    events: Sequence[Event]
+    commitments: Sequence[Commitment]
+
+
+class RealTimeStage:
+    """Re-plans the rest of the horizon, checks the plan, and falls back to the last good one, labelled."""
+
+    def __init__(
+        self,
+        *,
+        clock: Clock,
+        state: LiveState,
+        feed: CityFeed,
+        builder: ProblemBuilder,
+        solver: Solver,
+        cycle: timedelta,
+        deadline_s: float,
+        gap: float,
+        on_plan: Callable[[DispatchPlan, int], None],
+    ) -> None:
+        self._clock = clock
+        self._state = state
+        self._feed = feed
+        self._builder = builder
+        self._solver = solver
+        self._cycle = cycle
+        self._deadline_s = deadline_s
+        self._gap = gap
+        self._on_plan = on_plan
+        self.last: DispatchPlan | None = None
+        self.feedback: dict[str, EventFeedback] = {}
+
+    def grid(self, now: datetime, events: Sequence[Event], known_until: datetime) -> IntervalGrid:
+        """The horizon of this cycle: as ``IntervalGrid.real_time``, no further than a day plan reaches."""
+        windows = [(event.start, event.end) for event in events if event.end > now]
+        grid = IntervalGrid.real_time(now, fine=self._cycle, windows=windows)
+        keep = [end <= known_until for end in grid.ends]
+        return grid.restrict(keep) if any(keep) else grid
+
+    def learn(
+        self, now: datetime, event: Event, baseline_now_kw: Mapping[str, float], ids: Sequence[str]
+    ) -> None:
+        """Compare what the event's devices drew over the last cycle with their baseline, and correct the
+        order.
+        """
+        if now - event.start < 2 * self._cycle or now > event.end:
+            return  # the first cycle holds the ramp of the devices; it says little about what they can hold
+        moved = 0.0
+        for name in ids:
+            live = self._state.get(name)
+            if live is None or live.latest is None or (now - live.latest.measured_at) > self._cycle:
+                continue
+            moved += baseline_now_kw.get(name, 0.0) - live.latest.power_kw
+        delivered = moved if event.direction is Direction.SHAVE else -moved
+        feedback = self.feedback.setdefault(event.event_id, EventFeedback())
+        feedback.take(now, event.target_kw, delivered)
+
+    def corrected(self, event: Event) -> Event:
+        """The event as the optimiser shall see it: the order plus what feedback adds."""
+        feedback = self.feedback.get(event.event_id)
+        if feedback is None:
+            return event
+        return event.model_copy(update={"target_kw": max(0.0, event.target_kw + feedback.correction_kw)})
+
+    async def cycle(self, grid: IntervalGrid, inputs: RealTimeInputs) -> tuple[DispatchProblem, DispatchPlan]:
+        """One re-plan: a checked plan, or a labelled fallback; never nothing."""
+        now = self._clock.now()
+        city = self._feed.forecast(now, grid)
+        events = [self.corrected(event) for event in inputs.events]
+        problem = self._builder.real_time(
+            grid,
+            now,
+            city,
+            baseline=inputs.baseline,
+            plan_kw=inputs.plan_kw,
+            end_energy_kwh=inputs.end_energy_kwh,
+            expected=inputs.expected,
+            events=events,
+            commitments=inputs.commitments,
+        )
+        try:
+            plan = await self._solver.solve(problem, deadline_s=self._deadline_s, gap=self._gap)
+            report = await asyncio.to_thread(check_plan, problem, plan, bound=False, baseline=False)
+            self._on_plan(plan, len(report.violations))
+            if not report.violations:
+                self.last = plan
+                return problem, plan
+            log.error("plan not published", violations=[str(each) for each in report.violations[:5]])
+        except SolverError as error:
+            log.error("no plan from the solver", error=str(error))
+        fallback = fallback_plan(problem, self.last)
+        self._on_plan(fallback, 0)
+        return problem, fallback
+
+
+def fallback_plan(problem: DispatchProblem, last: DispatchPlan | None) -> DispatchPlan:
+    """The last good plan moved onto the new grid where it reaches, and the baseline elsewhere; labelled
+    so.
+    """
+    ids = problem.fleet.resource_ids
+    baseline = (
+        problem.baseline_kw if problem.baseline_kw is not None else np.zeros((len(ids), len(problem.grid)))
+    )
+    power = baseline.copy()
+    if last is not None:
+        moved = problem.grid.mean_from(last.grid, last.power_kw)
+        for row, name in enumerate(ids):
+            known = last.row_of.get(name)
+            if known is not None:
+                power[row] = np.where(np.isnan(moved[known]), baseline[row], moved[known])
+    nothing = np.full(power.shape, np.nan)
+    return DispatchPlan(
+        grid=problem.grid,
+        resource_ids=ids,
+        power_kw=power,
+        energy_kwh=nothing,
+        baseline_kw=baseline,
+        baseline_energy_kwh=nothing,
+        status="fallback",
+        source=PlanSource.RULE if last is None else PlanSource.LAST_GOOD,
+        objective_cny=float("nan"),
+        baseline_cost_cny=float("nan"),
+        lower_bound_cny=float("-inf"),
+        iterations=0,
+        wall_s=0.0,
+        penalties=problem.penalties.as_dict(),
+    )

@@ -1,0 +1,287 @@
+"""What aggregators send: each message is applied once, its answer is written in the same transaction.
+
+The link (``adapters.mqtt.link``) calls these; what an event response means is the event desk's business.
+"""
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from datetime import datetime, timedelta
+
+import structlog
+
+from adapters.mqtt.envelope import Refusal
+from adapters.mqtt.payloads import (
+    Ack,
+    CapabilityMessage,
+    EventResponseMessage,
+    Register,
+    Status,
+    Telemetry,
+    event_response,
+)
+from adapters.mqtt.uplink import Answer, Received
+from adapters.store.store import Store
+from models.capacity import connected_kw
+from models.events import EventResponse
+from models.ports import Clock
+from models.records import AckOutcome, DeadLetter, SessionRecord
+from models.telemetry import Reading
+from vpp.metrics import Metrics
+from vpp.registration import Registrar
+from vpp.state import LiveState
+
+log = structlog.get_logger(__name__)
+
+REFUSAL_HOLDS = timedelta(minutes=30)
+"""A device that refused an order is not asked again for so long."""
+
+
+class Uplink:
+    """Answers to ``adapters.mqtt.uplink.UplinkHandler``."""
+
+    def __init__(
+        self,
+        *,
+        clock: Clock,
+        store: Store,
+        state: LiveState,
+        registrar: Registrar,
+        metrics: Metrics,
+        respond: Callable[[str, EventResponse], Awaitable[None]],
+        on_session: Callable[[Reading], None],
+        on_refused: Callable[[str, str], None],
+    ) -> None:
+        self._clock = clock
+        self._store = store
+        self._state = state
+        self._registrar = registrar
+        self._metrics = metrics
+        self._respond = respond
+        self._on_session = on_session
+        self._on_refused = on_refused
+        self.readings_taken = 0
+        self.acknowledged = 0
+        self.registered = 0
+        self.refused_registrations = 0
+
+    def capability_kw(self, aggregator_id: str, resource_id: str) -> float | None:
+        """The largest |power| by registration, None for a resource that this aggregator has not
+        registered.
+        """
+        live = self._state.get(resource_id)
+        if live is None or live.record.aggregator_id != aggregator_id:
+            return None
+        return max(connected_kw(live.record.resource), live.record.connected_kw)
+
+    async def already_answered(self, aggregator_id: str, message_id: str) -> bytes | None:
+        """The first answer to this message, if it was applied before."""
+        return await asyncio.to_thread(self._store.answer_for, aggregator_id, message_id)
+
+    async def register(self, aggregator_id: str, received: Received[Register]) -> Answer:
+        """Every change by itself: yes, or no with field, rule and value."""
+        now = self._clock.now()
+
+        def commit() -> tuple[Answer, list[object], list[str], int]:
+            with self._store.transaction():
+                faults, stored, withdrawn = self._registrar.apply(aggregator_id, received.message, now)
+                answer = received.answer_registration(faults)
+                self._set_aside(
+                    aggregator_id, "register", received.message_id, answer.refused, received.payload, now
+                )
+                self._store.remember_answer(aggregator_id, received.message_id, answer.to_bytes(), now)
+            self._registrar.committed(stored, withdrawn)
+            return answer, list(stored), withdrawn, len(answer.refused)
+
+        answer, stored, _, refused = await asyncio.to_thread(commit)
+        self.registered += len(stored)
+        self.refused_registrations += refused
+        self._metrics.registrations_accepted.labels(aggregator=aggregator_id).inc(len(stored))
+        self._metrics.registrations_refused.labels(aggregator=aggregator_id).inc(refused)
+        return answer
+
+    async def telemetry(self, aggregator_id: str, received: Received[Telemetry]) -> Answer:
+        """Keep every reading of the sender's own resources; the newest of each device becomes its present
+        state.
+        """
+        now = self._clock.now()
+        own: list[Reading] = []
+        refusals: list[Refusal] = []
+        for position, reading in enumerate(received.message.readings):
+            live = self._state.get(reading.resource_id)
+            if live is None or live.record.aggregator_id != aggregator_id:
+                rule = "must be a resource that you have registered"
+                refusals.append(received.refuse("resource_id", rule, reading.resource_id, position))
+            else:
+                own.append(reading)
+        answer = received.answer(refusals)
+        new = await asyncio.to_thread(self._keep_telemetry, aggregator_id, received, own, answer, now)
+        self.readings_taken += new
+        stale = 0
+        for reading in own:
+            live = self._state.get(reading.resource_id)
+            if live is not None and (now - reading.measured_at).total_seconds() > live.record.telemetry_ttl_s:
+                stale += 1
+            if self._state.take(reading) and reading.says_session:
+                self._on_session(reading)
+        self._metrics.readings_received.labels(aggregator=aggregator_id).inc(new)
+        self._metrics.readings_duplicate.labels(aggregator=aggregator_id).inc(len(own) - new)
+        self._metrics.readings_refused.labels(aggregator=aggregator_id).inc(len(answer.refused))
+        self._metrics.readings_stale.labels(aggregator=aggregator_id).inc(stale)
+        return answer
+
+    async def capability(self, aggregator_id: str, received: Received[CapabilityMessage]) -> Answer:
+        """Keep what an aggregator says it can move (in the audit log; planning by capability comes with its
+        users).
+        """
+        now = self._clock.now()
+        refusals = [
+            received.refuse(
+                "resource_id", "must be a resource that you have registered", item.resource_id, position
+            )
+            for position, item in enumerate(received.message.capabilities)
+            if item.resource_id is not None and self.capability_kw(aggregator_id, item.resource_id) is None
+        ]
+        answer = received.answer(refusals)
+        kept = [item.model_dump(mode="json") for item in received.message.capabilities]
+
+        def commit() -> None:
+            with self._store.transaction():
+                self._store.append_audit(
+                    now, aggregator_id, "capability", received.message_id, {"capabilities": kept}
+                )
+                self._set_aside(
+                    aggregator_id, "capability", received.message_id, answer.refused, received.payload, now
+                )
+                self._store.remember_answer(aggregator_id, received.message_id, answer.to_bytes(), now)
+
+        await asyncio.to_thread(commit)
+        return answer
+
+    async def event_response(self, aggregator_id: str, received: Received[EventResponseMessage]) -> Answer:
+        """Hand the answer to the event desk; a second arrival of the same message is answered from memory."""
+        await self._respond(aggregator_id, event_response(received.message))
+        answer = received.answer()
+        now = self._clock.now()
+        await asyncio.to_thread(
+            self._store.remember_answer, aggregator_id, received.message_id, answer.to_bytes(), now
+        )
+        return answer
+
+    async def ack(self, aggregator_id: str, received: Received[Ack]) -> Answer:
+        """Keep what became of commands; who refuses is not asked again for a while."""
+        now = self._clock.now()
+        answer = received.answer()
+
+        def commit() -> int:
+            changed = 0
+            with self._store.transaction():
+                for item in received.message.acks:
+                    changed += self._store.save_ack(
+                        item.command_id,
+                        item.resource_id,
+                        AckOutcome(item.status),
+                        item.reason,
+                        now,
+                        aggregator_id,
+                    )
+                self._store.remember_answer(aggregator_id, received.message_id, answer.to_bytes(), now)
+            return changed
+
+        self.acknowledged += await asyncio.to_thread(commit)
+        for item in received.message.acks:
+            self._metrics.setpoints_answered.labels(aggregator=aggregator_id, outcome=item.status).inc()
+            live = self._state.get(item.resource_id) if item.resource_id is not None else None
+            if item.status == "refused" and live is not None and live.record.aggregator_id == aggregator_id:
+                live.refused_until = now + REFUSAL_HOLDS
+                self._on_refused(live.resource_id, item.reason)
+        return answer
+
+    async def status(self, aggregator_id: str, received: Received[Status]) -> None:
+        """Note that a gateway came or went."""
+        online = received.message.status == "online"
+        if self._state.aggregator_online.get(aggregator_id) != online:
+            log.info("gateway", aggregator_id=aggregator_id, online=online, reason=received.message.reason)
+        self._state.aggregator_online[aggregator_id] = online
+
+    async def dead_letter(
+        self, aggregator_id: str, topic: str, payload: bytes, refusals: tuple[Refusal, ...]
+    ) -> None:
+        """Set a message aside of which nothing could be taken."""
+        now = self._clock.now()
+        await asyncio.to_thread(self._set_aside, aggregator_id, topic, None, refusals, payload, now)
+
+    # ---- pieces
+
+    def _keep_telemetry(
+        self,
+        aggregator_id: str,
+        received: Received[Telemetry],
+        own: list[Reading],
+        answer: Answer,
+        now: datetime,
+    ) -> int:
+        with self._store.transaction():
+            new = self._store.add_readings(own, now)
+            self._store.save_sessions(self._sessions(own))
+            self._set_aside(
+                aggregator_id, "telemetry", received.message_id, answer.refused, received.payload, now
+            )
+            self._store.remember_answer(aggregator_id, received.message_id, answer.to_bytes(), now)
+        return new
+
+    def _sessions(self, readings: list[Reading]) -> list[SessionRecord]:
+        records: dict[tuple[str, str], SessionRecord] = {}
+        for reading in readings:
+            if not reading.says_session:
+                continue
+            live = self._state.get(reading.resource_id)
+            if reading.session is not None:
+                stay = reading.session
+                records[reading.resource_id, stay.session_id] = SessionRecord(
+                    resource_id=reading.resource_id,
+                    session_id=stay.session_id,
+                    arrival=stay.arrival,
+                    departure=stay.departure,
+                    energy_needed_kwh=stay.energy_needed_kwh,
+                    battery_capacity_kwh=stay.battery_capacity_kwh,
+                    battery_start_kwh=stay.battery_start_kwh,
+                    delivered_kwh=reading.energy_kwh if stay.battery_start_kwh is None else None,
+                )
+            elif live is not None and live.session is not None:
+                stay = live.session
+                if reading.measured_at > stay.arrival:
+                    records[reading.resource_id, stay.session_id] = SessionRecord(
+                        resource_id=reading.resource_id,
+                        session_id=stay.session_id,
+                        arrival=stay.arrival,
+                        departure=stay.departure,
+                        energy_needed_kwh=stay.energy_needed_kwh,
+                        battery_capacity_kwh=stay.battery_capacity_kwh,
+                        battery_start_kwh=stay.battery_start_kwh,
+                        delivered_kwh=live.session_delivered_kwh,
+                        unplugged_at=reading.measured_at,
+                    )
+        return list(records.values())
+
+    def _set_aside(
+        self,
+        aggregator_id: str,
+        place: str,
+        message_id: str | None,
+        refusals: tuple[Refusal, ...],
+        payload: bytes,
+        now: datetime,
+    ) -> None:
+        if not refusals:
+            return
+        reason = "; ".join(f"{item.field}: {item.rule}" for item in refusals[:5])
+        letter = DeadLetter(
+            at=now,
+            place=place,
+            reason=reason,
+            aggregator_id=aggregator_id,
+            message_id=message_id,
+            payload=payload,
+        )
+        self._store.add_dead_letter(letter)
+        self._metrics.dead_letters.labels(place=place.rsplit("/", 1)[-1]).inc()

@@ -1,0 +1,304 @@
+"""Wiring: the only file that names concrete adapters and puts the service together.
+
+``open_service`` gives a running service; ``vpp serve``, ``vpp demo`` and ``vpp replay`` all use it, with
+another clock and another feed of the city, and nothing else different.
+"""
+
+import asyncio
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from datetime import timedelta
+
+import holidays
+import structlog
+
+from adapters.mqtt.broker import BrokerSettings, BrokerTls, RunningBroker, open_broker
+from adapters.mqtt.link import MqttLink
+from adapters.mqtt.settings import ClientTls
+from adapters.store.store import Store
+from models.dispatch.problem import Penalties
+from models.events import EventResponse
+from models.plan import DispatchPlan, SetpointBatch
+from models.ports import Clock, DeviceLink, Solver
+from models.records import AggregatorRecord
+from models.resources import EvCharger
+from models.telemetry import Reading
+from vpp.day_ahead import DayAheadStage
+from vpp.delivery import DeliveryStage
+from vpp.events import EventDesk, EventRules
+from vpp.forecasting import CityFeed
+from vpp.history import History
+from vpp.metrics import Metrics
+from vpp.problem_builder import ProblemBuilder
+from vpp.real_time import RealTimeStage
+from vpp.registration import Registrar
+from vpp.runtime import Rhythm, Runtime
+from vpp.session_baseline import SessionBaselines
+from vpp.settings import Settings
+from vpp.solver_pool import SolverPool
+from vpp.state import LiveState
+from vpp.uplink import Uplink
+
+log = structlog.get_logger(__name__)
+
+
+@dataclass
+class Service:
+    """A service with all its parts; ``run`` keeps it going until it is cancelled."""
+
+    settings: Settings
+    clock: Clock
+    store: Store
+    state: LiveState
+    metrics: Metrics
+    broker: RunningBroker
+    link: MqttLink
+    uplink: Uplink
+    runtime: Runtime
+
+    async def run(self) -> None:
+        """The wires and the loop, side by side."""
+        async with asyncio.TaskGroup() as tasks:
+            tasks.create_task(self.link.run(), name="mqtt link")
+            tasks.create_task(self.runtime.run(), name="runtime")
+
+    def ready(self) -> dict[str, bool]:
+        """What must be true for the service to be of use, part by part."""
+        try:
+            self.store.ping()
+            store = True
+        except Exception as error:  # noqa: BLE001 - whatever it is, the answer is: not ready
+            log.warning("the database does not answer", error=str(error))
+            store = False
+        return {"broker": self.link.connected, "store": store}
+
+
+class StoredCredentials:
+    """The aggregators' password hashes are in the database; brokers of ours read them there."""
+
+    def __init__(self, store: Store, clock: Clock) -> None:
+        self._store = store
+        self._clock = clock
+
+    def hashes(self) -> Mapping[str, str]:
+        """Every active aggregator's hash by its name."""
+        return {each.aggregator_id: each.secret_hash for each in self._store.aggregators()}
+
+    def set_hash(self, aggregator_id: str, hashed: str) -> None:
+        """Add an aggregator or give it another password."""
+        known = self._store.aggregator(aggregator_id)
+        name = known.display_name if known is not None else aggregator_id
+        self._store.add_aggregator(AggregatorRecord(aggregator_id, name, hashed, self._clock.now()))
+
+    def remove(self, aggregator_id: str) -> None:
+        """Take an aggregator's access away."""
+        self._store.remove_aggregator(aggregator_id, self._clock.now())
+
+
+class _LateLink:
+    """The link is made after the stages that send through it: they hold this, and it is filled in."""
+
+    def __init__(self) -> None:
+        self.link: DeviceLink | None = None
+
+    async def send_setpoints(self, batch: SetpointBatch) -> None:
+        """See ``DeviceLink``."""
+        if self.link is not None:
+            await self.link.send_setpoints(batch)
+
+    async def send_event(self, aggregator_id: str, notice: object) -> None:
+        """See ``DeviceLink``."""
+        if self.link is not None:
+            await self.link.send_event(aggregator_id, notice)  # type: ignore[arg-type]
+
+
+@asynccontextmanager
+async def open_service(
+    settings: Settings, clock: Clock, feed: CityFeed, *, baseline_method: str = "ten_of_ten"
+) -> AsyncIterator[Service]:
+    """Open database, solver and broker, build the stages, and give the service: not yet running."""
+    metrics = Metrics()
+    settings.service.data_dir.mkdir(parents=True, exist_ok=True)
+    store = Store(settings.store_url, observe=metrics.observe_store)
+    pool = SolverPool()
+    try:
+        await asyncio.to_thread(store.migrate)
+        credentials = StoredCredentials(store, clock)
+        async with open_broker(_broker_settings(settings), credentials) as broker:
+            yield _assemble(settings, clock, feed, metrics, store, pool, broker, baseline_method)
+    finally:
+        await pool.close()
+        store.close()
+
+
+def _assemble(
+    settings: Settings,
+    clock: Clock,
+    feed: CityFeed,
+    metrics: Metrics,
+    store: Store,
+    solver: Solver,
+    broker: RunningBroker,
+    baseline_method: str,
+) -> Service:
+    zone = settings.service.zone
+    state = LiveState(store.resources())
+    history = History(
+        store,
+        state,
+        zone,
+        method_id=baseline_method,
+        holidays=holidays.country_holidays("CN") if settings.service.time_zone == "Asia/Shanghai" else (),
+    )
+    builder = ProblemBuilder(state, zone, _penalties(settings))
+    cycle = timedelta(seconds=settings.real_time.cycle_s)
+    late = _LateLink()
+
+    def on_plan(kind: str) -> object:
+        def note(plan: DispatchPlan, violations: int) -> None:
+            metrics.plans_made.labels(kind=kind, source=plan.source.value).inc()
+            metrics.plan_violations.labels(kind=kind).inc(violations)
+            metrics.plan_gap.labels(kind=kind).set(plan.gap)
+            metrics.plan_wall_s.labels(kind=kind).set(plan.wall_s)
+            metrics.plan_made_at.labels(kind=kind).set(clock.now().timestamp())
+
+        return note
+
+    day_ahead = DayAheadStage(
+        clock=clock,
+        store=store,
+        feed=feed,
+        builder=builder,
+        solver=solver,
+        load_profiles=history.load_profiles,
+        expected_sessions=history.expected_sessions,
+        zone=zone,
+        interval=timedelta(minutes=settings.day_ahead.interval_minutes),
+        deadline_s=settings.solver.deadline_s,
+        gap=settings.solver.gap,
+        on_plan=on_plan("day_ahead"),  # type: ignore[arg-type]
+    )
+    events = EventDesk(
+        clock=clock,
+        store=store,
+        state=state,
+        link=late,
+        day_ahead=day_ahead,
+        zone=zone,
+        rules=EventRules(
+            target_fraction=settings.service.target_fraction,
+            reference_peak_kw=settings.service.reference_peak_kw,
+            callable_margin_fraction=settings.events.callable_margin_fraction,
+            respond_within=timedelta(seconds=settings.events.respond_within_s),
+        ),
+        cycle=cycle,
+    )
+    sessions = SessionBaselines(lambda tariff_id, grid: feed.forecast(grid.start, grid).tariffs[tariff_id])
+    runtime = Runtime(
+        clock=clock,
+        store=store,
+        state=state,
+        feed=feed,
+        zone=zone,
+        rhythm=Rhythm(
+            day_ahead_at=settings.day_ahead.at,
+            cycle=cycle,
+            quiet_cycle=timedelta(seconds=settings.real_time.quiet_cycle_s),
+        ),
+        day_ahead=day_ahead,
+        real_time=RealTimeStage(
+            clock=clock,
+            state=state,
+            feed=feed,
+            builder=builder,
+            solver=solver,
+            cycle=cycle,
+            deadline_s=settings.solver.real_time_deadline_s,
+            gap=settings.solver.gap,
+            on_plan=on_plan("real_time"),  # type: ignore[arg-type]
+        ),
+        events=events,
+        delivery=DeliveryStage(
+            clock=clock,
+            store=store,
+            state=state,
+            link=late,
+            metrics=metrics,
+            read_only=settings.service.read_only,
+        ),
+        sessions=sessions,
+        metrics=metrics,
+        expected_sessions=history.expected_sessions,
+    )
+
+    def on_session(reading: Reading) -> None:
+        live = state.get(reading.resource_id)
+        if live is None or not isinstance(live.record.resource, EvCharger):
+            return
+        if reading.session is not None:
+            sessions.plugged_in(live.record.resource, reading.session)
+        else:
+            sessions.unplugged(reading.resource_id, reading.measured_at)
+
+    async def respond(aggregator_id: str, response: EventResponse) -> None:
+        await runtime.respond(aggregator_id, response)
+
+    uplink = Uplink(
+        clock=clock,
+        store=store,
+        state=state,
+        registrar=Registrar(store, state, feed),
+        metrics=metrics,
+        respond=respond,
+        on_session=on_session,
+        on_refused=runtime.refused,
+    )
+    link = MqttLink(broker.platform, uplink, clock)
+    late.link = link
+    return Service(settings, clock, store, state, metrics, broker, link, uplink, runtime)
+
+
+def _broker_settings(settings: Settings) -> BrokerSettings:
+    mqtt = settings.mqtt
+    own_tls = (
+        BrokerTls(
+            certificate_file=mqtt.tls_certificate_file, key_file=mqtt.tls_key_file, ca_file=mqtt.tls_ca_file
+        )
+        if mqtt.tls_certificate_file is not None
+        and mqtt.tls_key_file is not None
+        and "://" not in mqtt.broker
+        else None
+    )
+    client_tls = (
+        ClientTls(
+            ca_file=mqtt.tls_ca_file,
+            certificate_file=mqtt.tls_certificate_file,
+            key_file=mqtt.tls_key_file,
+        )
+        if mqtt.broker.startswith("mqtts://")
+        else None
+    )
+    return BrokerSettings(
+        broker=mqtt.broker,
+        host=mqtt.host,
+        port=mqtt.port,
+        folder=settings.service.data_dir / "broker",
+        prefix=mqtt.prefix,
+        tls=own_tls,
+        client_tls=client_tls,
+        username=mqtt.username,
+        password=mqtt.password,
+    )
+
+
+def _penalties(settings: Settings) -> Penalties:
+    penalties = settings.penalties
+    return Penalties(
+        overload_per_kwh=penalties.overload,
+        shortfall_per_kwh=penalties.shortfall,
+        commitment_per_kwh=penalties.commitment,
+        excess_per_kwh=penalties.excess,
+        switch_cost_per_kw=settings.real_time.switch_cost_per_kw,
+        stray_cost_per_kwh=settings.real_time.stray_cost_per_kwh,
+    )
