@@ -2,6 +2,7 @@
 that).
 """
 
+from models.dispatch.check.plan import check_plan
 from models.dispatch.check.report import AggregateKey, CheckReport, PlanClaims, Violation
 
-__all__ = ["AggregateKey", "CheckReport", "PlanClaims", "Violation"]
+__all__ = ["AggregateKey", "CheckReport", "PlanClaims", "Violation", "check_plan"]

@@ -1,0 +1,69 @@
+"""Every resource of a problem, as the checker sees it: its typed rows as admitted, and the check of its
+kind.
+"""
+
+from dataclasses import dataclass
+from typing import Any
+
+from models.dispatch.check.admitting import admit_stays, admit_storage, admit_thermal
+from models.dispatch.check.charging import Stay, check_charger, stays_of
+from models.dispatch.check.generation import check_generator, check_pv
+from models.dispatch.check.horizon import DeviceCheck, Horizon
+from models.dispatch.check.loads import check_curtailable, check_interruptible
+from models.dispatch.check.shifting import check_shiftable
+from models.dispatch.check.storage import check_storage
+from models.dispatch.check.thermal import check_thermal
+from models.dispatch.problem import DispatchProblem
+from models.intervals import FloatArray
+from models.plan import Admission
+from models.resources import ResourceKind
+
+_CHECKS: dict[ResourceKind, Any] = {
+    ResourceKind.STORAGE: check_storage,
+    ResourceKind.CURTAILABLE_LOAD: check_curtailable,
+    ResourceKind.INTERRUPTIBLE_LOAD: check_interruptible,
+    ResourceKind.SHIFTABLE_LOAD: check_shiftable,
+    ResourceKind.THERMAL_LOAD: check_thermal,
+    ResourceKind.GENERATOR: check_generator,
+    ResourceKind.PV: check_pv,
+}
+
+
+@dataclass(frozen=True)
+class Device:
+    """One resource: ``row`` as admitted (of a charger: its first stay), ``stays`` of a charger, what was
+    relaxed.
+    """
+
+    resource_id: str
+    kind: ResourceKind
+    row: Any
+    stays: list[Stay]
+    admissions: list[Admission]
+
+    def check(self, power_kw: FloatArray, horizon: Horizon) -> DeviceCheck:
+        """Check net power (T,) against every limit of the resource."""
+        if self.kind is ResourceKind.EV_SESSION:
+            return check_charger(self.stays, power_kw, horizon)
+        return _CHECKS[self.kind](self.row, power_kw, horizon)  # type: ignore[no-any-return]
+
+
+def devices_of(problem: DispatchProblem, horizon: Horizon) -> list[Device]:
+    """Every resource once, in the order of ``fleet.resource_ids``."""
+    found: dict[str, Device] = {}
+    sessions: dict[str, list[Any]] = {}
+    for kind, table in problem.fleet.tables.items():
+        for row in table.rows():
+            if kind is ResourceKind.EV_SESSION:
+                sessions.setdefault(row.resource_id, []).append(row)
+                continue
+            admissions: list[Admission] = []
+            if kind is ResourceKind.STORAGE:
+                row, admissions = admit_storage(row, horizon)  # noqa: PLW2901 - the row as admitted
+            elif kind is ResourceKind.THERMAL_LOAD:
+                row, admissions = admit_thermal(row, horizon)  # noqa: PLW2901 - the row as admitted
+            found[row.resource_id] = Device(row.resource_id, kind, row, [], admissions)
+    for name, rows in sessions.items():
+        stays, admissions = admit_stays(stays_of(rows, horizon), horizon)
+        found[name] = Device(name, ResourceKind.EV_SESSION, rows[0], stays, admissions)
+    return [found[name] for name in problem.fleet.resource_ids]
