@@ -16,5 +16,5 @@ class SystemClock:
         asleep.
         """
         # a loop of sleeps, not an event: nothing else than the clock can end it
-        while (left_s := (moment - self.now()).total_seconds()) > 0:
+        while (left_s := (moment - self.now()).total_seconds()) > 0:  # noqa: ASYNC110
             await asyncio.sleep(min(left_s, 30.0))

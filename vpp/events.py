@@ -54,6 +54,15 @@ class EventRules:
     rebound_window: timedelta = timedelta(hours=6)
 
 
+@dataclass(frozen=True, slots=True)
+class EventSizing:
+    """An order as an event, the target share of the reference peak, and what can be held throughout, kW."""
+
+    event: Event
+    five_percent_kw: float
+    callable_kw: float
+
+
 class EventDesk:
     """Declares, approves, notifies, collects answers, starts, ends, cancels and terminates events."""
 
@@ -95,8 +104,8 @@ class EventDesk:
 
     # ---- what the operator does
 
-    async def declare(self, orders: Sequence[EventOrder], by: str) -> list[EventRecord]:
-        """Size and declare one or more events of one market day, together: they share the same resources."""
+    async def size(self, orders: Sequence[EventOrder]) -> list[EventSizing]:
+        """What orders of one market day could count on, together: they share the same resources."""
         now = self._clock.now()
         for index, order in enumerate(orders):
             if order.start <= now:
@@ -108,21 +117,26 @@ class EventDesk:
         plan = await self._day_ahead.make(day)
         peak_kw, five_percent_kw = self._reference(plan)
         wanted = [self._event(order, five_percent_kw, peak_kw, now) for order in orders]
-        standing = [record.event for record in self.active()]
+        standing = [record.event for record in self.active() if self._day_of(record.event) == day]
         callable_kw = await self._day_ahead.callable_kw(day, wanted, standing)
+        return [EventSizing(event, five_percent_kw, callable_kw[event.event_id]) for event in wanted]
+
+    async def declare(self, orders: Sequence[EventOrder], by: str) -> list[EventRecord]:
+        """Size and declare one or more events of one market day."""
+        now = self._clock.now()
         records = []
-        for order, event in zip(orders, wanted, strict=True):
-            firm_kw = callable_kw[event.event_id] * (1 - self._rules.callable_margin_fraction)
-            ordered_kw = order.ordered_kw if order.ordered_kw is not None else min(five_percent_kw, firm_kw)
+        for order, sized in zip(orders, await self.size(orders), strict=True):
+            firm_kw = sized.callable_kw * (1 - self._rules.callable_margin_fraction)
+            asked_kw = order.ordered_kw
+            ordered_kw = asked_kw if asked_kw is not None else min(sized.five_percent_kw, firm_kw)
             record = EventRecord(
-                event=event.model_copy(update={"target_kw": round(ordered_kw, 3)}),
+                event=sized.event.model_copy(update={"target_kw": round(ordered_kw, 3)}),
                 status=EventStatus.DECLARED,
                 steps=(EventStep(status=EventStatus.DECLARED, at=now, by=by, reason=order.reason),),
-                five_percent_kw=five_percent_kw,
+                five_percent_kw=sized.five_percent_kw,
                 callable_kw=firm_kw,
             )
-            await self._keep(record)
-            records.append(record)
+            records.append(await self._keep(record))
         return records
 
     async def approve(self, event_ids: Sequence[str], by: str) -> list[EventRecord]:

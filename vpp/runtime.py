@@ -34,7 +34,7 @@ from models.settlement.performance import EventPerformance
 from models.telemetry import ChargingSession
 from vpp.day_ahead import AFTER_EVENT, DayAheadStage
 from vpp.delivery import DeliveryStage, Window, is_release
-from vpp.events import EventDesk
+from vpp.events import EventDesk, EventSizing
 from vpp.forecasting import CityFeed
 from vpp.measurement import MeasuredDay, evaluation, event_performance, measured_day
 from vpp.metrics import Metrics
@@ -378,6 +378,27 @@ class Runtime:
         if live is not None and live.curtailed and live.curtailed[-1].end > self.clock.now():
             live.curtailed.pop()
         log.info("order refused", resource_id=resource_id, reason=reason)
+
+    async def quote(self, order: EventOrder) -> EventSizing:
+        """What an event could count on, without declaring it."""
+        async with self._hands_on():
+            (sized,) = await self.events.size([order])
+            return sized
+
+    def plan_in_force(self) -> DispatchPlan | None:
+        """The newest real-time plan, else the newest day plan that covers the present."""
+        if self.current is not None:
+            return self.current[1]
+        now = self.clock.now()
+        days = [self.day_ahead.days[day].plan for day in sorted(self.day_ahead.days, reverse=True)]
+        return next(
+            (plan for plan in days if plan.grid.start <= now < plan.grid.end), days[0] if days else None
+        )
+
+    def measured_kw(self, event_id: str) -> float | None:
+        """What the last complete cycle of a running event delivered, None before there was one."""
+        feedback = self.real_time.feedback.get(event_id)
+        return feedback.measured_kw[-1][1] if feedback is not None and feedback.measured_kw else None
 
     def aggregator_of(self, resource_id: str) -> str:
         """Whose resource it is, empty for one that is not registered (any more)."""

@@ -5,23 +5,20 @@ another clock and another feed of the city, and nothing else different.
 """
 
 import asyncio
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
 from datetime import timedelta
 
 import holidays
-import structlog
 
 from adapters.mqtt.broker import BrokerSettings, BrokerTls, RunningBroker, open_broker
 from adapters.mqtt.link import MqttLink
 from adapters.mqtt.settings import ClientTls
-from adapters.store.store import Store
+from adapters.store import AggregatorCredentials, Store
 from models.dispatch.problem import Penalties
 from models.events import EventResponse
 from models.plan import DispatchPlan, SetpointBatch
 from models.ports import Clock, DeviceLink, Solver
-from models.records import AggregatorRecord
 from models.resources import EvCharger
 from models.telemetry import Reading
 from vpp.day_ahead import DayAheadStage
@@ -34,66 +31,12 @@ from vpp.problem_builder import ProblemBuilder
 from vpp.real_time import RealTimeStage
 from vpp.registration import Registrar
 from vpp.runtime import Rhythm, Runtime
+from vpp.service import Service
 from vpp.session_baseline import SessionBaselines
 from vpp.settings import Settings
 from vpp.solver_pool import SolverPool
 from vpp.state import LiveState
 from vpp.uplink import Uplink
-
-log = structlog.get_logger(__name__)
-
-
-@dataclass
-class Service:
-    """A service with all its parts; ``run`` keeps it going until it is cancelled."""
-
-    settings: Settings
-    clock: Clock
-    store: Store
-    state: LiveState
-    metrics: Metrics
-    broker: RunningBroker
-    link: MqttLink
-    uplink: Uplink
-    runtime: Runtime
-
-    async def run(self) -> None:
-        """The wires and the loop, side by side."""
-        async with asyncio.TaskGroup() as tasks:
-            tasks.create_task(self.link.run(), name="mqtt link")
-            tasks.create_task(self.runtime.run(), name="runtime")
-
-    def ready(self) -> dict[str, bool]:
-        """What must be true for the service to be of use, part by part."""
-        try:
-            self.store.ping()
-            store = True
-        except Exception as error:  # noqa: BLE001 - whatever it is, the answer is: not ready
-            log.warning("the database does not answer", error=str(error))
-            store = False
-        return {"broker": self.link.connected, "store": store}
-
-
-class StoredCredentials:
-    """The aggregators' password hashes are in the database; brokers of ours read them there."""
-
-    def __init__(self, store: Store, clock: Clock) -> None:
-        self._store = store
-        self._clock = clock
-
-    def hashes(self) -> Mapping[str, str]:
-        """Every active aggregator's hash by its name."""
-        return {each.aggregator_id: each.secret_hash for each in self._store.aggregators()}
-
-    def set_hash(self, aggregator_id: str, hashed: str) -> None:
-        """Add an aggregator or give it another password."""
-        known = self._store.aggregator(aggregator_id)
-        name = known.display_name if known is not None else aggregator_id
-        self._store.add_aggregator(AggregatorRecord(aggregator_id, name, hashed, self._clock.now()))
-
-    def remove(self, aggregator_id: str) -> None:
-        """Take an aggregator's access away."""
-        self._store.remove_aggregator(aggregator_id, self._clock.now())
 
 
 class _LateLink:
@@ -124,7 +67,7 @@ async def open_service(
     pool = SolverPool()
     try:
         await asyncio.to_thread(store.migrate)
-        credentials = StoredCredentials(store, clock)
+        credentials = AggregatorCredentials(store, clock.now)
         async with open_broker(_broker_settings(settings), credentials) as broker:
             yield _assemble(settings, clock, feed, metrics, store, pool, broker, baseline_method)
     finally:

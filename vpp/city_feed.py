@@ -1,0 +1,81 @@
+"""The city from a folder: tables ``system``, ``tariffs`` and ``areas`` as in a portfolio folder, read again
+when
+they change.
+
+``load_forecast_kw`` is here the whole load of a zone, registered resources included, as a dispatch centre
+forecasts
+it; the service takes its own fleet out by itself.
+"""
+
+from datetime import datetime
+from pathlib import Path
+
+import numpy as np
+import structlog
+
+from adapters.feeds.portfolio_folder import read_portfolio
+from models.dispatch.problem import DispatchProblem
+from models.errors import InputError, InputFault
+from models.intervals import FloatArray, IntervalGrid
+from vpp.forecasting import CityForecast
+
+log = structlog.get_logger(__name__)
+
+
+class FolderFeed:
+    """Answers to ``CityFeed`` from a folder that the operator's forecast process writes."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        self._stamp = self._newest()
+        self._tables = read_portfolio(folder)
+
+    @property
+    def zones(self) -> tuple[str, ...]:
+        """Names of the zones."""
+        return self._fresh().zones
+
+    @property
+    def tariff_ids(self) -> tuple[str, ...]:
+        """Names of the tariffs."""
+        return tuple(self._fresh().tariffs)
+
+    def highest_price_per_kwh(self, tariff_id: str) -> float:
+        """Highest price of the tariff in the folder, CNY per kWh."""
+        return float(self._fresh().tariffs[tariff_id].max())
+
+    def forecast(self, decision_time: datetime, grid: IntervalGrid) -> CityForecast:
+        """The folder's series on ``grid``; ``InputError`` if they do not reach that far."""
+        del decision_time  # the folder holds what is known now
+        tables = self._fresh()
+        if grid.start < tables.grid.start or grid.end > tables.grid.end:
+            covered = f"{tables.grid.start.isoformat()} to {tables.grid.end.isoformat()}"
+            rule = f"must cover {grid.start.isoformat()} to {grid.end.isoformat()}: let the forecast write on"
+            raise InputError([InputFault(str(self._folder / "system"), "interval_start", covered, rule)])
+
+        def moved(values: FloatArray) -> FloatArray:
+            return grid.mean_from(tables.grid, values)
+
+        unlimited = np.isinf(tables.zone_limit_kw)
+        limits = moved(np.where(unlimited, 0.0, tables.zone_limit_kw))
+        limits[moved(unlimited.astype(float)) > 0] = np.inf
+        return CityForecast(
+            zones=tables.zones,
+            load_kw=moved(tables.zone_load_kw),
+            limit_kw=limits,
+            tariffs={name: moved(values) for name, values in tables.tariffs.items()},
+            areas=tables.areas,
+        )
+
+    def _newest(self) -> float:
+        return max((path.stat().st_mtime for path in self._folder.iterdir()), default=0.0)
+
+    def _fresh(self) -> DispatchProblem:
+        stamp = self._newest()
+        if stamp != self._stamp:
+            self._stamp = stamp
+            try:
+                self._tables = read_portfolio(self._folder)
+            except InputError as error:  # the last good tables stand, and it is said aloud
+                log.error("the city's tables are wrong, the last good ones stand", error=str(error))
+        return self._tables

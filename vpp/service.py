@@ -1,0 +1,178 @@
+"""The service as its doors (HTTP, command line, console) see it: one object, every answer from the stages."""
+
+import asyncio
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+import structlog
+
+from adapters.mqtt.broker import RunningBroker
+from adapters.mqtt.link import MqttLink
+from adapters.store.store import Store
+from models.errors import StoreError
+from models.events import EventOrder, EventRecord
+from models.flexibility import callable_kw
+from models.plan import DispatchPlan
+from models.ports import Clock
+from vpp.api.facade import CapacityGroup, CapacityRow, Quote
+from vpp.metrics import Metrics
+from vpp.runtime import Runtime
+from vpp.settings import Settings
+from vpp.state import LiveState, ResourceLive
+from vpp.uplink import Uplink
+
+log = structlog.get_logger(__name__)
+
+
+@dataclass
+class Service:
+    """A service with all its parts; ``run`` keeps it going until it is cancelled (answers to
+    ``ServiceFacade``).
+    """
+
+    settings: Settings
+    clock: Clock
+    store: Store
+    state: LiveState
+    metrics: Metrics
+    broker: RunningBroker
+    link: MqttLink
+    uplink: Uplink
+    runtime: Runtime
+
+    async def run(self) -> None:
+        """The wires and the loop, side by side."""
+        async with asyncio.TaskGroup() as tasks:
+            tasks.create_task(self.link.run(), name="mqtt link")
+            tasks.create_task(self.runtime.run(), name="runtime")
+
+    def ready(self) -> Mapping[str, bool]:
+        """What must be true for the service to be of use, part by part."""
+        try:
+            self.store.ping()
+            store = True
+        except StoreError as error:
+            log.warning("the database does not answer", error=str(error))
+            store = False
+        parts = {"broker": self.link.connected, "store": store}
+        for part, good in parts.items():
+            self.metrics.ready.labels(part=part).set(good)
+        self.metrics.broker_connected.set(parts["broker"])
+        return parts
+
+    async def declare(self, orders: Sequence[EventOrder], by: str) -> Sequence[EventRecord]:
+        """See ``EventDesk.declare``."""
+        return await self.runtime.declare(orders, by)
+
+    async def approve(self, event_ids: Sequence[str], by: str) -> Sequence[EventRecord]:
+        """See ``EventDesk.approve``."""
+        return await self.runtime.approve(event_ids, by)
+
+    async def cancel(self, event_id: str, by: str, reason: str) -> EventRecord:
+        """See ``EventDesk.cancel``."""
+        return await self.runtime.cancel(event_id, by, reason)
+
+    async def terminate(self, event_id: str, by: str, reason: str) -> EventRecord:
+        """See ``EventDesk.terminate``."""
+        return await self.runtime.terminate(event_id, by, reason)
+
+    async def quote(self, order: EventOrder) -> Quote:
+        """What could be ordered for a whole window, without ordering it."""
+        margin = self.settings.events.callable_margin_fraction
+        sized = await self.runtime.quote(order)
+        return Quote(
+            direction=order.direction,
+            scope_kind=order.scope_kind,
+            scope_id=order.scope_id,
+            start=order.start,
+            end=order.end,
+            callable_kw=sized.callable_kw,
+            margin_fraction=margin,
+            firm_kw=sized.callable_kw * (1 - margin),
+            target_kw=sized.five_percent_kw,
+            quoted_at=self.clock.now(),
+        )
+
+    async def capacity(self, group_by: CapacityGroup) -> Sequence[CapacityRow]:
+        """Connected, declared, tested and callable now, by group; each in a column of its own."""
+        now = self.clock.now()
+        sums: dict[str, list[float]] = {}
+        for live in self.state:
+            record = live.record
+            row = sums.setdefault(_group_of(group_by, live), [0, 0.0, 0.0, 0.0, 0.0])
+            tested_kw, now_kw = record.tested_kw or 0.0, live_callable_kw(live, now)
+            figures = (1, record.connected_kw, record.declared_kw, tested_kw, now_kw)
+            for index, figure in enumerate(figures):
+                row[index] += figure
+        return [
+            CapacityRow(
+                group=group,
+                resources=int(row[0]),
+                connected_kw=row[1],
+                declared_kw=row[2],
+                tested_kw=row[3],
+                callable_kw=row[4],
+            )
+            for group, row in sorted(sums.items())
+        ]
+
+    async def current_plan(self) -> DispatchPlan | None:
+        """The plan that is being executed: the newest of real time, else today's."""
+        return self.runtime.plan_in_force()
+
+    async def live(self) -> Mapping[str, Any]:
+        """A snapshot for live views."""
+        now = self.clock.now()
+        plan = self.runtime.plan_in_force()
+        fresh = [live for live in self.state if live.is_fresh(now)]
+        return {
+            "at": now.isoformat(),
+            "resources": len(self.state),
+            "online": len(fresh),
+            "dispatchable": len(self.state.dispatchable(now)),
+            "power_kw": sum(live.latest.power_kw for live in fresh if live.latest is not None),
+            "aggregators_online": sum(self.state.aggregator_online.values()),
+            "plan": None
+            if plan is None
+            else {"plan_hash": plan.plan_hash, "source": plan.source.value, "status": plan.status},
+            "events": [
+                {
+                    "event_id": record.event.event_id,
+                    "status": record.status.value,
+                    "ordered_kw": record.event.target_kw,
+                    "measured_kw": self.runtime.measured_kw(record.event.event_id),
+                }
+                for record in self.runtime.events.active()
+            ],
+        }
+
+
+def live_callable_kw(live: ResourceLive, now: datetime) -> float:
+    """What one resource could take off the grid now, 0 if it may not be given orders."""
+    if not live.is_dispatchable(now) or live.latest is None:
+        return 0.0
+    needed = live.session.energy_needed_kwh if live.session is not None else 0.0
+    left_h = (live.session.departure - now).total_seconds() / 3600 if live.session is not None else 0.0
+    return callable_kw(
+        live.record.resource,
+        live.latest,
+        session=live.session,
+        energy_left_kwh=max(0.0, needed - live.session_delivered_kwh),
+        hours_to_departure=left_h,
+        comfort_store_kwh=live.comfort_store_kwh,
+    )
+
+
+_GROUPS: dict[CapacityGroup, Callable[[ResourceLive], str]] = {
+    CapacityGroup.CITY: lambda _: "city",
+    CapacityGroup.ZONE: lambda live: live.record.resource.zone_id,
+    CapacityGroup.AGGREGATOR: lambda live: live.record.aggregator_id,
+    CapacityGroup.KIND: lambda live: live.kind.value,
+    CapacityGroup.PILLAR: lambda live: live.record.resource.pillar.value,
+}
+
+
+def _group_of(group_by: CapacityGroup, live: ResourceLive) -> str:
+    return _GROUPS[group_by](live)
