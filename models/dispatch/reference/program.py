@@ -1,0 +1,173 @@
+"""The compiled city in HiGHS: kept, updated in place, solved warm.
+
+One ``Program`` belongs to one ``CompiledCity``.  Lazy rows and binaries are left out until ``wake`` puts those of an
+entry in.  Never Pyomo's own HiGHS interfaces: they deadlock under threads.
+"""
+
+import time
+from dataclasses import dataclass
+
+import highspy
+import numpy as np
+
+from models.dispatch.reference.compiled import CompiledCity, IntArray, Numbers
+from models.errors import DeadlineError, SolverError
+from models.intervals import FloatArray
+
+FEASIBILITY = 1e-9
+"""Primal and dual feasibility asked of linear programs: energies add up over many intervals."""
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """A solution of the arrays: ``x`` (all columns), ``row_dual`` (all rows; zero where left out)."""
+
+    x: FloatArray
+    row_dual: FloatArray
+    objective: float
+    bound: float
+    status: str
+    nodes: int
+
+
+class Program:
+    """HiGHS holding the rows and columns of one compiled city that are awake."""
+
+    def __init__(self, city: CompiledCity) -> None:
+        self.city = city
+        self.awake: set[int] = set()
+        self.highs = quiet_highs()
+        self._loaded: FloatArray | None = None
+        self._rows: IntArray = np.empty(0, dtype=np.int64)
+        self._columns: IntArray = np.empty(0, dtype=np.int64)
+        self._has_integers = False
+
+    def wake(self, entries: set[int]) -> None:
+        """Put the lazy equations of these entries in from now on."""
+        if entries - self.awake:
+            self.awake |= entries
+            self._loaded = None
+
+    def solve(
+        self, numbers: Numbers, *, until: float, integer: bool, gap: float = 1e-4, base_cny: float = 0.0
+    ) -> Outcome:
+        """Minimise; ``until`` is a ``time.monotonic`` moment; ``base_cny`` the constant that must not flatter the gap.
+
+        Raises ``DeadlineError`` if nothing was found in time, ``SolverError`` for any status but optimal or feasible.
+        """
+        self._load(numbers, integer=integer, base_cny=base_cny)
+        highs = self.highs
+        left = until - time.monotonic()
+        if left <= 0:
+            raise DeadlineError(0.0)
+        highs.setOptionValue("time_limit", highs.getRunTime() + left)
+        highs.setOptionValue("mip_rel_gap", gap)
+        highs.setOptionValue("mip_abs_gap", gap * max(1e-3 * abs(base_cny), 1e-6))
+        highs.run()
+        return self._outcome(integer, base_cny, left)
+
+    def fix_and_solve(self, numbers: Numbers, x: FloatArray, *, until: float, base_cny: float) -> Outcome:
+        """The linear program with every binary held at its rounded value: a clean schedule and its duals."""
+        low, high = numbers.low.copy(), numbers.high.copy()
+        whole = self.city.integer
+        low[whole] = high[whole] = np.round(x[whole])
+        held = Numbers(numbers.cost, low, high, numbers.row_low, numbers.row_high, numbers.values)
+        return self.solve(held, until=until, integer=False, base_cny=base_cny)
+
+    # ---- HiGHS
+
+    def _load(self, numbers: Numbers, *, integer: bool, base_cny: float) -> None:
+        """Bring the numbers in: in place where the matrix is the same, anew (with the old basis) where it is not."""
+        same_matrix = self._loaded is not None and np.array_equal(self._loaded, numbers.values)
+        if same_matrix:
+            self._change(numbers)
+        else:
+            self._pass(numbers)
+        self.highs.changeObjectiveOffset(-base_cny)
+        wanted = integer and bool(self.city.integer[self._columns].any())
+        if wanted or self._has_integers:
+            kinds = (
+                self.city.integer[self._columns].astype(np.uint8)
+                if wanted
+                else np.zeros(len(self._columns), np.uint8)
+            )
+            index = np.arange(len(self._columns), dtype=np.int32)
+            self.highs.changeColsIntegrality(len(index), index, kinds)
+        self._has_integers = wanted
+
+    def _change(self, numbers: Numbers) -> None:
+        columns, rows = self._columns, self._rows
+        index = np.arange(len(columns), dtype=np.int32)
+        self.highs.changeColsCost(len(index), index, numbers.cost[columns])
+        self.highs.changeColsBounds(len(index), index, numbers.low[columns], numbers.high[columns])
+        row_index = np.arange(len(rows), dtype=np.int32)
+        self.highs.changeRowsBounds(len(row_index), row_index, numbers.row_low[rows], numbers.row_high[rows])
+
+    def _pass(self, numbers: Numbers) -> None:
+        city = self.city
+        asleep_row = city.lazy_row & ~np.isin(city.row_owner, list(self.awake))
+        asleep_column = city.lazy_column & ~np.isin(city.owner, list(self.awake))
+        rows = city.kept_rows[~asleep_row[city.kept_rows]]
+        columns = np.flatnonzero(~asleep_column)
+        same_shape = np.array_equal(rows, self._rows) and np.array_equal(columns, self._columns)
+        basis = self.highs.getBasis() if same_shape and self.highs.getBasis().valid else None
+        self._rows, self._columns = rows, columns
+        matrix = city.a.copy()
+        matrix.data = numbers.values
+        matrix = matrix[rows][:, columns]
+        lp = highspy.HighsLp()
+        lp.num_col_, lp.num_row_ = len(columns), len(rows)
+        lp.col_cost_, lp.col_lower_, lp.col_upper_ = (
+            numbers.cost[columns],
+            numbers.low[columns],
+            numbers.high[columns],
+        )
+        lp.row_lower_, lp.row_upper_ = numbers.row_low[rows], numbers.row_high[rows]
+        lp.a_matrix_.format_ = highspy.MatrixFormat.kRowwise
+        lp.a_matrix_.start_, lp.a_matrix_.index_, lp.a_matrix_.value_ = (
+            matrix.indptr,
+            matrix.indices,
+            matrix.data,
+        )
+        self.highs.passModel(lp)
+        self._has_integers = False
+        self._loaded = numbers.values.copy()
+        if basis is not None:
+            self.highs.setBasis(basis)
+
+    def _outcome(self, integer: bool, base_cny: float, asked_s: float) -> Outcome:
+        highs, info = self.highs, self.highs.getInfo()
+        status = highs.getModelStatus()
+        known = {highspy.HighsModelStatus.kOptimal: "optimal"}
+        if (
+            info.primal_solution_status == highspy.SolutionStatus.kSolutionStatusFeasible
+            and self._has_integers
+        ):
+            known |= dict.fromkeys(
+                (highspy.HighsModelStatus.kTimeLimit, highspy.HighsModelStatus.kInterrupt), "feasible"
+            )
+        if status not in known:
+            if status == highspy.HighsModelStatus.kTimeLimit:
+                raise DeadlineError(asked_s)
+            raise SolverError(
+                highs.modelStatusToString(status), f"{len(self._columns)} columns, {len(self._rows)} rows"
+            )
+        solution = highs.getSolution()
+        x = np.zeros(self.city.a.shape[1])
+        x[self._columns] = solution.col_value
+        dual = np.zeros(self.city.a.shape[0])
+        if solution.dual_valid:
+            dual[self._rows] = solution.row_dual
+        objective = info.objective_function_value + base_cny
+        bound = info.mip_dual_bound + base_cny if self._has_integers else objective
+        return Outcome(x, dual, objective, bound, known[status], int(info.mip_node_count))
+
+
+def quiet_highs() -> highspy.Highs:
+    """A HiGHS that says nothing and uses one thread."""
+    highs = highspy.Highs()
+    highs.setOptionValue("output_flag", False)
+    highs.setOptionValue("threads", 1)
+    highs.setOptionValue("primal_feasibility_tolerance", FEASIBILITY)
+    highs.setOptionValue("dual_feasibility_tolerance", FEASIBILITY)
+    return highs

@@ -1,0 +1,251 @@
+"""The reference solver: the whole city as one program, in Pyomo's equations and HiGHS's hands."""
+
+import resource
+import sys
+import time
+from collections import OrderedDict
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from models.dispatch.admissions import admit
+from models.dispatch.problem import DispatchProblem
+from models.dispatch.reference.baseline import make_baseline
+from models.dispatch.reference.city import given_city
+from models.dispatch.reference.compiled import CompiledCity, Numbers, is_charger
+from models.dispatch.reference.exclusive import doing_both
+from models.dispatch.reference.program import Outcome, Program
+from models.dispatch.reference.requirements import prices_of, slack_amounts
+from models.dispatch.reference.schedule import energy_kwh, own_cost_cny
+from models.dispatch.reference.structure import Entry, Shape, city_key, covers, entries_of
+from models.intervals import FloatArray
+from models.plan import Admission, DispatchPlan, PlanSource
+
+CACHED = 12
+"""Compiled structures kept: real time goes through the phases of the half hour."""
+ROUNDS = 8
+"""Rounds of waking lazy equations; every round wakes at least one more resource, and few need a second."""
+MARGIN = 0.03
+"""Part of the deadline kept back for reading the solution out."""
+
+
+@dataclass
+class _Kept:
+    """One compiled structure with its HiGHS."""
+
+    city: CompiledCity
+    program: Program
+    chargers: dict[str, Entry] = field(default_factory=dict)
+
+
+class ReferenceSolver:
+    """Solves the city problem of ``models/dispatch/README.md``; keeps what it has compiled.
+
+    One call at a time; use one solver per process.
+    """
+
+    def __init__(self) -> None:
+        self._kept: OrderedDict[Shape, _Kept] = OrderedDict()
+        self._chargers: dict[str, Entry] = {}
+
+    def solve(self, problem: DispatchProblem, *, deadline_s: float, gap: float = 1e-4) -> DispatchPlan:
+        """The cheapest plan within ``gap``.
+
+        Raises ``DeadlineError`` if there is none ``deadline_s`` seconds from now, ``SolverError`` if the solver fails.
+        """
+        began = time.monotonic()
+        until = began + deadline_s * (1 - MARGIN)
+        admitted, admissions = admit(problem)
+        wanted = {entry.resource_id: entry for entry in entries_of(admitted)}
+        kept = self._compiled(admitted, wanted)
+        city = kept.city
+        entries = city.entries_for(admitted, wanted)
+        baseline = self._baseline(city, admitted, entries, until)
+        numbers = city.numbers(admitted, entries, baseline)
+        base_cny = self._baseline_cost(admitted, entries, baseline)
+        outcome, final = self._search(
+            kept, numbers, admitted, entries, until=until, gap=gap, base_cny=base_cny
+        )
+        return self._plan(
+            kept,
+            numbers,
+            admitted,
+            entries,
+            baseline,
+            base_cny,
+            outcome,
+            final,
+            admissions,
+            time.monotonic() - began,
+        )
+
+    # ---- compile, or find
+
+    def _compiled(self, problem: DispatchProblem, wanted: dict[str, Entry]) -> _Kept:
+        chargers = {name: entry for name, entry in wanted.items() if is_charger(entry)}
+        key = city_key(problem, list(wanted.values()))
+        kept = self._kept.get(key)
+        if kept is not None and self._has_room(kept, chargers):
+            self._kept.move_to_end(key)
+            return kept
+        entries = [
+            *(entry for entry in wanted.values() if not is_charger(entry)),
+            *self._remember(problem, chargers),
+        ]
+        entries.sort(key=lambda entry: entry.resource_id.encode())
+        city = CompiledCity(problem, entries, np.zeros((len(entries), len(problem.grid))))
+        kept = _Kept(
+            city, Program(city), {entry.resource_id: entry for entry in entries if is_charger(entry)}
+        )
+        self._kept[key] = kept
+        self._kept.move_to_end(key)
+        while len(self._kept) > CACHED:
+            self._kept.popitem(last=False)
+        return kept
+
+    @staticmethod
+    def _has_room(kept: _Kept, chargers: dict[str, Entry]) -> bool:
+        return all(
+            name in kept.chargers and covers(kept.chargers[name], entry) for name, entry in chargers.items()
+        )
+
+    def _remember(self, problem: DispatchProblem, chargers: dict[str, Entry]) -> list[Entry]:
+        """The chargers of this problem, and those of earlier ones whose cars may come again."""
+        if not chargers:
+            return []
+        for name, entry in chargers.items():
+            known = self._chargers.get(name)
+            if known is None or not covers(known, entry):
+                self._chargers[name] = entry
+        usable = {
+            name: entry
+            for name, entry in self._chargers.items()
+            if name in chargers
+            or (entry.row.zone_id in problem.zones and len(self._chargers) <= 4 * len(chargers))
+        }
+        return [entry for name, entry in usable.items() if name in chargers or name not in problem.attributes]
+
+    # ---- solve
+
+    def _baseline(
+        self, city: CompiledCity, problem: DispatchProblem, entries: list[Entry], until: float
+    ) -> FloatArray:
+        if problem.baseline_kw is None:
+            return make_baseline(city, problem, entries, until=until)
+        position = {name: i for i, name in enumerate(problem.fleet.resource_ids)}
+        baseline = np.zeros((len(entries), len(problem.grid)))
+        for i, entry in enumerate(entries):
+            if entry.resource_id in position:
+                baseline[i] = problem.baseline_kw[position[entry.resource_id]]
+        return baseline
+
+    @staticmethod
+    def _baseline_cost(problem: DispatchProblem, entries: list[Entry], baseline: FloatArray) -> float:
+        """Tariffs and own costs of the baseline, CNY, no penalties."""
+        prices = given_city(problem, entries, baseline).coefficients["price_per_kwh"]
+        own = sum(own_cost_cny(entry, baseline[i], problem) for i, entry in enumerate(entries))
+        return float((prices * baseline).sum() + own)
+
+    def _search(
+        self,
+        kept: _Kept,
+        numbers: Numbers,
+        problem: DispatchProblem,
+        entries: list[Entry],
+        *,
+        until: float,
+        gap: float,
+        base_cny: float,
+    ) -> tuple[Outcome, Outcome]:
+        """(the outcome that carries the bound, the linear program at its binaries that carries schedule and duals)."""
+        program, city = kept.program, kept.city
+        for _ in range(ROUNDS):
+            outcome = program.solve(numbers, until=until, integer=False, base_cny=base_cny)
+            outcome, final = self._with_integers(
+                kept, numbers, outcome, until=until, gap=gap, base_cny=base_cny
+            )
+            waking = {i for i, entry in enumerate(entries) if doing_both(city, entry, i, final.x, problem)}
+            if not waking - program.awake:
+                break
+            program.wake(waking)
+        return outcome, final
+
+    @staticmethod
+    def _with_integers(
+        kept: _Kept, numbers: Numbers, relaxed: Outcome, *, until: float, gap: float, base_cny: float
+    ) -> tuple[Outcome, Outcome]:
+        """The relaxed outcome if its binaries are whole already, else the integer one."""
+        program, city = kept.program, kept.city
+        whole = city.integer & ~city.lazy_column
+        for i in program.awake:
+            whole |= city.integer & (city.owner == i)
+        if not whole.any() or np.abs(relaxed.x[whole] - np.round(relaxed.x[whole])).max() < 1e-7:
+            return relaxed, relaxed
+        outcome = program.solve(numbers, until=until, integer=True, gap=gap, base_cny=base_cny)
+        return outcome, program.fix_and_solve(numbers, outcome.x, until=until + 1.0, base_cny=base_cny)
+
+    # ---- read out
+
+    def _plan(
+        self,
+        kept: _Kept,
+        numbers: Numbers,
+        problem: DispatchProblem,
+        entries: list[Entry],
+        baseline: FloatArray,
+        base_cny: float,
+        outcome: Outcome,
+        final: Outcome,
+        admissions: tuple[Admission, ...],
+        wall_s: float,
+    ) -> DispatchPlan:
+        city, index = kept.city, {entry.resource_id: i for i, entry in enumerate(entries)}
+        order = [index[name] for name in problem.fleet.resource_ids]
+        x = clean(city, final.x, entries)
+        power = x[city.net]
+        unmet, x = slack_amounts(city, numbers, problem, x)
+        objective = float(numbers.cost @ x)
+        slack = 1e-9 * max(1.0, abs(objective), abs(base_cny))
+        shown = [energy_kwh(entries[i], power[i], problem) for i in order]
+        shown_base = [energy_kwh(entries[i], baseline[i], problem) for i in order]
+        shape = (len(order), len(problem.grid))
+        return DispatchPlan(
+            grid=problem.grid,
+            resource_ids=problem.fleet.resource_ids,
+            power_kw=power[order],
+            energy_kwh=np.array(shown).reshape(shape),
+            baseline_kw=baseline[order],
+            baseline_energy_kwh=np.array(shown_base).reshape(shape),
+            status=outcome.status,
+            source=PlanSource.REFERENCE,
+            objective_cny=objective,
+            baseline_cost_cny=base_cny,
+            lower_bound_cny=min(outcome.bound, objective) - slack,
+            iterations=max(1, outcome.nodes),
+            wall_s=wall_s,
+            penalties=problem.penalties.as_dict(),
+            unmet=unmet,
+            prices=prices_of(city, problem, final.row_dual),
+            admissions=admissions,
+            peak_rss_mb=peak_rss_mb(),
+        )
+
+
+def clean(city: CompiledCity, x: FloatArray, entries: list[Entry]) -> FloatArray:
+    """The solution with batteries at their net power: what charges and discharges at once at no gain does neither."""
+    x = x.copy()
+    for places in city.columns:
+        if "discharge_kw" not in places:
+            continue
+        charge, discharge = places["charge_kw"], places["discharge_kw"]
+        both = np.minimum(x[charge], x[discharge])
+        both[(charge < 0) | (discharge < 0)] = 0.0
+        x[charge] -= both
+        x[discharge] -= both
+    return x
+
+
+def peak_rss_mb() -> float:
+    """Largest resident memory of this process so far, MB."""
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return peak / (1024 * 1024 if sys.platform == "darwin" else 1024)
