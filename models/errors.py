@@ -27,6 +27,16 @@ class VppError(Exception):
 
     retryable: ClassVar[bool] = False
 
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Facts survive the way from a worker: pickle alone would call ``__init__`` with the message."""
+        return _unpickled, (type(self), self.args), self.__dict__
+
+
+def _unpickled(made: type[VppError], args: tuple[Any, ...]) -> VppError:
+    error = made.__new__(made)
+    error.args = args
+    return error
+
 
 @dataclass(frozen=True, slots=True)
 class InputFault:

@@ -11,7 +11,8 @@ from typing import Literal, Self
 from pydantic import BaseModel, ConfigDict, model_validator
 
 from models.errors import EventStateError
-from models.units import AggregatorId, Identifier, NonNegativeKw, UtcTime
+from models.resources import Pillar
+from models.units import AggregatorId, Identifier, Kw, NonNegativeKw, UtcTime
 
 
 class Direction(StrEnum):
@@ -29,6 +30,18 @@ class ScopeKind(StrEnum):
     ZONE = "zone"
     AGGREGATOR = "aggregator"
     PILLAR = "pillar"
+
+
+def _check_window(start: datetime, end: datetime) -> None:
+    if end <= start:
+        raise ValueError(f"end: must be later than start (got {end.isoformat()!r})")
+
+
+def _check_scope(kind: ScopeKind, name: str) -> None:
+    if kind is not ScopeKind.CITY and not name:
+        raise ValueError(f"scope_id: must name the {kind.value} (got '')")
+    if kind is ScopeKind.PILLAR and name not in set(Pillar):
+        raise ValueError(f"scope_id: must be {' or '.join(Pillar)} (got {name!r})")
 
 
 class Event(BaseModel):
@@ -53,15 +66,13 @@ class Event(BaseModel):
 
     @model_validator(mode="after")
     def _window(self) -> Self:
-        if self.end <= self.start:
-            raise ValueError(f"end: must be later than start (got {self.end.isoformat()!r})")
-        if self.scope_kind is not ScopeKind.CITY and not self.scope_id:
-            raise ValueError(f"scope_id: must name the {self.scope_kind.value} (got '')")
+        _check_window(self.start, self.end)
+        _check_scope(self.scope_kind, self.scope_id)
         return self
 
 
 class EventOrder(BaseModel):
-    """What an operator asks for; ``ordered_kw`` None = the smaller of the target share and what is callable."""
+    """What an operator asks for; ``ordered_kw`` None: the smaller of target share and what is callable."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -76,10 +87,8 @@ class EventOrder(BaseModel):
 
     @model_validator(mode="after")
     def _window(self) -> Self:
-        if self.end <= self.start:
-            raise ValueError(f"end: must be later than start (got {self.end.isoformat()!r})")
-        if self.scope_kind is not ScopeKind.CITY and not self.scope_id:
-            raise ValueError(f"scope_id: must name the {self.scope_kind.value} (got '')")
+        _check_window(self.start, self.end)
+        _check_scope(self.scope_kind, self.scope_id)
         return self
 
 
@@ -173,11 +182,11 @@ class EventRecord(BaseModel):
     event: Event
     status: EventStatus
     steps: tuple[EventStep, ...]
-    five_percent_kw: float | None = None
-    callable_kw: float | None = None
+    five_percent_kw: Kw | None = None
+    callable_kw: Kw | None = None
     baseline_hash: str | None = None
-    share_kw: dict[str, float] = {}
-    accepted_kw: dict[str, float | None] = {}
+    share_kw: dict[str, Kw] = {}
+    accepted_kw: dict[str, Kw | None] = {}
     opted_out_resource_ids: tuple[str, ...] = ()
     evaluation: dict[str, object] | None = None
 
@@ -199,5 +208,5 @@ class EventNotice(BaseModel):
     start: UtcTime
     end: UtcTime
     share_kw: NonNegativeKw
-    respond_by: datetime | None = None
+    respond_by: UtcTime | None = None
     reason: str = ""

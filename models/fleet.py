@@ -14,7 +14,7 @@ from typing import Any, cast, get_args
 import numpy as np
 from numpy.typing import NDArray
 
-from models.resources import RESOURCE_TYPES, ResourceBase, ResourceKind
+from models.resources import RESOURCE_TYPES, Pillar, ResourceBase, ResourceKind
 from models.units import UtcTime
 
 Column = NDArray[Any]
@@ -94,6 +94,7 @@ class ResourceTable:
         made = RESOURCE_TYPES[self.kind]
         for index in range(len(self)):
             values = {name: _as_value(self.columns[name][index], plain) for name, plain in types.items()}
+            values["pillar"] = Pillar(values["pillar"])
             yield made.model_construct(**values)
 
 

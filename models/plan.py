@@ -3,8 +3,9 @@
 import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import UTC, datetime, timedelta
 from enum import StrEnum
+from math import isfinite, isnan, nan
 
 import numpy as np
 from pydantic import BaseModel, ConfigDict
@@ -12,6 +13,8 @@ from pydantic import BaseModel, ConfigDict
 from models.events import ScopeKind
 from models.intervals import FloatArray, IntervalGrid
 from models.units import Identifier, Kw, UtcTime
+
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
 class Requirement(StrEnum):
@@ -115,7 +118,12 @@ class DispatchPlan:
 
 
 def relative_gap(objective_cny: float, bound_cny: float, baseline_cost_cny: float) -> float:
-    """The gap of dispatch-model §3: the constant cost of the baseline must not flatter it."""
+    """The gap of dispatch-model §3: the constant cost of the baseline must not flatter it.
+
+    NaN where a cost is unknown (a fallback plan has no certificate), inf where there is no bound.
+    """
+    if isnan(bound_cny) or not (isfinite(objective_cny) and isfinite(baseline_cost_cny)):
+        return nan
     scale = max(abs(objective_cny - baseline_cost_cny), 1e-3 * abs(baseline_cost_cny), 1e-9)
     return max(0.0, (objective_cny - bound_cny) / scale)
 
@@ -126,7 +134,7 @@ def schedule_hash(grid: IntervalGrid, resource_ids: Sequence[str], power_kw: Flo
     id, 0x00 and its power of all intervals as little-endian float64 with -0 as 0.
     """
     digest = hashlib.sha256()
-    starts = np.array([round(start.timestamp() * 1e6) for start in grid.starts], dtype="<i8")
+    starts = np.array([(start - _EPOCH) // timedelta(microseconds=1) for start in grid.starts], dtype="<i8")
     digest.update(starts.tobytes())
     encoded = [name.encode() for name in resource_ids]
     for row in sorted(range(len(encoded)), key=encoded.__getitem__):

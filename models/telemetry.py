@@ -1,6 +1,8 @@
 """Readings: what a device or its gateway says it measured, and when."""
 
-from pydantic import BaseModel, ConfigDict, Field
+from typing import Self
+
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from models.units import Celsius, Identifier, Kw, Kwh, NonNegativeKwh, UtcTime
 
@@ -18,6 +20,20 @@ class ChargingSession(BaseModel):
     energy_needed_kwh: NonNegativeKwh
     battery_capacity_kwh: NonNegativeKwh | None = None
     battery_start_kwh: NonNegativeKwh | None = None
+
+    @model_validator(mode="after")
+    def _stay(self) -> Self:
+        # The rules of EvSession: a stay that breaks them could not be planned, and would stop the cycle.
+        if self.departure <= self.arrival:
+            raise ValueError(f"departure: must be later than arrival (got {self.departure.isoformat()!r})")
+        start, capacity = self.battery_start_kwh, self.battery_capacity_kwh
+        if start is not None and capacity is not None:
+            if start > capacity:
+                raise ValueError(f"battery_start_kwh: must be at most battery_capacity_kwh (got {start!r})")
+            if start + self.energy_needed_kwh > capacity * (1 + 1e-9):
+                rule = "must fit: battery_start_kwh + it at most battery_capacity_kwh"
+                raise ValueError(f"energy_needed_kwh: {rule} (got {self.energy_needed_kwh!r})")
+        return self
 
 
 class Reading(BaseModel):

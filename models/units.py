@@ -35,7 +35,10 @@ AggregatorId = Annotated[str, Field(pattern=r"^[a-z0-9-]{1,64}$")]
 
 
 def _to_utc(moment: datetime) -> datetime:
-    return moment.astimezone(UTC)
+    try:
+        return moment.astimezone(UTC)
+    except OverflowError as error:  # pydantic lets it through, and one message would stop the stream
+        raise ValueError("must lie inside the years 1 to 9999 in UTC") from error
 
 
 UtcTime = Annotated[AwareDatetime, AfterValidator(_to_utc)]
