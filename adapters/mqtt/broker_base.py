@@ -108,6 +108,12 @@ class ExternalBroker(RunningBroker):
         """Nothing to do: the store's hashes are for brokers of ours."""
 
 
+def inner_host(settings: BrokerSettings) -> str:
+    """Where the platform itself finds a broker of ours: loopback, unless it listens on one address only."""
+    everywhere = settings.host in ("0.0.0.0", "::", "")  # noqa: S104
+    return "127.0.0.1" if everywhere or settings.tls is not None else settings.host
+
+
 def platform_client_id(folder: Path) -> str:
     """Our client id, the same at every start, and not to be guessed: who uses it throws us out of the
     broker.

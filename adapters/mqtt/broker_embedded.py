@@ -3,7 +3,7 @@
 Measured: safe up to about 500 clients and 1 000 messages a second in all; a message that it has acknowledged
 can be lost if its sender leaves at once (receipts make up for that); nothing survives a restart.
 
-amqtt by itself leaves five doors open, which ``_GuardedBroker`` closes (each has a test):
+amqtt by itself leaves six doors open, which ``_GuardedBroker`` closes (each has a test):
 
 1. it touches the kept session of a client id before it has checked the password, so anybody could take over
    or delete somebody else's: here passwords are checked first, and client ids belong to their user;
@@ -11,13 +11,15 @@ amqtt by itself leaves five doors open, which ``_GuardedBroker`` closes (each ha
    connection;
 3. at a reconnection it sends the retained messages of *everybody's* subscriptions: here only of one's own;
 4. it reads packets of any size: here they are limited;
-5. it waits for ever for the first packet.
+5. it waits for ever for the first packet;
+6. it loses a message if somebody subscribes at the wrong moment (it walks through a table that changes): here
+   it walks through a copy.
 """
 
 import asyncio
 import logging
 import ssl
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -44,6 +46,7 @@ from adapters.mqtt.broker_base import (
     BrokerKind,
     BrokerSettings,
     RunningBroker,
+    inner_host,
     platform_client_id,
 )
 from adapters.mqtt.credentials import PLATFORM_USER, CredentialStore, new_password, verify_password
@@ -54,7 +57,7 @@ log = logging.getLogger(__name__)
 
 MOST_CLIENTS = 500
 FIRST_PACKET_LIMIT_S = 10.0
-STOP_LIMIT_S = 5.0
+STOP_LIMIT_S = 2.0
 BANNER = (
     "embedded broker on %s: for demonstration and tests, at most 500 clients and 1000 messages a second; "
     "what is queued in it is lost with this process. Install mosquitto for more"
@@ -142,17 +145,54 @@ class _LimitedReader(StreamReaderAdapter):
         return bytes(await super().read(n))
 
 
+class _SteadyDict(dict[str, list[tuple[Session, int]]]):
+    """Subscriptions that may change while somebody walks through them."""
+
+    def items(self) -> list[tuple[str, list[tuple[Session, int]]]]:  # type: ignore[override]
+        return [(name, list(owners)) for name, owners in super().items()]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(list(super().keys()))
+
+
 class _GuardedBroker(Broker):
-    """amqtt's broker with the five doors closed."""
+    """amqtt's broker with these doors closed."""
 
     guard: Guard
     require_certificate = False
     identity_as_username = False
 
+    def __init__(self, config: BrokerConfig) -> None:
+        super().__init__(config)
+        self._subscriptions = _SteadyDict()
+        self._connections: dict[asyncio.Task[None], asyncio.StreamWriter] = {}
+
     async def stream_connected(
         self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, listener_name: str
     ) -> None:
-        await self._client_connected(listener_name, _LimitedReader(reader), StreamWriterAdapter(writer))
+        task = asyncio.current_task()
+        if task is None:
+            raise MQTTError("a connection outside a task")
+        self._connections[task] = writer
+        try:
+            await self._client_connected(listener_name, _LimitedReader(reader), StreamWriterAdapter(writer))
+        finally:
+            del self._connections[task]
+            writer.close()
+
+    async def close(self) -> None:
+        """Let nobody in any more, end all sessions, and leave no connection behind."""
+        for server in self._servers.values():
+            server.instance.close()
+        try:
+            async with asyncio.timeout(STOP_LIMIT_S):
+                await self.shutdown()
+        except TimeoutError:
+            log.warning("the embedded broker did not stop within %g s", STOP_LIMIT_S)
+        left = list(self._connections)
+        for task in left:
+            task.cancel()
+        await asyncio.gather(*left, return_exceptions=True)
 
     def _create_ssl_context(self, listener: ListenerConfig) -> ssl.SSLContext:
         context: ssl.SSLContext = super()._create_ssl_context(listener)
@@ -233,7 +273,7 @@ class EmbeddedBroker(RunningBroker):
     def __init__(self, settings: BrokerSettings, store: CredentialStore) -> None:
         self._password = new_password()
         platform = MqttSettings(
-            host="127.0.0.1" if settings.tls is not None or settings.host == "0.0.0.0" else settings.host,  # noqa: S104
+            host=inner_host(settings),
             username=PLATFORM_USER,
             password=SecretStr(self._password),
             prefix=settings.prefix,
@@ -293,11 +333,7 @@ class EmbeddedBroker(RunningBroker):
         """End all connections and close the listeners."""
         broker, self._broker = self._broker, None
         if broker is not None:
-            try:
-                async with asyncio.timeout(STOP_LIMIT_S):
-                    await broker.shutdown()
-            except TimeoutError:
-                log.warning("the embedded broker did not stop within %g s", STOP_LIMIT_S)
+            await broker.close()
 
     async def refresh(self) -> None:
         """Read the store again, and end the sessions of those who are out."""

@@ -10,8 +10,9 @@ import os
 import shutil
 import signal
 import socket
-from collections.abc import Mapping
+from collections.abc import Callable, Coroutine, Mapping
 from pathlib import Path
+from typing import Any
 
 from pydantic import SecretStr
 
@@ -20,6 +21,7 @@ from adapters.mqtt.broker_base import (
     BrokerKind,
     BrokerSettings,
     RunningBroker,
+    inner_host,
     platform_client_id,
 )
 from adapters.mqtt.credentials import (
@@ -35,6 +37,11 @@ from models.errors import BrokerError
 log = logging.getLogger(__name__)
 
 START_LIMIT_S = 10.0
+SIGNALS = 10
+SIGNAL_PAUSE_S = 0.5
+RELOAD_PAUSE_S = 0.05
+"""It says that it reloads just before it does."""
+
 LONGEST_PAUSE_S = 5.0
 
 
@@ -116,7 +123,7 @@ class MosquittoBroker(RunningBroker):
         password = new_password()
         self._platform_hash = hash_password(password)
         platform = MqttSettings(
-            host="127.0.0.1" if settings.tls is not None or settings.host == "0.0.0.0" else settings.host,  # noqa: S104
+            host=inner_host(settings),
             port=inner_port,
             username=PLATFORM_USER,
             password=SecretStr(password),
@@ -174,11 +181,9 @@ class MosquittoBroker(RunningBroker):
             if process is None or process.returncode is not None:
                 return  # it reads them at its next start
             self._reloaded.clear()
-            process.send_signal(signal.SIGHUP)
-            try:
-                await asyncio.wait_for(self._reloaded.wait(), START_LIMIT_S)
-            except TimeoutError:
-                raise BrokerError("mosquitto does not read its passwords again") from None
+            if not await self._tell(process, signal.SIGHUP, self._reloaded.wait):
+                raise BrokerError("mosquitto does not read its passwords again")
+            await asyncio.sleep(RELOAD_PAUSE_S)
 
     async def _write_passwords(self) -> bool:
         hashes = dict(await asyncio.to_thread(self._store.hashes))
@@ -192,7 +197,7 @@ class MosquittoBroker(RunningBroker):
 
     async def _keep(self) -> None:
         """Start the child, again and again."""
-        pause_s = 0.1
+        pause_s, ever_ran = 0.1, False
         while True:
             process = await self._spawn()
             try:
@@ -201,7 +206,9 @@ class MosquittoBroker(RunningBroker):
                 if process.returncode is None:
                     await self._end(process)
             if self._running.is_set():
-                pause_s = 0.1
+                pause_s, ever_ran = 0.1, True
+            if not ever_ran:
+                return  # ``start`` says why
             self._running.clear()
             log.error("mosquitto ended (%s): %s", process.returncode, self._last_line)
             await asyncio.sleep(pause_s)
@@ -237,10 +244,25 @@ class MosquittoBroker(RunningBroker):
         await process.wait()
 
     async def _end(self, process: asyncio.subprocess.Process) -> None:
-        with contextlib.suppress(ProcessLookupError):
-            process.terminate()
-        try:
-            await asyncio.wait_for(process.wait(), 5.0)
-        except TimeoutError:
+        if not await self._tell(process, signal.SIGTERM, process.wait):
             process.kill()
             await process.wait()
+
+    async def _tell(
+        self,
+        process: asyncio.subprocess.Process,
+        word: signal.Signals,
+        heard: Callable[[], Coroutine[Any, Any, Any]],
+    ) -> bool:
+        """Send a signal until it is heard: Mosquitto forgets one that comes while it starts or reloads."""
+        waiting = asyncio.ensure_future(heard())
+        try:
+            for _ in range(SIGNALS):
+                with contextlib.suppress(ProcessLookupError):
+                    process.send_signal(word)
+                done, _ = await asyncio.wait((waiting,), timeout=SIGNAL_PAUSE_S)
+                if done:
+                    return True
+            return False
+        finally:
+            waiting.cancel()

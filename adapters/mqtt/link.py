@@ -7,9 +7,9 @@ What MQTT does not give, and the link does:
   again.
 * It does not reconnect.  ``run`` does, with a fixed client id and a kept session, subscribing each time anew,
   because a broker may have forgotten us.  The longest pause between two attempts is 2 s.
-* It has no back-pressure.  Here each aggregator has a queue of its own, worked off in order; when one is full
-  the link stops taking from the client, whose inbox is bounded in bytes; beyond that messages are dropped
-  unanswered (counted), which means that their gateways send them again.
+* It has no back-pressure.  Here each aggregator has a queue of its own, worked off in order; queues are
+  bounded in bytes, each and together.  What does not fit is dropped unanswered and counted, which means that
+  its gateway sends it again.  Reading never waits for a queue, so a lost connection is seen at once.
 
 The link asks its clock for every time stamp, so that a day on virtual time works; pauses between attempts to
 reconnect are real, like the sockets.
@@ -17,6 +17,7 @@ reconnect are real, like the sockets.
 
 import asyncio
 import logging
+import socket
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import Any
@@ -46,7 +47,11 @@ log = logging.getLogger(__name__)
 FIRST_PAUSE_S = 0.1
 LONGEST_PAUSE_S = 2.0
 TRIES_BEFORE_SET_ASIDE = 3
+NO_DELAY = (socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+"""Without it every small message waits up to 40 ms for the one before (measured: 23 messages a second)."""
+
 _REFUSED_SUBSCRIPTION = 0x80
+_OVERHEAD_BYTES = 200
 
 
 @dataclass(slots=True)
@@ -60,37 +65,19 @@ class LinkCounters:
     refused_items: int = 0
     dead_letters: int = 0
     handler_failures: int = 0
-    inbox_overflows: int = 0
+    overflows: int = 0
     answers_not_sent: int = 0
     setpoint_batches_sent: int = 0
     setpoints_sent: int = 0
     events_sent: int = 0
 
 
-class _Inbox(asyncio.Queue[aiomqtt.Message]):
-    """The client's queue of incoming messages, bounded in bytes (full = the message is dropped,
-    unanswered).
-    """
+@dataclass(slots=True)
+class _Queue:
+    """What one aggregator has sent and nobody has looked at yet."""
 
-    limit_bytes = 0
-    counters = LinkCounters()
-
-    def _init(self, maxsize: int) -> None:
-        super()._init(maxsize)
-        self.held_bytes = 0
-
-    def put_nowait(self, item: aiomqtt.Message) -> None:
-        size = len(item.payload or b"") + 200
-        if self.held_bytes + size > self.limit_bytes:
-            self.counters.inbox_overflows += 1
-            raise asyncio.QueueFull
-        self.held_bytes += size
-        super().put_nowait(item)
-
-    def _get(self) -> aiomqtt.Message:
-        item = super()._get()
-        self.held_bytes -= len(item.payload or b"") + 200
-        return item
+    waiting: asyncio.Queue[tuple[str, str, bytes]]
+    held_bytes: int = 0
 
 
 class MqttLink:
@@ -104,12 +91,11 @@ class MqttLink:
         self._clock = clock
         self._client: aiomqtt.Client | None = None
         self._up = asyncio.Event()
-        self._queues: dict[str, asyncio.Queue[tuple[str, str, bytes]]] = {}
+        self._lost: asyncio.Future[None] | None = None
+        self._queues: dict[str, _Queue] = {}
+        self._held_bytes = 0
         self._workers: asyncio.TaskGroup | None = None
         self._tries: dict[tuple[str, str], int] = {}
-        self._inbox_type = type(
-            "Inbox", (_Inbox,), {"limit_bytes": settings.inbox_bytes, "counters": self.counters}
-        )
 
     # ---- connection
 
@@ -143,6 +129,8 @@ class MqttLink:
                         pause_s = FIRST_PAUSE_S
                     self._up.clear()
                     self._client = None
+                    if self._lost is not None and not self._lost.done():
+                        self._lost.set_result(None)
                 await asyncio.sleep(pause_s)
                 pause_s = min(2 * pause_s, LONGEST_PAUSE_S)
 
@@ -158,7 +146,7 @@ class MqttLink:
             keepalive=wanted.keepalive_s,
             timeout=wanted.timeout_s,
             tls_context=None if wanted.tls is None else wanted.tls.context(),
-            queue_type=self._inbox_type,
+            socket_options=[NO_DELAY],
         )
         client.pending_calls_threshold = 10_000
         async with client:
@@ -166,16 +154,17 @@ class MqttLink:
             if any(code.value >= _REFUSED_SUBSCRIPTION for code in codes if isinstance(code, ReasonCode)):
                 raise BrokerError(f"the broker refuses the subscription to {wanted.prefix}/+/up/#")
             self._client = client
+            self._lost = asyncio.get_running_loop().create_future()
             self.counters.connections += 1
             self.last_error = None
             self._up.set()
             log.info("connected to broker %s:%s as %s", wanted.host, wanted.port, wanted.client_id)
             async for message in client.messages:
-                await self._sort(message)
+                self._sort(message)
 
     # ---- up
 
-    async def _sort(self, message: aiomqtt.Message) -> None:
+    def _sort(self, message: aiomqtt.Message) -> None:
         """Put a message into the queue of its aggregator, with a worker for each."""
         topic = str(message.topic)
         head = f"{self.settings.prefix}/"
@@ -187,15 +176,25 @@ class MqttLink:
         self.counters.received += 1
         queue = self._queues.get(aggregator_id)
         if queue is None:
-            queue = self._queues[aggregator_id] = asyncio.Queue(self.settings.queue_messages)
             if self._workers is None:
                 raise BrokerError("the link is not running")
+            queue = self._queues[aggregator_id] = _Queue(asyncio.Queue())
             self._workers.create_task(self._work(aggregator_id, queue), name=f"mqtt-{aggregator_id}")
-        await queue.put((topic, last, payload))
+        size = len(payload) + _OVERHEAD_BYTES
+        limits = self.settings
+        if queue.held_bytes + size > limits.queue_bytes or self._held_bytes + size > limits.all_queues_bytes:
+            self.counters.overflows += 1
+            return
+        queue.held_bytes += size
+        self._held_bytes += size
+        queue.waiting.put_nowait((topic, last, payload))
 
-    async def _work(self, aggregator_id: str, queue: asyncio.Queue[tuple[str, str, bytes]]) -> None:
+    async def _work(self, aggregator_id: str, queue: _Queue) -> None:
         while True:
-            topic, last, payload = await queue.get()
+            topic, last, payload = await queue.waiting.get()
+            size = len(payload) + _OVERHEAD_BYTES
+            queue.held_bytes -= size
+            self._held_bytes -= size
             try:
                 await self._take(aggregator_id, topic, last, payload)
             except VppError as failed:
@@ -252,8 +251,12 @@ class MqttLink:
         except InputError as broken:
             await self._set_aside(aggregator_id, topic, received.payload, received.message_id, broken.faults)
             return
-        except VppError:
-            raise
+        except VppError as refused:
+            if refused.retryable:
+                raise
+            fault = InputFault(topic, "", type(refused).__name__, str(refused))
+            await self._set_aside(aggregator_id, topic, received.payload, received.message_id, [fault])
+            return
         except Exception as failed:
             tries = self._tries[key] = self._tries.get(key, 0) + 1
             if len(self._tries) > 10_000:
@@ -325,11 +328,17 @@ class MqttLink:
         self.counters.events_sent += 1
 
     async def _publish(self, aggregator_id: str, topic: DownTopic, payload: bytes) -> None:
-        client = self._client
-        if client is None:
+        client, lost = self._client, self._lost
+        if client is None or lost is None:
             raise BrokerError(f"not connected to {self.settings.host}:{self.settings.port}")
         name = topic_of(self.settings.prefix, aggregator_id, topic)
+        publishing = asyncio.create_task(client.publish(name, payload, qos=1, retain=False))
         try:
-            await client.publish(name, payload, qos=1, retain=False)
+            await asyncio.wait((publishing, lost), return_when=asyncio.FIRST_COMPLETED)
+            if not publishing.done():
+                raise BrokerError(f"{name}: the connection was lost")
+            publishing.result()
         except (aiomqtt.MqttError, ValueError) as broken:
             raise BrokerError(f"{name}: {broken}") from broken
+        finally:
+            publishing.cancel()

@@ -35,8 +35,8 @@ class MqttSettings(BaseModel):
     """Where the broker is and who we are to it.
 
     ``client_id`` is fixed, so that the broker keeps what arrives while we are away: two services with one id
-    would throw each other out.  ``queue_messages``: waiting messages per aggregator before the link stops
-    reading.
+    would throw each other out.  ``queue_bytes``: what may
+    wait of one aggregator, ``all_queues_bytes``: of all together, before more is dropped unanswered.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -50,8 +50,8 @@ class MqttSettings(BaseModel):
     client_id: Annotated[str, Field(min_length=1, max_length=64)] = "vpp-platform"
     keepalive_s: Annotated[int, Field(ge=1, le=600)] = 15
     timeout_s: Annotated[float, Field(gt=0, le=60)] = 10.0
-    queue_messages: Annotated[int, Field(ge=1)] = 256
-    inbox_bytes: Annotated[int, Field(ge=1)] = 256 * 1024 * 1024
+    queue_bytes: Annotated[int, Field(ge=1)] = 128 * 1024 * 1024
+    all_queues_bytes: Annotated[int, Field(ge=1)] = 256 * 1024 * 1024
 
     @classmethod
     def from_url(cls, url: str, **others: object) -> Self:
