@@ -96,9 +96,7 @@ def with_forecast_error(scenario: Scenario, decided: datetime, grid: IntervalGri
     keys = keys_of([scenario.name], scenario.file.seed)
     level = LEVEL_ERROR * float(normal(keys, "forecast level", day)[0])
     knots = np.arange(-24.0, 24.0 * 4, 6.0)
-    shape = SHAPE_ERROR * np.array(
-        [float(normal(keys, f"forecast shape {k}", day)[0]) for k in range(len(knots))]
-    )
+    shape = SHAPE_ERROR * np.array([float(normal(keys, f"forecast shape {k}", day)[0]) for k in range(len(knots))])
     start_h = (grid.start - scenario.midnight(decided.astimezone(scenario.zone).date())).total_seconds() / 3600
     middles = start_h + grid.offsets_h[:-1] + grid.hours / 2
     return scenario.mean_load_kw(grid) * (1 + level + np.interp(middles, knots, shape))

@@ -44,9 +44,7 @@ class DeviceBank:
         self.now = start.astimezone(UTC)
         self.resource_ids: tuple[str, ...] = tuple(name for group in self.groups for name in group.resource_ids)
         self.row_of = {name: row for row, name in enumerate(self.resource_ids)}
-        self._place = {
-            name: (group, index) for group in self.groups for index, name in enumerate(group.resource_ids)
-        }
+        self._place = {name: (group, index) for group in self.groups for index, name in enumerate(group.resource_ids)}
         self._recorded: dict[int, FloatArray] = {}
 
     def __len__(self) -> int:
@@ -64,9 +62,7 @@ class DeviceBank:
         group, index = self._place[resource_id]
         objection = group.objection(index, power_kw)
         if objection is None:
-            group.orders.give(
-                index, power_kw, valid_from.timestamp(), valid_until.timestamp(), self.now.timestamp()
-            )
+            group.orders.give(index, power_kw, valid_from.timestamp(), valid_until.timestamp(), self.now.timestamp())
         return objection
 
     # ---- time
@@ -141,9 +137,7 @@ class DeviceBank:
     @property
     def charger_ids(self) -> tuple[str, ...]:
         """Ids of all chargers."""
-        return tuple(
-            name for group in self.groups if isinstance(group, ChargerGroup) for name in group.resource_ids
-        )
+        return tuple(name for group in self.groups if isinstance(group, ChargerGroup) for name in group.resource_ids)
 
     @property
     def ended_stays(self) -> list[EndedStay]:

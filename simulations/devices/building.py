@@ -97,9 +97,7 @@ class BuildingGroup(DeviceGroup):
         own = power_to_reach(self.target_celsius)
         wanted = np.where(obeying, np.clip(order, power_to_reach(upper), power_to_reach(lower)), own)
         reach = truth.rated_kw * truth.ramp_share_per_h * hours
-        self.power_kw = np.clip(
-            self.power_kw + np.clip(wanted - self.power_kw, -reach, reach), 0.0, truth.rated_kw
-        )
+        self.power_kw = np.clip(self.power_kw + np.clip(wanted - self.power_kw, -reach, reach), 0.0, truth.rated_kw)
         self.air_celsius, self.mass_celsius = masses.after(
             hours, self.air_celsius, self.mass_celsius, warmth - cop * self.power_kw, sun
         )

@@ -42,8 +42,8 @@ class LightingGroup(DeviceGroup):
         """Power if nobody dims, (n,)."""
         truth = self.truth
         on_hour = truth.on_hour + 0.08 * normal(self.keys, "dusk", around.day)
-        lamps = 1 + 0.03 * normal(self.keys, "lamps", around.day) + 0.01 * smooth(
-            self.keys, "voltage", around.start_s, 900
+        lamps = (
+            1 + 0.03 * normal(self.keys, "lamps", around.day) + 0.01 * smooth(self.keys, "voltage", around.start_s, 900)
         )
         return truth.rated_kw * lit_share(around.hour, on_hour, truth.late_share) * lamps
 

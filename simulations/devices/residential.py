@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
+from numpy.typing import NDArray
 
 from models.intervals import FloatArray
 from models.resources import ResourceKind
@@ -59,7 +60,7 @@ class ResidentialGroup(DeviceGroup):
 
     def step(self, around: Surroundings) -> GroupReading:
         order = self.orders.at(around.start_s)
-        home = self.at_home(around) > 0
+        home = np.asarray(self.at_home(around) > 0)
         parts = max(1, round((around.end_s - around.start_s) / SUBSTEP_S))
         hours = around.hours / parts
         drawn = np.zeros(len(self))
@@ -74,18 +75,18 @@ class ResidentialGroup(DeviceGroup):
         self,
         hours: float,
         order: FloatArray,
-        home: FloatArray,
+        home: NDArray[np.bool_],
         outdoor_celsius: float,
         gain_kw: FloatArray,
         sun_kw: FloatArray,
     ) -> FloatArray:
         truth, masses, warm = self.truth, self.truth.masses, self.air_celsius
-        ordered = ~np.isnan(order) & np.asarray(home, dtype=np.bool_)
+        ordered = ~np.isnan(order) & home
         thermostat = np.where(self.is_on, warm > truth.set_celsius - 0.5, warm > truth.set_celsius + 0.5)
         on_credit = np.where(self.is_on, self.credit_kwh > -truth.rated_kw / 40, self.credit_kwh > 0)
         too_warm, too_cold = warm > truth.set_celsius + truth.band_k, warm < truth.set_celsius - truth.band_k
         wanted = np.where(ordered, (on_credit | too_warm) & ~too_cold, thermostat) & np.asarray(home, dtype=np.bool_)
-        may = (self.in_state_s >= MINIMUM_RUN_S) | ~np.asarray(home, dtype=np.bool_)
+        may = (self.in_state_s >= MINIMUM_RUN_S) | ~home
         switched = (wanted != self.is_on) & may
         self.is_on = np.where(switched, wanted, self.is_on)
         self.in_state_s = np.where(switched, 0.0, self.in_state_s) + hours * 3600

@@ -72,10 +72,10 @@ def _stay(habit: int, place: int, count: int, throws: Throws, charger_kw: float)
         return arrival, stay, charger_kw * throws.even("need", 1.8, 2.8) * min(1.0, hours)
     slot = (place + throws.even("arrival", 0.1, 0.9)) / count
     knots = np.array([0.0, 0.06, 0.14, 0.42, 0.54, 0.64, 0.92, 1.0])
-    hours = np.array([0.0, 3.0, 7.5, 11.8, 13.8, 17.5, 22.6, 24.0])
+    at_knots = np.array([0.0, 3.0, 7.5, 11.8, 13.8, 17.5, 22.6, 24.0])
     stay = float(np.clip(throws.bell("stay", 1.05, 0.3), 0.4, 2.2))
     need = min(throws.even("need", 22.0, 48.0), 0.75 * charger_kw * stay)
-    return float(np.interp(slot, knots, hours)), stay, need
+    return float(np.interp(slot, knots, at_knots)), stay, need
 
 
 def visits(
@@ -98,7 +98,5 @@ def visits(
         possible = 0.9 * car_limit * 0.92 * (departure - arrival) / 3600
         need = float(min(need, possible, 0.85 * capacity))
         start = throws.even("start", 0.08, 0.95) * (0.97 * capacity - need)
-        made.append(
-            Visit(f"{name}-{day}-{place}", arrival, departure, leaves, need, capacity, start, car_limit)
-        )
+        made.append(Visit(f"{name}-{day}-{place}", arrival, departure, leaves, need, capacity, start, car_limit))
     return sorted(made, key=lambda visit: visit.arrival_s)

@@ -41,7 +41,12 @@ class ThermalMasses:
         return found
 
     def after(
-        self, hours: float, air: FloatArray, mass: FloatArray, air_gain_kw: FloatArray, mass_gain_kw: FloatArray
+        self,
+        hours: float,
+        air: FloatArray,
+        mass: FloatArray,
+        air_gain_kw: FloatArray,
+        mass_gain_kw: FloatArray,
     ) -> tuple[FloatArray, FloatArray]:
         """Temperatures after ``hours``; ``air_gain_kw`` includes U·T_out and −Q."""
         state, inflow = self._exact(hours)

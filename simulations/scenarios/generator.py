@@ -93,8 +93,8 @@ def generate_fleet(
     connected = {name: float(values.sum()) for name, values in sizes.items()}
     scale = sum(connected.values()) / full_kw
     if file.pumped_hydro.power_mw.value > 0:
-        made, row = _pumped_hydro(scenario, file.pumped_hydro.power_mw.value * 1000 * scale, seed)
-        groups.append(made)
+        hydro, row = _pumped_hydro(scenario, file.pumped_hydro.power_mw.value * 1000 * scale, seed)
+        groups.append(hydro)
         registrations["storage-stations"].append(row)
     start = scenario.midnight(scenario.earlier_days[0])
     return GeneratedFleet(
@@ -123,9 +123,7 @@ def _order(scenario: Scenario, each: DeviceClass, sizes: FloatArray, seed: int) 
     )
 
 
-def _rows(
-    scenario: Scenario, each: DeviceClass, made: Made, sizes: FloatArray, seed: int
-) -> list[dict[str, Any]]:
+def _rows(scenario: Scenario, each: DeviceClass, made: Made, sizes: FloatArray, seed: int) -> list[dict[str, Any]]:
     keys = keys_of(made.group.resource_ids, seed)
     bounds = np.cumsum(scenario.zone_shares)
     zones = np.minimum(np.searchsorted(bounds, uniform(keys, "zone")), len(bounds) - 1)

@@ -4,6 +4,7 @@ They are what an aggregator knows without any metering of the city's: rough shap
 day-matching as soon as there are readings.
 """
 
+from collections.abc import Callable
 from datetime import timedelta
 from typing import Any
 
@@ -36,7 +37,7 @@ def _home(scenario: Scenario, grid: IntervalGrid) -> FloatArray:
     at_home = np.array([0.85, 0.85, 0.6, 0.5, 0.5, 0.5, 0.8, 0.93, 0.85])
     local = np.array([(start.astimezone(scenario.zone)).hour + start.minute / 60 for start in grid.starts])
     weather = _cooling(scenario, grid, 0, 0, 0.5)
-    return np.interp(local, hours, at_home) * weather
+    return np.asarray(np.interp(local, hours, at_home) * weather)
 
 
 def _shifts(scenario: Scenario, grid: IntervalGrid, start: float, end: float) -> FloatArray:
@@ -79,7 +80,7 @@ def registered_profiles(
         if row.get(column)
     }
     grid = IntervalGrid.regular(scenario.midnight(scenario.day), STEP, 144)
-    shapes = {
+    shapes: dict[str, Callable[[], FloatArray]] = {
         "hvac-office": lambda: _cooling(scenario, grid, 8, 18.5, 0.75),
         "hvac-shopping": lambda: _cooling(scenario, grid, 9.5, 22.5, 0.75),
         "hvac-round-the-clock": lambda: _cooling(scenario, grid, 0, 0, 0.75),
@@ -94,5 +95,8 @@ def registered_profiles(
     profiles: dict[str, dict[str, Any]] = {}
     for name in sorted(named):
         values = np.round(shapes[name](), 5)
-        profiles[name] = {"interval_start": starts[: len(values)], "values": [float(value) for value in values]}
+        profiles[name] = {
+            "interval_start": starts[: len(values)],
+            "values": [float(value) for value in values],
+        }
     return profiles

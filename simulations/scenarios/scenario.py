@@ -139,7 +139,9 @@ class Scenario:
         valley = self._share_inside(figures.valley_hours, grid)
         critical = self._share_inside(figures.critical_hours, grid) if tariff.critical else 0.0
         relative = 1 + (figures.peak_factor.value - 1) * peak + (figures.valley_factor.value - 1) * valley
-        return np.asarray(flat * (relative + figures.peak_factor.value * (figures.critical_factor.value - 1) * critical))
+        return np.asarray(
+            flat * (relative + figures.peak_factor.value * (figures.critical_factor.value - 1) * critical)
+        )
 
     def _share_inside(self, spans: HourSpans, grid: IntervalGrid) -> FloatArray:
         hours = np.zeros(len(grid))
@@ -163,7 +165,15 @@ class Scenario:
             low = figures.first_day_minimum_celsius.value * (1 - rise) + figures.minimum_celsius.value * rise
             high = figures.first_day_maximum_celsius.value * (1 - rise) + figures.maximum_celsius.value * rise
             start = self.midnight(day).timestamp()
-            for hour, share in ((0.0, 0.28), (6.0, 0.0), (10.0, 0.52), (13.0, 0.86), (16.0, 1.0), (19.0, 0.74), (21.5, 0.46)):
+            for hour, share in (
+                (0.0, 0.28),
+                (6.0, 0.0),
+                (10.0, 0.52),
+                (13.0, 0.86),
+                (16.0, 1.0),
+                (19.0, 0.74),
+                (21.5, 0.46),
+            ):
                 seconds.append(start + 3600 * hour)
                 values.append(low + share * (high - low) + shift)
         return Curve(seconds, values)

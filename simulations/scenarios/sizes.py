@@ -24,16 +24,12 @@ def connected_sizes(classes: Sequence[DeviceClass], resources: int, seed: int) -
     sizes: dict[str, FloatArray] = {}
     for _ in range(3):  # sizes depend on counts and counts on sizes: settles at once
         whole_kw = _fleet_kw(classes, counts, sizes)
-        sizes = {
-            each.class_id: _draw(each, resources, seed, whole_kw * each.tested_mw / total) for each in classes
-        }
+        sizes = {each.class_id: _draw(each, resources, seed, whole_kw * each.tested_mw / total) for each in classes}
         counts = _fill(classes, sizes, resources)
     return {name: sizes[name][: counts[name]] for name in counts}
 
 
-def _fleet_kw(
-    classes: Sequence[DeviceClass], counts: dict[str, int], sizes: dict[str, FloatArray]
-) -> float:
+def _fleet_kw(classes: Sequence[DeviceClass], counts: dict[str, int], sizes: dict[str, FloatArray]) -> float:
     if not sizes:
         return float("inf")
     return float(sum(sizes[each.class_id][: counts[each.class_id]].sum() * each.tested_share for each in classes))

@@ -1,0 +1,160 @@
+"""What goes wrong between devices and platform, by seed: refusal, silence, lateness, stuck meters.
+
+Some of it happens all the time (shares below); the rest is planned, such as a tenth of the fleet falling silent in the
+middle of an event.  Nothing here depends on commands, so the counterfactual meets the same faults.
+"""
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from enum import StrEnum
+
+import numpy as np
+from numpy.typing import NDArray
+
+from models.intervals import FloatArray
+from simulations.devices.dice import between, keys_of, uniform
+
+Flags = NDArray[np.bool_]
+
+REFUSAL_SLOT_S = 3600
+LATENESS_SLOT_S = 900
+
+
+class FaultKind(StrEnum):
+    """``silent``: nothing comes, nothing gets through.  ``mute``: commands get through, readings do not come.
+    ``refuse``: commands are refused.  ``late``: answers and readings a minute late.  ``stuck``: the meter repeats itself.
+    """
+
+    SILENT = "silent"
+    MUTE = "mute"
+    REFUSE = "refuse"
+    LATE = "late"
+    STUCK = "stuck"
+
+
+@dataclass(frozen=True, slots=True)
+class Fault:
+    """One thing wrong with one device in [start, end)."""
+
+    resource_id: str
+    kind: FaultKind
+    start: datetime
+    end: datetime
+
+
+class FaultPlan:
+    """Everyday faults by the dice, and planned ones, for N devices in the order of ``resource_ids``.
+
+    ``refuse_share``: of commands, thrown per device and hour.  ``mute_share``: of devices that are mute once a day
+    for 30 to 120 minutes.  ``late_share``: of answers and readings that come 5 to 60 s late.
+    """
+
+    def __init__(
+        self,
+        resource_ids: Sequence[str],
+        seed: int,
+        *,
+        refuse_share: float = 0.03,
+        mute_share: float = 0.05,
+        late_share: float = 0.10,
+    ) -> None:
+        self.resource_ids = tuple(resource_ids)
+        self.row_of = {name: row for row, name in enumerate(self.resource_ids)}
+        self._keys = keys_of(self.resource_ids, seed)
+        self._refuse_share, self._mute_share, self._late_share = refuse_share, mute_share, late_share
+        self._planned: list[Fault] = []
+
+    @classmethod
+    def none(cls, resource_ids: Sequence[str]) -> "FaultPlan":
+        """A world in which nothing goes wrong."""
+        return cls(resource_ids, 0, refuse_share=0, mute_share=0, late_share=0)
+
+    @property
+    def planned(self) -> tuple[Fault, ...]:
+        """What was added to the everyday faults."""
+        return tuple(self._planned)
+
+    def add(self, faults: Iterable[Fault]) -> None:
+        """Plan faults; ``KeyError`` for a device that is not there."""
+        for fault in faults:
+            self.row_of[fault.resource_id]
+            self._planned.append(fault)
+
+    def silence_fraction(
+        self,
+        fraction: float,
+        *,
+        at: datetime,
+        until: datetime,
+        groups: Mapping[str, str] | None = None,
+        kind: FaultKind = FaultKind.SILENT,
+    ) -> tuple[str, ...]:
+        """Let that fraction of the devices fall silent in [at, until); their ids.
+
+        ``groups``: device → class; then it is that fraction of every class as nearly as whole devices allow.
+        """
+        order = np.argsort(uniform(self._keys, "silenced", int(at.timestamp())), kind="stable")
+        names = [self.resource_ids[row] for row in order]
+        wanted = round(fraction * len(names))
+        if groups is not None:
+            names = _spread(names, groups, fraction)
+        chosen = tuple(names[:wanted])
+        self.add(Fault(name, kind, at.astimezone(UTC), until.astimezone(UTC)) for name in chosen)
+        return chosen
+
+    # ---- who is affected, (N,)
+
+    def _flags(self, kind: FaultKind, now: datetime) -> Flags:
+        flags = np.zeros(len(self.resource_ids), dtype=np.bool_)
+        for fault in self._planned:
+            if fault.kind is kind and fault.start <= now < fault.end:
+                flags[self.row_of[fault.resource_id]] = True
+        return flags
+
+    def silent(self, now: datetime) -> Flags:
+        """True where nothing gets through either way."""
+        return self._flags(FaultKind.SILENT, now)
+
+    def mute(self, now: datetime) -> Flags:
+        """True where no readings come (silent ones included)."""
+        second = now.timestamp()
+        day = int(second // 86400)
+        flags = self._flags(FaultKind.MUTE, now) | self.silent(now)
+        for each in (day - 1, day):  # a spell may reach over midnight
+            start = each * 86400 + between(self._keys, "mute-start", 0, 86400, each)
+            length = between(self._keys, "mute-length", 1800, 7200, each)
+            chosen = uniform(self._keys, "mute", each) < self._mute_share
+            flags |= chosen & (start <= second) & (second < start + length)
+        return flags
+
+    def refusing(self, now: datetime) -> Flags:
+        """True where a command would be refused."""
+        slot = int(now.timestamp() // REFUSAL_SLOT_S)
+        thrown = uniform(self._keys, "refuse", slot) < self._refuse_share
+        return self._flags(FaultKind.REFUSE, now) | thrown
+
+    def stuck(self, now: datetime) -> Flags:
+        """True where the meter repeats its last reading."""
+        return self._flags(FaultKind.STUCK, now)
+
+    def late_s(self, now: datetime) -> FloatArray:
+        """By how many seconds answers and readings of this moment are late: 0, or 5 to 60."""
+        slot = int(now.timestamp() // LATENESS_SLOT_S)
+        thrown = uniform(self._keys, "late", slot) < self._late_share
+        lateness = between(self._keys, "lateness", 5.0, 60.0, slot)
+        late = np.where(thrown, lateness, 0.0)
+        return np.where(self._flags(FaultKind.LATE, now), 60.0, late)
+
+
+def _spread(names: Sequence[str], groups: Mapping[str, str], fraction: float) -> list[str]:
+    """``names`` in an order whose every beginning of that fraction is spread evenly over the groups."""
+    members: dict[str, list[str]] = {}
+    for name in names:
+        members.setdefault(groups[name], []).append(name)
+    placed = [
+        ((place + 0.5) / (fraction * len(inside)) if fraction > 0 else place, group, name)
+        for group, inside in sorted(members.items())
+        for place, name in enumerate(inside)
+    ]
+    return [name for _, _, name in sorted(placed)]

@@ -1,0 +1,243 @@
+"""The device end of the MQTT contract, JSON by hand: written from the contract's text, sharing nothing with adapters.
+
+Numbers travel as JSON numbers (never NaN), times as RFC 3339 in UTC with a ``Z``.  What comes down is read leniently
+where the contract may grow (unknown fields are ignored) and strictly where a device could be misled (wrong types,
+missing fields, other schema versions): those raise ``MessageError``.
+"""
+
+import json
+import math
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any
+
+from models.errors import InputFault, MessageError
+
+SCHEMA_VERSION = 1
+GREATEST_BYTES = 1024 * 1024
+
+
+def stamp(moment: datetime) -> str:
+    """An aware instant as RFC 3339 text in UTC."""
+    if moment.tzinfo is None:
+        raise ValueError(f"moment: must carry an offset (got {moment!r})")
+    return moment.astimezone(UTC).isoformat().replace("+00:00", "Z")
+
+
+def encode(message_id: str, sent_at: datetime, fields: Mapping[str, Any]) -> bytes:
+    """One message with its envelope.  NaN or infinity: ``ValueError``, they have no JSON."""
+    envelope = {"schema_version": SCHEMA_VERSION, "message_id": message_id, "sent_at": stamp(sent_at)}
+    return json.dumps(envelope | dict(fields), separators=(",", ":"), allow_nan=False).encode()
+
+
+def reading(
+    resource_id: str,
+    measured_at: datetime,
+    power_kw: float,
+    sequence: int,
+    *,
+    energy_kwh: float = math.nan,
+    temperature_celsius: float = math.nan,
+    available: bool = True,
+) -> dict[str, Any]:
+    """One reading as JSON fields; NaN = the device has no such quantity.  ``session`` is added by who knows it."""
+    fields: dict[str, Any] = {
+        "resource_id": resource_id,
+        "measured_at": stamp(measured_at),
+        "power_kw": round(power_kw, 4),
+        "available": available,
+        "sequence": sequence,
+    }
+    if not math.isnan(energy_kwh):
+        fields["energy_kwh"] = round(energy_kwh, 4)
+    if not math.isnan(temperature_celsius):
+        fields["temperature_celsius"] = round(temperature_celsius, 2)
+    return fields
+
+
+@dataclass(frozen=True, slots=True)
+class ReceivedSetpoints:
+    """A batch of setpoints; ``setpoints``: (resource_id, kW or None)."""
+
+    command_id: str
+    sequence: int
+    plan_hash: str
+    valid_from: datetime
+    valid_until: datetime
+    setpoints: tuple[tuple[str, float | None], ...]
+
+
+@dataclass(frozen=True, slots=True)
+class ReceivedEvent:
+    """A notice of an event."""
+
+    event_id: str
+    status: str
+    direction: str
+    start: datetime
+    end: datetime
+    share_kw: float
+    respond_by: datetime | None
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class ReceivedReceipt:
+    """Messages that are dealt with, and what of them was refused: (message_id or None, index or None, text)."""
+
+    message_ids: tuple[str, ...]
+    refused: tuple[tuple[str | None, int | None, str], ...]
+
+
+@dataclass(frozen=True, slots=True)
+class ResourceAnswer:
+    """The platform's yes or no to one resource."""
+
+    resource_id: str | None
+    accepted: bool
+    field: str | None
+    rule: str | None
+    value: Any
+
+
+@dataclass(frozen=True, slots=True)
+class ReceivedResult:
+    """The answer to a registration."""
+
+    register_message_id: str
+    results: tuple[ResourceAnswer, ...]
+
+
+Received = ReceivedSetpoints | ReceivedEvent | ReceivedReceipt | ReceivedResult
+"""Whatever may come down."""
+
+
+class _Fields:
+    """Reads fields of a JSON object by name and type, with a message that says what was wrong."""
+
+    def __init__(self, place: str, values: Any) -> None:
+        self._place = place
+        if not isinstance(values, dict):
+            raise self.fault("", values, "must be an object")
+        self.values: dict[str, Any] = values
+
+    def fault(self, name: str, value: Any, rule: str) -> MessageError:
+        return MessageError([InputFault(self._place, name, value, rule)])
+
+    def text(self, name: str) -> str:
+        value = self.values.get(name)
+        if not isinstance(value, str) or not value:
+            raise self.fault(name, value, "must be a text")
+        return value
+
+    def optional_text(self, name: str) -> str | None:
+        return self.text(name) if self.values.get(name) not in (None, "") else None
+
+    def number(self, name: str) -> float:
+        value = self.values.get(name)
+        if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
+            raise self.fault(name, value, "must be a finite number")
+        return float(value)
+
+    def optional_number(self, name: str) -> float | None:
+        if name not in self.values:
+            raise self.fault(name, None, "must be there: a number or null")
+        return None if self.values[name] is None else self.number(name)
+
+    def whole(self, name: str) -> int:
+        value = self.values.get(name)
+        if isinstance(value, bool) or not isinstance(value, int):
+            raise self.fault(name, value, "must be a whole number")
+        return value
+
+    def moment(self, name: str) -> datetime:
+        text = self.text(name)
+        try:
+            moment = datetime.fromisoformat(text)
+        except ValueError as error:
+            raise self.fault(name, text, "must be an RFC 3339 time") from error
+        if moment.tzinfo is None:
+            raise self.fault(name, text, "must carry an offset")
+        return moment.astimezone(UTC)
+
+    def items(self, name: str) -> Sequence[Any]:
+        value = self.values.get(name)
+        if not isinstance(value, list):
+            raise self.fault(name, value, "must be a list")
+        return value
+
+
+def decode(topic_end: str, payload: bytes) -> Received:
+    """What came down on ``…/down/<topic_end>``; ``MessageError`` if it breaks the contract."""
+    if len(payload) > GREATEST_BYTES:
+        raise MessageError([InputFault(topic_end, "payload", len(payload), "must be at most 1 MiB")])
+    try:
+        content = json.loads(payload)
+    except (ValueError, UnicodeDecodeError) as error:
+        raise MessageError([InputFault(topic_end, "payload", payload[:60], "must be JSON")]) from error
+    fields = _Fields(topic_end, content)
+    if fields.values.get("schema_version") != SCHEMA_VERSION:
+        raise fields.fault("schema_version", fields.values.get("schema_version"), f"must be {SCHEMA_VERSION}")
+    readers: dict[str, Callable[[_Fields], Received]] = {
+        "setpoints": _setpoints,
+        "event": _event,
+        "receipt": _receipt,
+        "register-result": _result,
+    }
+    if topic_end not in readers:
+        raise fields.fault("topic", topic_end, "must be a topic of the contract")
+    return readers[topic_end](fields)
+
+
+def _setpoints(fields: _Fields) -> ReceivedSetpoints:
+    inside = [_Fields("setpoints", each) for each in fields.items("setpoints")]
+    return ReceivedSetpoints(
+        command_id=fields.text("command_id"),
+        sequence=fields.whole("sequence"),
+        plan_hash=str(fields.values.get("plan_hash", "")),
+        valid_from=fields.moment("valid_from"),
+        valid_until=fields.moment("valid_until"),
+        setpoints=tuple((each.text("resource_id"), each.optional_number("power_kw")) for each in inside),
+    )
+
+
+def _event(fields: _Fields) -> ReceivedEvent:
+    return ReceivedEvent(
+        event_id=fields.text("event_id"),
+        status=fields.text("status"),
+        direction=fields.text("direction"),
+        start=fields.moment("start"),
+        end=fields.moment("end"),
+        share_kw=fields.number("share_kw"),
+        respond_by=fields.moment("respond_by") if fields.values.get("respond_by") else None,
+        reason=fields.optional_text("reason") or "",
+    )
+
+
+def _receipt(fields: _Fields) -> ReceivedReceipt:
+    refused = []
+    for each in (_Fields("receipt", item) for item in fields.items("refused")):
+        index = None if each.values.get("index") is None else each.whole("index")
+        why = f"{each.values.get('field')}: {each.values.get('rule')} (got {each.values.get('value')!r})"
+        refused.append((each.optional_text("message_id"), index, why))
+    names = fields.items("message_ids")
+    return ReceivedReceipt(tuple(str(name) for name in names), tuple(refused))
+
+
+def _result(fields: _Fields) -> ReceivedResult:
+    results = []
+    for each in (_Fields("register-result", item) for item in fields.items("results")):
+        accepted = each.values.get("accepted")
+        if not isinstance(accepted, bool):
+            raise each.fault("accepted", accepted, "must be true or false")
+        results.append(
+            ResourceAnswer(
+                resource_id=each.optional_text("resource_id"),
+                accepted=accepted,
+                field=each.optional_text("field"),
+                rule=each.optional_text("rule"),
+                value=each.values.get("value"),
+            )
+        )
+    return ReceivedResult(fields.text("register_message_id"), tuple(results))

@@ -1,0 +1,413 @@
+"""The gateway of an aggregator: its devices on one side, the platform's broker on the other.
+
+It speaks the MQTT contract and nothing else.  Instants in messages, validity and lateness are on the clock it is given
+(virtual or real); connecting, waiting for answers and sending again are in real time.
+"""
+
+import asyncio
+import contextlib
+import ssl
+import uuid
+from collections import Counter
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from typing import Any, Literal, Protocol
+from urllib.parse import urlsplit
+
+import aiomqtt
+
+from models.errors import BrokerError, MessageError
+from models.ports import Clock
+from simulations.wire import codec
+from simulations.wire.outbox import Outbox
+
+MOST_CHANGES = 2_000
+MOST_READINGS = 4_000
+PREFIX = "vpp/v1"
+
+
+class Devices(Protocol):
+    """What a gateway needs of the devices behind it."""
+
+    def command(
+        self, resource_id: str, power_kw: float | None, valid_from: datetime, valid_until: datetime
+    ) -> "Outcome":
+        """Hand over one order."""
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What became of an order: ``status`` "silent" = the device gave no answer at all.  ``late_s``: after how long."""
+
+    status: Literal["taken", "refused", "silent"]
+    reason: str = ""
+    late_s: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """An aggregator's answer to an event notice."""
+
+    answer: Literal["accept", "accept_part", "decline"]
+    accepted_kw: float | None = None
+    opted_out_resource_ids: tuple[str, ...] = ()
+
+
+Policy = Callable[[codec.ReceivedEvent], Answer]
+
+
+def accept_all(notice: codec.ReceivedEvent) -> Answer:
+    """The policy of an aggregator that takes what it is asked for."""
+    del notice
+    return Answer("accept")
+
+
+@dataclass
+class GatewayState:
+    """What a gateway remembers and counts."""
+
+    last_sequence: int = 0
+    counts: Counter[str] = field(default_factory=Counter)
+    registered: dict[str, codec.ResourceAnswer] = field(default_factory=dict)
+    refused: list[tuple[str | None, int | None, str]] = field(default_factory=list)
+    notices: list[codec.ReceivedEvent] = field(default_factory=list)
+
+
+class AggregatorGateway:
+    """One aggregator's connection.  ``start`` connects and stays connected; ``stop`` leaves.
+
+    ``counts`` in ``state``: sent, resent, readings, acks, answers, receipts, reconnects, setpoints, duplicates,
+    out_of_order, expired, malformed, unknown_resource, taken, refused, silent, events.
+    """
+
+    def __init__(
+        self,
+        aggregator_id: str,
+        clock: Clock,
+        devices: Devices,
+        resource_ids: Iterable[str],
+        *,
+        policy: Policy = accept_all,
+        prefix: str = PREFIX,
+        answer_timeout_s: float = 15.0,
+        reports_done: bool = False,
+    ) -> None:
+        self.aggregator_id = aggregator_id
+        self.state = GatewayState()
+        self._clock = clock
+        self._devices = devices
+        self._resource_ids = frozenset(resource_ids)
+        self._policy = policy
+        self._base = f"{prefix}/{aggregator_id}"
+        self._outbox = Outbox(answer_timeout_s)
+        self._reports_done = reports_done
+        self._boot = uuid.uuid4().hex[:12]
+        self._counter = 0
+        self._known_commands: dict[str, datetime] = {}
+        self._later: list[tuple[datetime, str, dict[str, Any]]] = []
+        self._results: dict[str, asyncio.Event] = {}
+        self._task: asyncio.Task[None] | None = None
+        self._online = asyncio.Event()
+        self._handling = 0
+        self._seen = asyncio.Condition()
+
+    # ---- life
+
+    async def start(
+        self, broker_url: str, password: str, *, tls: ssl.SSLContext | None = None, timeout_s: float = 30.0
+    ) -> None:
+        """Connect, and return when connected; ``BrokerError`` if that does not happen within ``timeout_s``."""
+        self._task = asyncio.create_task(
+            self._stay_connected(broker_url, password, tls), name=f"gateway {self.aggregator_id}"
+        )
+        waiting = asyncio.create_task(self._online.wait(), name=f"gateway {self.aggregator_id} online")
+        done, _ = await asyncio.wait({waiting, self._task}, timeout=timeout_s, return_when="FIRST_COMPLETED")
+        if waiting not in done:
+            waiting.cancel()
+            failed = self._task if self._task.done() else None
+            await self.stop()
+            reason = failed.exception() if failed is not None and not failed.cancelled() else None
+            raise BrokerError(f"{self.aggregator_id}: not connected within {timeout_s:g} s ({reason})")
+
+    async def stop(self) -> None:
+        """Say goodbye and disconnect."""
+        if self._task is not None:
+            self._task.cancel()
+            with contextlib.suppress(asyncio.CancelledError, BrokerError):
+                await self._task
+            self._task = None
+        self._online.clear()
+
+    @property
+    def is_online(self) -> bool:
+        """True while connected."""
+        return self._online.is_set()
+
+    @property
+    def last_sequence(self) -> int:
+        """Sequence of the newest setpoints seen."""
+        return self.state.last_sequence
+
+    async def _stay_connected(self, broker_url: str, password: str, tls: ssl.SSLContext | None) -> None:
+        place = urlsplit(broker_url)
+        secure = place.scheme in {"mqtts", "ssl", "tls"}
+        if secure and tls is None:
+            tls = ssl.create_default_context()
+        wait_s = 0.2
+        while True:
+            try:
+                async with aiomqtt.Client(
+                    hostname=place.hostname or "127.0.0.1",
+                    port=place.port or (8883 if secure else 1883),
+                    username=self.aggregator_id,
+                    password=password,
+                    identifier=f"gateway-{self.aggregator_id}",
+                    clean_session=False,
+                    tls_context=tls if secure else None,
+                    will=aiomqtt.Will(f"{self._base}/up/status", self._status("offline", "last will"), 1, True),
+                    timeout=20,
+                ) as client:
+                    await client.subscribe(f"{self._base}/down/#", qos=1)
+                    await client.publish(f"{self._base}/up/status", self._status("online", ""), 1, True)
+                    self._outbox.forget_tries()
+                    self._online.set()
+                    wait_s = 0.2
+                    await self._talk(client)
+            except aiomqtt.MqttError as error:
+                self._online.clear()
+                self.state.counts["reconnects"] += 1
+                if "not authori" in str(error).lower() or "bad user name" in str(error).lower():
+                    raise BrokerError(f"{self.aggregator_id}: {error}") from error
+                await asyncio.sleep(wait_s)
+                wait_s = min(2 * wait_s, 5.0)
+
+    async def _talk(self, client: aiomqtt.Client) -> None:
+        sender = asyncio.create_task(self._send(client), name=f"gateway {self.aggregator_id} sender")
+        listener = asyncio.create_task(self._listen(client), name=f"gateway {self.aggregator_id} listener")
+        try:
+            done, _ = await asyncio.wait({sender, listener}, return_when="FIRST_COMPLETED")
+            for task in done:
+                task.result()
+        except asyncio.CancelledError:
+            with contextlib.suppress(aiomqtt.MqttError):
+                await client.publish(f"{self._base}/up/status", self._status("offline", "leaving"), 1, True, timeout=2)
+            raise
+        finally:
+            for task in (sender, listener):
+                task.cancel()
+            await asyncio.gather(sender, listener, return_exceptions=True)
+
+    def _status(self, status: str, reason: str) -> bytes:
+        return codec.encode(self._new_id(), self._clock.now(), {"status": status, "reason": reason})
+
+    def _new_id(self) -> str:
+        self._counter += 1
+        return f"{self._boot}-{self._counter}"
+
+    # ---- up
+
+    async def _send(self, client: aiomqtt.Client) -> None:
+        while True:
+            message = await self._outbox.next_due()
+            self.state.counts["sent" if message.tries == 1 else "resent"] += 1
+            await client.publish(message.topic, message.payload, qos=1)
+
+    def _put(self, topic_end: str, fields: Mapping[str, Any], at: datetime | None = None) -> str:
+        message_id = self._new_id()
+        payload = codec.encode(message_id, at or self._clock.now(), fields)
+        self._outbox.put(message_id, f"{self._base}/up/{topic_end}", payload)
+        return message_id
+
+    async def register(
+        self,
+        changes: Sequence[Mapping[str, Any]],
+        profiles: Mapping[str, Any] | None = None,
+        *,
+        timeout_s: float = 60.0,
+    ) -> dict[str, codec.ResourceAnswer]:
+        """Register, change or withdraw resources in batches of at most 2 000; the platform's answer for each.
+
+        Profiles travel with the first batch.  ``BrokerError`` if an answer does not come within ``timeout_s``.
+        """
+        for first in range(0, max(1, len(changes)), MOST_CHANGES):
+            batch = list(changes[first : first + MOST_CHANGES])
+            fields = {"changes": batch, "profiles": dict(profiles or {}) if first == 0 else {}}
+            message_id = self._put("register", fields)
+            arrived = self._results[message_id] = asyncio.Event()
+            try:
+                await asyncio.wait_for(arrived.wait(), timeout_s)
+            except TimeoutError:
+                raise BrokerError(f"{self.aggregator_id}: no answer to registration {message_id}") from None
+            finally:
+                del self._results[message_id]
+        return dict(self.state.registered)
+
+    def publish_readings(self, readings: Sequence[Mapping[str, Any]], at: datetime | None = None) -> None:
+        """Put readings (``codec.reading``) on their way, thousands in a message."""
+        for first in range(0, len(readings), MOST_READINGS):
+            part = list(readings[first : first + MOST_READINGS])
+            self._put("telemetry", {"readings": part}, at)
+            self.state.counts["readings"] += len(part)
+
+    def publish_later(self, due: datetime, topic_end: str, fields: dict[str, Any]) -> None:
+        """Keep a message until ``flush`` is called at or after ``due``."""
+        self._later.append((due, topic_end, fields))
+
+    @property
+    def next_due(self) -> datetime | None:
+        """When the earliest kept message is due."""
+        return min((due for due, _, _ in self._later), default=None)
+
+    def flush(self, now: datetime) -> None:
+        """Put every kept message that is due on its way."""
+        ready = sorted((each for each in self._later if each[0] <= now), key=lambda each: each[0])
+        self._later = [each for each in self._later if each[0] > now]
+        for due, topic_end, fields in ready:
+            if topic_end == "telemetry":
+                self.publish_readings(fields["readings"], due)
+            else:
+                self._put(topic_end, fields, due)
+
+    async def settled(self, timeout_s: float = 60.0) -> None:
+        """Return when every message up is answered and nothing that came down is being handled.
+
+        ``BrokerError`` after ``timeout_s`` of real time.
+        """
+        while True:
+            await self._outbox.wait_empty(timeout_s)
+            if not self._handling and not len(self._outbox):
+                return
+            await asyncio.sleep(0)
+
+    async def seen(self, sequence: int, timeout_s: float = 30.0) -> None:
+        """Return when setpoints of that sequence (or newer) have come; ``BrokerError`` after ``timeout_s``."""
+        async with self._seen:
+            try:
+                await asyncio.wait_for(self._seen.wait_for(lambda: self.last_sequence >= sequence), timeout_s)
+            except TimeoutError:
+                raise BrokerError(f"{self.aggregator_id}: setpoints {sequence} not seen") from None
+
+    # ---- down
+
+    async def _listen(self, client: aiomqtt.Client) -> None:
+        async for message in client.messages:
+            self._handling += 1
+            try:
+                payload = message.payload if isinstance(message.payload, bytes) else b""
+                received = codec.decode(str(message.topic).rsplit("/", 1)[-1], payload)
+                await self._handle(received)
+            except MessageError:
+                self.state.counts["malformed"] += 1
+            finally:
+                self._handling -= 1
+
+    async def _handle(
+        self,
+        received: codec.Received,
+    ) -> None:
+        match received:
+            case codec.ReceivedReceipt():
+                self._take_receipt(received)
+            case codec.ReceivedResult():
+                self._take_result(received)
+            case codec.ReceivedEvent():
+                self._take_event(received)
+            case codec.ReceivedSetpoints():
+                self._take_setpoints(received)
+                async with self._seen:
+                    self._seen.notify_all()
+
+    def _take_receipt(self, receipt: codec.ReceivedReceipt) -> None:
+        self.state.counts["receipts"] += 1
+        self.state.refused.extend(receipt.refused)
+        for message_id in receipt.message_ids:
+            self._outbox.answered(message_id)
+        for name, index, _ in receipt.refused:
+            if name is not None and index is None:
+                self._outbox.answered(name)
+                if name in self._results:  # the whole registration was refused: nothing more will come
+                    self._results[name].set()
+
+    def _take_result(self, result: codec.ReceivedResult) -> None:
+        for answer in result.results:
+            if answer.resource_id is not None:
+                self.state.registered[answer.resource_id] = answer
+        self._outbox.answered(result.register_message_id)
+        if result.register_message_id in self._results:
+            self._results[result.register_message_id].set()
+
+    def _take_event(self, notice: codec.ReceivedEvent) -> None:
+        self.state.counts["events"] += 1
+        if notice in self.state.notices:
+            self.state.counts["duplicates"] += 1
+            return
+        self.state.notices.append(notice)
+        if notice.status not in {"notified", "changed"}:
+            return
+        answer = self._policy(notice)
+        self.state.counts["answers"] += 1
+        fields = {
+            "event_id": notice.event_id,
+            "answer": answer.answer,
+            "accepted_kw": answer.accepted_kw,
+            "opted_out_resource_ids": list(answer.opted_out_resource_ids),
+        }
+        self._put("event-response", fields)
+
+    def _take_setpoints(self, batch: codec.ReceivedSetpoints) -> None:
+        counts, now = self.state.counts, self._clock.now()
+        counts["setpoints"] += len(batch.setpoints)
+        if batch.command_id in self._known_commands:
+            counts["duplicates"] += 1
+            return
+        if batch.sequence <= self.state.last_sequence:
+            counts["out_of_order"] += 1
+            self._refuse_all(batch, f"sequence {batch.sequence} is not after {self.state.last_sequence}")
+            return
+        self.state.last_sequence = batch.sequence
+        self._known_commands[batch.command_id] = batch.valid_until
+        self._forget_old(now)
+        if batch.valid_until <= now or batch.valid_until <= batch.valid_from:
+            counts["expired"] += 1
+            self._refuse_all(batch, f"expired: valid until {codec.stamp(batch.valid_until)}")
+            return
+        self._carry_out(batch, now)
+
+    def _carry_out(self, batch: codec.ReceivedSetpoints, now: datetime) -> None:
+        prompt: list[dict[str, Any]] = []
+        late: list[dict[str, Any]] = []
+        latest_s = 0.0
+        for resource_id, power_kw in batch.setpoints:
+            if resource_id in self._resource_ids:
+                outcome = self._devices.command(resource_id, power_kw, batch.valid_from, batch.valid_until)
+            else:
+                outcome = Outcome("refused", "is not ours")
+                self.state.counts["unknown_resource"] += 1
+            self.state.counts[outcome.status] += 1
+            if outcome.status == "silent":
+                continue
+            row = _ack(batch.command_id, outcome.status, resource_id, outcome.reason)
+            (late if outcome.late_s > 0 else prompt).append(row)
+            latest_s = max(latest_s, outcome.late_s)
+        if prompt:
+            self._put("ack", {"acks": prompt})
+        if late:
+            self.publish_later(now + timedelta(seconds=latest_s), "ack", {"acks": late})
+        self.state.counts["acks"] += len(prompt) + len(late)
+        if self._reports_done:
+            done = {"acks": [_ack(batch.command_id, "done", None, "")]}
+            self.publish_later(batch.valid_until, "ack", done)
+
+    def _refuse_all(self, batch: codec.ReceivedSetpoints, reason: str) -> None:
+        self.state.counts["refused"] += len(batch.setpoints)
+        self._put("ack", {"acks": [_ack(batch.command_id, "refused", None, reason)]})
+
+    def _forget_old(self, now: datetime) -> None:
+        if len(self._known_commands) > 1000:
+            keep_from = now - timedelta(hours=6)
+            self._known_commands = {name: until for name, until in self._known_commands.items() if until >= keep_from}
+
+
+def _ack(command_id: str, status: str, resource_id: str | None, reason: str) -> dict[str, Any]:
+    return {"command_id": command_id, "status": status, "resource_id": resource_id, "reason": reason}
