@@ -83,12 +83,8 @@ class MqttSettings(_Section):
 
     @model_validator(mode="after")
     def _address(self) -> Self:
-        if self.broker not in ("auto", "mosquitto", "embedded") and not self.broker.startswith(
-            ("mqtt://", "mqtts://")
-        ):
-            raise ValueError(
-                "broker: must be auto, mosquitto, embedded, mqtt://host:port or mqtts://host:port"
-            )
+        if self.broker not in ("auto", "mosquitto", "embedded") and not self.broker.startswith(("mqtt://", "mqtts://")):
+            raise ValueError("broker: must be auto, mosquitto, embedded, mqtt://host:port or mqtts://host:port")
         return self
 
 
@@ -229,13 +225,13 @@ def _read(path: Path) -> dict[str, Any]:
 
 
 def _unknown_variables() -> list[InputFault]:
-    """pydantic-settings ignores environment variables that it does not know; a typing mistake must not pass."""
+    """pydantic-settings ignores environment variables that it does not know; a slip must not pass."""
     known = set(Settings.NOT_OURS)
     for section, field in Settings.model_fields.items():
         known.add(f"VPP_{section.upper()}")
         kind = field.annotation
         if isinstance(kind, type) and issubclass(kind, BaseModel):
-            known.update(f"VPP_{section.upper()}__{name.upper()}" for name in kind.model_fields)
+            known.update(f"VPP_{section}__{name}".upper() for name in kind.model_fields)
     ours = sorted(name for name in os.environ if name.upper().startswith("VPP_"))
     return [
         InputFault("environment", name, "set", "is not a known setting")  # the value may be secret

@@ -58,9 +58,7 @@ class Accounts(Part):
         """All that have not been removed, by name."""
         query = select(schema.aggregators).where(schema.aggregators.c.removed_at.is_(None))
         with self._db.reading() as connection:
-            return sorted(
-                map(_aggregator, connection.execute(query)), key=lambda record: record.aggregator_id
-            )
+            return sorted(map(_aggregator, connection.execute(query)), key=lambda record: record.aggregator_id)
 
     def aggregator(self, aggregator_id: str) -> AggregatorRecord | None:
         """One that has not been removed."""
@@ -107,9 +105,7 @@ class Accounts(Part):
         with self._db.writing() as connection:
             same = users.c.name == record.name, users.c.revoked_at.is_(None)
             if connection.execute(select(func.count()).select_from(users).where(*same)).scalar_one():
-                raise InputError(
-                    [InputFault("users", "name", record.name, "exists already: revoke it first")]
-                )
+                raise InputError([InputFault("users", "name", record.name, "exists already: revoke it first")])
             connection.execute(
                 users.insert().values(
                     token_id=record.token_id,
@@ -132,9 +128,7 @@ class Accounts(Part):
     def users(self) -> list[UserRecord]:
         """All users, revoked ones too, oldest first."""
         with self._db.reading() as connection:
-            rows = connection.execute(
-                select(schema.users).order_by(schema.users.c.created_at, schema.users.c.name)
-            )
+            rows = connection.execute(select(schema.users).order_by(schema.users.c.created_at, schema.users.c.name))
             return [_user(row) for row in rows]
 
     def revoke_user(self, name: str, at: datetime) -> bool:

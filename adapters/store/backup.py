@@ -78,9 +78,7 @@ class Backup(Readings):
             with tempfile.TemporaryDirectory(dir=path.parent, prefix=f".{path.name}-") as folder:
                 manifest = self._dump(Path(folder))
                 made = Path(folder) / "backup.zip"
-                with zipfile.ZipFile(
-                    made, "w", zipfile.ZIP_STORED
-                ) as archive:  # Parquet is compressed already
+                with zipfile.ZipFile(made, "w", zipfile.ZIP_STORED) as archive:  # Parquet is compressed already
                     archive.writestr("manifest.json", json.dumps(manifest, indent=1))
                     for name in manifest["tables"]:
                         archive.write(Path(folder) / f"{name}.parquet", f"{name}.parquet")
@@ -129,13 +127,9 @@ class Backup(Readings):
                 if not self._db.is_sqlite:
                     _advance_counters(connection)
                 upgrade(connection)
-                broken = (
-                    connection.exec_driver_sql("PRAGMA foreign_key_check").all() if self._db.is_sqlite else []
-                )
+                broken = connection.exec_driver_sql("PRAGMA foreign_key_check").all() if self._db.is_sqlite else []
                 if broken:
-                    raise _fault(
-                        path, broken[0][0], broken[0][1], "refers to something that the backup does not hold"
-                    )
+                    raise _fault(path, broken[0][0], broken[0][1], "refers to something that the backup does not hold")
         self._forget_keys()
         return {name: facts["rows"] for name, facts in manifest["tables"].items()}
 
@@ -143,14 +137,9 @@ class Backup(Readings):
         present = MetaData()
         present.reflect(connection)
         for table in present.sorted_tables:
-            held = (
-                table.name != "alembic_version"
-                and connection.execute(table.select().limit(1)).first() is not None
-            )
+            held = table.name != "alembic_version" and connection.execute(table.select().limit(1)).first() is not None
             if held and not force:
-                raise _fault(
-                    path, table.name, "rows", "the database to restore into must be empty (or use force)"
-                )
+                raise _fault(path, table.name, "rows", "the database to restore into must be empty (or use force)")
         for table in reversed(present.sorted_tables):
             if not PARTITION.fullmatch(table.name):
                 table.drop(connection)
@@ -221,9 +210,7 @@ def _verified(path: Path, archive: zipfile.ZipFile) -> dict[str, Any]:
         for name, facts in manifest["tables"].items():
             with archive.open(f"{name}.parquet") as stream:
                 if _digest(stream) != facts["sha256"]:
-                    raise _fault(
-                        path, name, "checksum", "is damaged: its SHA-256 is not the one in the manifest"
-                    )
+                    raise _fault(path, name, "checksum", "is damaged: its SHA-256 is not the one in the manifest")
         str(manifest["revision"])
     except (KeyError, TypeError, AttributeError, ValueError, OSError, zipfile.BadZipFile) as error:
         raise _fault(path, "file", str(error), "is damaged or not a backup of ours") from error

@@ -19,9 +19,7 @@ class Commands(Readings):
         """1, 2, 3 ... for each aggregator: no number twice, whatever restarts; a rollback gives it back."""
         table = schema.sequences
         statement = self._db.insert(table).values(aggregator_id=aggregator_id, last=1)
-        statement = statement.on_conflict_do_update(
-            index_elements=["aggregator_id"], set_={"last": table.c.last + 1}
-        )
+        statement = statement.on_conflict_do_update(index_elements=["aggregator_id"], set_={"last": table.c.last + 1})
         with self._db.writing() as connection:
             return int(connection.execute(statement.returning(table.c.last)).scalar_one())
 
@@ -51,9 +49,7 @@ class Commands(Readings):
             last = last.on_conflict_do_update(
                 index_elements=["resource_key"], set_={"batch_key": last.excluded.batch_key}
             )
-            connection.execute(
-                last, [{name: row[name] for name in ("batch_key", "resource_key")} for row in rows]
-            )
+            connection.execute(last, [{name: row[name] for name in ("batch_key", "resource_key")} for row in rows])
 
     def save_ack(
         self,
@@ -85,11 +81,7 @@ class Commands(Readings):
             change = update(table).where(table.c.batch_key == key, open_to)
             if resource_id is not None:
                 resource = schema.resources
-                this = (
-                    select(resource.c.resource_key)
-                    .where(resource.c.resource_id == resource_id)
-                    .scalar_subquery()
-                )
+                this = select(resource.c.resource_key).where(resource.c.resource_id == resource_id).scalar_subquery()
                 change = change.where(table.c.resource_key == this)
             values = {"outcome": wanted.value, "reason": clean(reason or None), "answered_at": at}
             return int(connection.execute(change.values(values)).rowcount)
@@ -107,9 +99,7 @@ class Commands(Readings):
                 batches.c.valid_until,
             )
             .join_from(last, batches, last.c.batch_key == batches.c.batch_key)
-            .join(
-                table, (table.c.batch_key == last.c.batch_key) & (table.c.resource_key == last.c.resource_key)
-            )
+            .join(table, (table.c.batch_key == last.c.batch_key) & (table.c.resource_key == last.c.resource_key))
             .join(names, names.c.resource_key == last.c.resource_key)
             .where(table.c.outcome.is_(None), batches.c.sent_at < older_than)
             .order_by(batches.c.batch_key, last.c.resource_key)
@@ -132,9 +122,7 @@ class Commands(Readings):
                 table.c.outcome,
             )
             .join_from(last, batches, last.c.batch_key == batches.c.batch_key)
-            .join(
-                table, (table.c.batch_key == last.c.batch_key) & (table.c.resource_key == last.c.resource_key)
-            )
+            .join(table, (table.c.batch_key == last.c.batch_key) & (table.c.resource_key == last.c.resource_key))
             .join(names, names.c.resource_key == last.c.resource_key)
         )
         wanted = None if resource_ids is None else set(resource_ids)

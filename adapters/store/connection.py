@@ -37,13 +37,9 @@ def _checked_url(url: str) -> URL:
     if backend == "postgresql":
         return made.set(drivername="postgresql+psycopg")
     if backend != "sqlite":
-        raise InputError(
-            [InputFault("settings", "store.url", url, "must begin with sqlite:/// or postgresql://")]
-        )
+        raise InputError([InputFault("settings", "store.url", url, "must begin with sqlite:/// or postgresql://")])
     if made.database in (None, "", ":memory:"):
-        raise InputError(
-            [InputFault("settings", "store.url", url, "must name a file, as in sqlite:///var/vpp.db")]
-        )
+        raise InputError([InputFault("settings", "store.url", url, "must name a file, as in sqlite:///var/vpp.db")])
     return made
 
 
@@ -51,9 +47,7 @@ def _prepare_sqlite(connection: Any, _record: object) -> None:
     connection.isolation_level = None  # we say BEGIN ourselves, and mean it (also around DDL)
     cursor = connection.cursor()
     cursor.execute("PRAGMA journal_mode = WAL")
-    cursor.execute(
-        "PRAGMA synchronous = FULL"
-    )  # a receipt is sent after the commit and must outlive a power cut
+    cursor.execute("PRAGMA synchronous = FULL")  # a receipt is sent after the commit and must outlive a power cut
     cursor.execute("PRAGMA foreign_keys = ON")
     cursor.execute("PRAGMA cache_size = -65536")
     cursor.execute(f"PRAGMA busy_timeout = {int(BUSY_S * 1000)}")
@@ -87,9 +81,7 @@ class Database:
 
     def _make_engine(self) -> Engine:
         if not self.is_sqlite:
-            return create_engine(
-                self.url, pool_pre_ping=True, pool_size=4, max_overflow=8, pool_timeout=BUSY_S
-            )
+            return create_engine(self.url, pool_pre_ping=True, pool_size=4, max_overflow=8, pool_timeout=BUSY_S)
         Path(str(self.url.database)).expanduser().parent.mkdir(parents=True, exist_ok=True)
         engine = create_engine(self.url, connect_args={"check_same_thread": False}, pool_timeout=BUSY_S)
         event.listen(engine, "connect", _prepare_sqlite)
@@ -170,9 +162,7 @@ class Database:
             yield
             return
         if not self._writer.acquire(timeout=BUSY_S):
-            raise StoreError(
-                f"another transaction has been open for {BUSY_S:g} s: no await inside a transaction"
-            )
+            raise StoreError(f"another transaction has been open for {BUSY_S:g} s: no await inside a transaction")
         try:
             yield
         finally:

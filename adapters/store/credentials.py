@@ -1,4 +1,4 @@
-"""The aggregators' MQTT passwords as the broker asks for them (its ``CredentialStore``), out of the database."""
+"""The hashes of MQTT passwords as the broker asks for them (its ``CredentialStore``), from the database."""
 
 from collections.abc import Callable, Mapping
 from datetime import datetime

@@ -39,9 +39,7 @@ def _canonical(facts: Any) -> str:
 
 def clean(words: str | None) -> str | None:
     """Words from outside, in a form that every database takes: no lone surrogates, no NUL."""
-    return (
-        None if words is None else words.encode("utf-8", "backslashreplace").decode().replace("\x00", "\\x00")
-    )
+    return None if words is None else words.encode("utf-8", "backslashreplace").decode().replace("\x00", "\\x00")
 
 
 def _entry(row: Row[Any]) -> AuditEntry:
@@ -108,14 +106,10 @@ class Journal(Part):
     def add_dead_letter(self, letter: DeadLetter) -> int:
         """Set a message aside, cut to its first bytes; returns its number."""
         table = schema.dead_letters
-        values = {
-            name: getattr(letter, name) for name in ("at", "place", "reason", "aggregator_id", "message_id")
-        }
+        values = {name: getattr(letter, name) for name in ("at", "place", "reason", "aggregator_id", "message_id")}
         values["payload"] = letter.payload[:PAYLOAD_BYTES]
         with self._db.writing() as connection:
-            return int(
-                connection.execute(table.insert().values(values).returning(table.c.letter_id)).scalar_one()
-            )
+            return int(connection.execute(table.insert().values(values).returning(table.c.letter_id)).scalar_one())
 
     def dead_letters(
         self, before_id: int | None = None, limit: int | None = None, aggregator_id: str | None = None
@@ -130,9 +124,7 @@ class Journal(Part):
         with self._db.reading() as connection:
             rows = connection.execute(query).all()
         return [
-            DeadLetter(
-                row.at, row.place, row.reason, row.aggregator_id, row.message_id, row.payload, row.letter_id
-            )
+            DeadLetter(row.at, row.place, row.reason, row.aggregator_id, row.message_id, row.payload, row.letter_id)
             for row in rows
         ]
 
@@ -157,9 +149,7 @@ class Journal(Part):
             connection.execute(table.insert().values(values))
         return AuditEntry(number, at, actor, action, subject, kept, before, entry_hash)
 
-    def audit_log(
-        self, after_id: int = 0, limit: int | None = None, subject: str | None = None
-    ) -> list[AuditEntry]:
+    def audit_log(self, after_id: int = 0, limit: int | None = None, subject: str | None = None) -> list[AuditEntry]:
         """Lines after a number, in order."""
         table = schema.audit
         query = select(table).where(table.c.entry_id > after_id).order_by(table.c.entry_id).limit(limit)
@@ -190,9 +180,7 @@ class Journal(Part):
         """Count something that must survive a restart; returns the new count."""
         table = schema.counters
         statement = self._db.insert(table).values(name=name, value=count)
-        statement = statement.on_conflict_do_update(
-            index_elements=["name"], set_={"value": table.c.value + count}
-        )
+        statement = statement.on_conflict_do_update(index_elements=["name"], set_={"value": table.c.value + count})
         with self._db.writing() as connection:
             return int(connection.execute(statement.returning(table.c.value)).scalar_one())
 

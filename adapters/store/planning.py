@@ -47,9 +47,7 @@ def _facts(plan: DispatchPlan) -> str:
     """All but the arrays; Python's JSON keeps every float as it is, infinity and NaN too."""
     facts = {name: getattr(plan, name) for name in _NUMBERS}
     facts |= {"source": plan.source.value, "penalties": plan.penalties}
-    facts |= {
-        name: [asdict(row) for row in getattr(plan, name)] for name in ("unmet", "prices", "admissions")
-    }
+    facts |= {name: [asdict(row) for row in getattr(plan, name)] for name in ("unmet", "prices", "admissions")}
     return json.dumps(facts, default=datetime.isoformat)
 
 
@@ -222,14 +220,10 @@ class Planning(Part):
             "resource_ids": pack_ids(resource_ids),
         }
         with self._db.writing() as connection:
-            insert = (
-                self._db.insert(table).values(values).on_conflict_do_nothing().returning(table.c.baseline_key)
-            )
+            insert = self._db.insert(table).values(values).on_conflict_do_nothing().returning(table.c.baseline_key)
             key = connection.execute(insert).scalar_one_or_none()
             if key is not None:
-                _save_parts(
-                    connection, schema.baseline_parts, "baseline_key", key, {"baseline_kw": baseline_kw}
-                )
+                _save_parts(connection, schema.baseline_parts, "baseline_key", key, {"baseline_kw": baseline_kw})
 
     def baseline(self, market_day: date, baseline_hash: str | None = None) -> BaselineTable | None:
         """The newest baseline table of a market day, or the one with that hash (pinned at approval)."""
@@ -247,9 +241,7 @@ class Planning(Part):
         return BaselineTable(market_day, grid, resource_ids, arrays["baseline_kw"], row.baseline_hash)
 
 
-def _save_parts(
-    connection: Connection, table: Table, owner: str, key: int, arrays: Mapping[str, FloatArray]
-) -> None:
+def _save_parts(connection: Connection, table: Table, owner: str, key: int, arrays: Mapping[str, FloatArray]) -> None:
     for name, values in arrays.items():
         for part, body in enumerate(pack_array(values)):
             connection.execute(table.insert().values({owner: key, "array": name, "part": part, "body": body}))

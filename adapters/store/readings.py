@@ -75,9 +75,7 @@ class Readings(Registry):
             return int(driver.total_changes - before)
         self._make_partitions(connection, rows[0][0], rows[-1][0])
         with driver.cursor() as cursor:
-            cursor.execute(
-                "CREATE TEMP TABLE IF NOT EXISTS incoming_readings (LIKE readings) ON COMMIT DELETE ROWS"
-            )
+            cursor.execute("CREATE TEMP TABLE IF NOT EXISTS incoming_readings (LIKE readings) ON COMMIT DELETE ROWS")
             cursor.execute("TRUNCATE incoming_readings")
             with cursor.copy("COPY incoming_readings FROM STDIN (FORMAT BINARY)") as copy:
                 copy.set_types(_COPY_TYPES)

@@ -66,9 +66,7 @@ class Registry(Part):
         super().__init__(*args, **kwargs)
         self._keys: dict[str, int] = {}
         self._ids: dict[int, str] = {}
-        self._db.after_rollback.append(
-            self._forget_keys
-        )  # a key that was never committed may be given out again
+        self._db.after_rollback.append(self._forget_keys)  # a key that was never committed may be given out again
 
     # ---- keys
 
@@ -116,15 +114,11 @@ class Registry(Part):
             before = self._stored(connection, unique)
             refused = self._foreign_ids(unique, before)
             wanted = [record for name, record in unique.items() if name not in refused]
-            refused.update(
-                self._claim(connection, [record for record in wanted if record.withdrawn_at is None])
-            )
+            refused.update(self._claim(connection, [record for record in wanted if record.withdrawn_at is None]))
             taken = [record for record in wanted if record.resource_id not in refused]
             if taken:
                 self._write(connection, taken, before)
-            self._release(
-                connection, [row.claimed_meter_id for row in before.values() if row.claimed_meter_id]
-            )
+            self._release(connection, [row.claimed_meter_id for row in before.values() if row.claimed_meter_id])
         return refused
 
     def _stored(self, connection: Connection, names: Iterable[str]) -> dict[str, Any]:
@@ -223,9 +217,7 @@ class Registry(Part):
             self._release(connection, [row.claimed_meter_id])
         return True
 
-    def record_test(
-        self, resource_id: str, tested_kw: float, at: datetime
-    ) -> RegisteredResourceRecord | None:
+    def record_test(self, resource_id: str, tested_kw: float, at: datetime) -> RegisteredResourceRecord | None:
         """Keep the result of a capability test; None if there is no such active resource."""
         table = schema.resources
         with self._db.writing() as connection:
@@ -268,9 +260,7 @@ class Registry(Part):
             if value is not None:
                 query = query.where(column == value)
         if active is not None:
-            query = query.where(
-                table.c.withdrawn_at.is_(None) if active else table.c.withdrawn_at.is_not(None)
-            )
+            query = query.where(table.c.withdrawn_at.is_(None) if active else table.c.withdrawn_at.is_not(None))
         if after_id is not None:
             behind = select(table.c.resource_key).where(table.c.resource_id == after_id).scalar_subquery()
             query = query.where(table.c.resource_key > behind)
@@ -283,9 +273,7 @@ class Registry(Part):
         """Keep series sent inline; a series of the same name replaces the older one."""
         statement = self._db.insert(schema.profiles)
         changes = {"starts": statement.excluded.starts, "series": statement.excluded.series}
-        statement = statement.on_conflict_do_update(
-            index_elements=["aggregator_id", "profile_id"], set_=changes
-        )
+        statement = statement.on_conflict_do_update(index_elements=["aggregator_id", "profile_id"], set_=changes)
         rows = [
             {
                 "aggregator_id": record.aggregator_id,

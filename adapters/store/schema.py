@@ -74,9 +74,7 @@ def _key(name: str) -> Column[Any]:
 
 
 def _resource_key(primary: bool = False) -> Column[Any]:
-    return Column(
-        "resource_key", Integer, ForeignKey("resources.resource_key"), primary_key=primary, nullable=False
-    )
+    return Column("resource_key", Integer, ForeignKey("resources.resource_key"), primary_key=primary, nullable=False)
 
 
 aggregators = Table(

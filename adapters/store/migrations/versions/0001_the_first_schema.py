@@ -79,9 +79,7 @@ def upgrade() -> None:
         sa.Column("edges", sa.LargeBinary(), nullable=False),
         sa.Column("resource_ids", sa.LargeBinary(), nullable=False),
         sa.PrimaryKeyConstraint("baseline_key", name=op.f("pk_baselines")),
-        sa.UniqueConstraint(
-            "market_day", "baseline_hash", name=op.f("uq_baselines_market_day_baseline_hash")
-        ),
+        sa.UniqueConstraint("market_day", "baseline_hash", name=op.f("uq_baselines_market_day_baseline_hash")),
     )
     op.create_table(
         "counters",
@@ -187,9 +185,7 @@ def upgrade() -> None:
         sa.Column("valid_until", sa.BigInteger(), nullable=False),
         sa.Column("sent_at", sa.BigInteger(), nullable=False),
         sa.PrimaryKeyConstraint("batch_key", name=op.f("pk_setpoint_batches")),
-        sa.UniqueConstraint(
-            "aggregator_id", "sequence", name=op.f("uq_setpoint_batches_aggregator_id_sequence")
-        ),
+        sa.UniqueConstraint("aggregator_id", "sequence", name=op.f("uq_setpoint_batches_aggregator_id_sequence")),
         sa.UniqueConstraint("command_id", name=op.f("uq_setpoint_batches_command_id")),
     )
     op.create_index("ix_setpoint_batches_sent_at", "setpoint_batches", ["sent_at"], unique=False)
@@ -253,9 +249,7 @@ def upgrade() -> None:
         sa.CheckConstraint(
             "(role = 'aggregator') = (aggregator_id IS NOT NULL)", name=op.f("ck_users_aggregator_has_one")
         ),
-        sa.ForeignKeyConstraint(
-            ["aggregator_id"], ["aggregators.aggregator_id"], name=op.f("fk_users_aggregator_id")
-        ),
+        sa.ForeignKeyConstraint(["aggregator_id"], ["aggregators.aggregator_id"], name=op.f("fk_users_aggregator_id")),
         sa.PrimaryKeyConstraint("token_id", name=op.f("pk_users")),
     )
     op.create_index(
@@ -325,9 +319,7 @@ def upgrade() -> None:
         sa.Column("battery_start_kwh", sa.Double(), nullable=True),
         sa.Column("delivered_kwh", sa.Double(), nullable=True),
         sa.Column("unplugged_at", sa.BigInteger(), nullable=True),
-        sa.ForeignKeyConstraint(
-            ["resource_key"], ["resources.resource_key"], name=op.f("fk_sessions_resource_key")
-        ),
+        sa.ForeignKeyConstraint(["resource_key"], ["resources.resource_key"], name=op.f("fk_sessions_resource_key")),
         sa.PrimaryKeyConstraint("resource_key", "session_id", name=op.f("pk_sessions")),
     )
     op.create_index("ix_sessions_arrival", "sessions", ["arrival"], unique=False)
@@ -341,12 +333,8 @@ def upgrade() -> None:
         sa.Column("outcome", sa.String(length=16), nullable=True),
         sa.Column("reason", sa.Text(), nullable=True),
         sa.Column("answered_at", sa.BigInteger(), nullable=True),
-        sa.ForeignKeyConstraint(
-            ["batch_key"], ["setpoint_batches.batch_key"], name=op.f("fk_setpoints_batch_key")
-        ),
-        sa.ForeignKeyConstraint(
-            ["resource_key"], ["resources.resource_key"], name=op.f("fk_setpoints_resource_key")
-        ),
+        sa.ForeignKeyConstraint(["batch_key"], ["setpoint_batches.batch_key"], name=op.f("fk_setpoints_batch_key")),
+        sa.ForeignKeyConstraint(["resource_key"], ["resources.resource_key"], name=op.f("fk_setpoints_resource_key")),
         sa.PrimaryKeyConstraint("batch_key", "resource_key", name=op.f("pk_setpoints")),
         sqlite_with_rowid=False,
     )

@@ -1,0 +1,129 @@
+"""Events: declare, approve (a second person), watch, cancel, terminate."""
+
+import asyncio
+from datetime import datetime
+from typing import Annotated
+
+from fastapi import APIRouter, HTTPException, Path, Query, Request, Response
+from pydantic import BaseModel, ConfigDict, Field
+
+from models.errors import InputError, InputFault
+from models.events import EventOrder, EventRecord, EventStatus
+from models.records import Role, UserRecord
+from models.units import Identifier, UtcTime
+from vpp.api.access import ALL, Service, allowed, own_only
+from vpp.api.idempotency import IdempotencyKey, Once, stable_id
+from vpp.api.paging import Cursor, Limit, Page, cursor_time, decode_cursor, encode_cursor
+from vpp.api.problems import documented
+
+router = APIRouter(prefix="/api/v1/events", tags=["events"], responses=documented(401, 403, 422, 429, 503))
+once = Once()
+
+EventId = Annotated[Identifier, Path(description="The event.")]
+Operator = Annotated[UserRecord, allowed(Role.OPERATOR)]
+Approver = Annotated[UserRecord, allowed(Role.APPROVER)]
+EitherOne = Annotated[UserRecord, allowed(Role.OPERATOR, Role.APPROVER)]
+Anyone = Annotated[UserRecord, allowed(*ALL)]
+
+
+class Reason(BaseModel):
+    """Why something is called off."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    reason: Annotated[str, Field(min_length=1, max_length=500)]
+
+
+def _narrowed(record: EventRecord, aggregator_id: str | None) -> EventRecord | None:
+    """The event as its reader may see it: an aggregator sees its own share, and only events that ask it."""
+    if aggregator_id is None:
+        return record
+    if aggregator_id not in record.share_kw:
+        return None
+    mine = {name: {aggregator_id: values[aggregator_id]} for name, values in _shares(record) if aggregator_id in values}
+    hidden = {"five_percent_kw": None, "callable_kw": None, "opted_out_resource_ids": (), "evaluation": None}
+    return record.model_copy(update={**hidden, "share_kw": {}, "accepted_kw": {}, **mine})
+
+
+def _shares(record: EventRecord) -> list[tuple[str, dict[str, float] | dict[str, float | None]]]:
+    return [("share_kw", record.share_kw), ("accepted_kw", record.accepted_kw)]
+
+
+@router.post("", status_code=201, response_model=EventRecord, responses=documented(409))
+async def declare_event(
+    request: Request, service: Service, caller: Operator, order: EventOrder, idempotency_key: IdempotencyKey
+) -> Response:
+    """Size and declare an event. `ordered_kw` null: the smaller of the target share and what is callable."""
+    named = order.event_id is not None
+    event_id = order.event_id or f"{order.start:%Y%m%dT%H%M}-{stable_id(caller, idempotency_key)}"
+
+    async def create() -> EventRecord:
+        known = await asyncio.to_thread(service.store.event, event_id)
+        if known is not None and named:
+            raise InputError([InputFault("event", "event_id", event_id, "exists already: choose another")])
+        if known is not None:
+            return known.record  # declared by this very request just before a crash
+        (record,) = await service.declare([order.model_copy(update={"event_id": event_id})], caller.name)
+        return record
+
+    return await once.run(request, service, caller, idempotency_key, create)
+
+
+@router.get("")
+def list_events(
+    service: Service,
+    caller: Anyone,
+    status: Annotated[list[EventStatus] | None, Query(description="Only these.")] = None,
+    since: Annotated[UtcTime | None, Query(description="Only those that end later.")] = None,
+    limit: Limit = 50,
+    cursor: Cursor = None,
+) -> Page[EventRecord]:
+    """Events, the latest window first."""
+    before = decode_cursor(cursor, str, str)
+    records = service.store.events(status or None, since, before=_position(before), limit=limit + 1)
+    page = records[:limit]
+    last = page[-1].event if page else None
+    following = encode_cursor(last.start.isoformat(), last.event_id) if last and len(records) > limit else None
+    shown = [_narrowed(record, own_only(caller)) for record in page]
+    return Page(items=[record for record in shown if record is not None], next_cursor=following)
+
+
+def _position(parts: list[str] | None) -> tuple[datetime, str] | None:
+    return None if parts is None else (cursor_time(parts[0]), parts[1])
+
+
+@router.get("/{event_id}", responses=documented(404))
+def show_event(service: Service, caller: Anyone, event_id: EventId) -> EventRecord:
+    """One event with its whole life so far."""
+    stored = service.store.event(event_id)
+    record = _narrowed(stored.record, own_only(caller)) if stored else None
+    if record is None:
+        raise HTTPException(404, f"there is no event {event_id}")
+    return record
+
+
+def _must_exist(service: Service, event_id: str) -> None:
+    if service.store.event(event_id) is None:
+        raise HTTPException(404, f"there is no event {event_id}")
+
+
+@router.post("/{event_id}/approve", responses=documented(404, 409))
+async def approve_event(service: Service, caller: Approver, event_id: EventId) -> EventRecord:
+    """Approve a declared event; never by who declared it."""
+    await asyncio.to_thread(_must_exist, service, event_id)
+    (record,) = await service.approve([event_id], caller.name)
+    return record
+
+
+@router.post("/{event_id}/cancel", responses=documented(404, 409))
+async def cancel_event(service: Service, caller: EitherOne, event_id: EventId, why: Reason) -> EventRecord:
+    """Call off an event that has not begun."""
+    await asyncio.to_thread(_must_exist, service, event_id)
+    return await service.cancel(event_id, caller.name, why.reason)
+
+
+@router.post("/{event_id}/terminate", responses=documented(404, 409))
+async def terminate_event(service: Service, caller: EitherOne, event_id: EventId, why: Reason) -> EventRecord:
+    """Stop a running event, with a safe ramp."""
+    await asyncio.to_thread(_must_exist, service, event_id)
+    return await service.terminate(event_id, caller.name, why.reason)

@@ -1,0 +1,82 @@
+"""Health for machines, metrics for Prometheus, snapshots for screens."""
+
+import asyncio
+import json
+from collections.abc import AsyncIterator
+from typing import Annotated
+
+from fastapi import APIRouter, Query, Response
+from fastapi.responses import StreamingResponse
+from pydantic import BaseModel
+
+from models.records import UserRecord
+from vpp.api.access import STAFF, Service, allowed
+from vpp.api.problems import documented, problem
+from vpp.metrics import CONTENT_TYPE
+
+public = APIRouter(tags=["health"])
+router = APIRouter(prefix="/api/v1", tags=["live"], responses=documented(401, 403, 422, 429, 503))
+
+Staff = Annotated[UserRecord, allowed(*STAFF)]
+
+
+class Health(BaseModel):
+    """Alive, and which parts work."""
+
+    status: str
+    parts: dict[str, bool] = {}
+
+
+@public.get("/healthz")
+async def healthz() -> Health:
+    """The process answers; says nothing about its parts."""
+    return Health(status="ok")
+
+
+@public.get("/readyz", response_model=Health, responses=documented(503))
+async def readyz(service: Service) -> Response:
+    """200 if every part works, else 503 that names those that do not."""
+    parts = dict(service.ready())
+    for part, works in parts.items():
+        service.metrics.ready.labels(part=part).set(float(works))
+    missing = sorted(part for part, works in parts.items() if not works)
+    if missing:
+        return problem(503, f"not ready: {', '.join(missing)}", retryable=True)
+    return Response(Health(status="ok", parts=parts).model_dump_json(), media_type="application/json")
+
+
+@public.get(
+    "/metrics",
+    response_class=Response,
+    responses={200: {"content": {CONTENT_TYPE: {"schema": {"type": "string"}}}}},
+)
+def metrics(service: Service) -> Response:
+    """All numbers in Prometheus' text form."""
+    return Response(service.metrics.text(), media_type=CONTENT_TYPE)
+
+
+@router.get(
+    "/live",
+    response_class=StreamingResponse,
+    responses={200: {"content": {"text/event-stream": {"schema": {"type": "string"}}}}},
+)
+async def live(
+    service: Service,
+    _caller: Staff,
+    every_s: Annotated[float, Query(ge=0.2, le=60, description="Seconds between snapshots.")] = 5.0,
+    count: Annotated[int | None, Query(ge=1, description="Stop after so many.")] = None,
+) -> StreamingResponse:
+    """Server-sent events: a `snapshot` every few seconds."""
+
+    async def stream() -> AsyncIterator[bytes]:
+        sent = 0
+        while True:
+            data = json.dumps(dict(await service.live()), default=str, allow_nan=False)
+            yield f"id: {sent}\nevent: snapshot\ndata: {data}\n\n".encode()
+            sent += 1
+            if count is not None and sent >= count:
+                return
+            await asyncio.sleep(every_s)
+
+    headers = {"Cache-Control": "no-store", "X-Accel-Buffering": "no"}
+    return StreamingResponse(stream(), media_type="text/event-stream", headers=headers)

@@ -1,0 +1,76 @@
+"""Serving the application inside the service's own event loop."""
+
+import asyncio
+import contextlib
+import socket
+from collections.abc import Iterator
+
+import uvicorn
+from fastapi import FastAPI
+
+from models.errors import InputError, InputFault
+from vpp.settings import HttpSettings
+
+
+class _Server(uvicorn.Server):
+    """Tells when it accepts connections; leaves signals to the service as a whole, which cancels us."""
+
+    def __init__(self, config: uvicorn.Config, started: asyncio.Event | None) -> None:
+        super().__init__(config)
+        self._told = started
+
+    @contextlib.contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        """Leave the handlers as they are."""
+        yield
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        """Open the port."""
+        await super().startup(sockets)
+        if self._told is not None and self.started:
+            self._told.set()
+
+
+async def serve_http(app: FastAPI, settings: HttpSettings, *, started: asyncio.Event | None = None) -> None:
+    """Serve until cancelled, then let running requests end (5 s); TLS if certificate and key are configured.
+
+    ``started`` is set once connections are accepted.  ``InputError`` if the port is taken or the certificate
+    cannot be read.
+    """
+    config = uvicorn.Config(
+        app,
+        host=settings.host,
+        port=settings.port,
+        ssl_certfile=settings.tls_certificate_file,
+        ssl_keyfile=str(settings.tls_key_file) if settings.tls_key_file else None,
+        log_config=None,
+        access_log=False,
+        server_header=False,
+        lifespan="off",
+        timeout_graceful_shutdown=5,
+    )
+    try:
+        config.load()
+    except OSError as error:
+        rule = f"must be a readable certificate with its key: {error}"
+        named = str(settings.tls_certificate_file)
+        raise InputError([InputFault("settings", "http.tls_certificate_file", named, rule)]) from error
+    server = _Server(config, started)
+    with _listening(settings) as listener:
+        serving = asyncio.create_task(server.serve([listener]), name="http server")
+        try:
+            await asyncio.shield(serving)
+        finally:
+            server.should_exit = True
+            await serving
+
+
+def _listening(settings: HttpSettings) -> socket.socket:
+    """Our own socket: uvicorn would end the whole process if the port were taken."""
+    family = socket.AF_INET6 if ":" in settings.host else socket.AF_INET
+    try:
+        return socket.create_server((settings.host, settings.port), family=family, backlog=512)
+    except OSError as error:
+        place = f"{settings.host}:{settings.port}"
+        rule = f"must be an address of this machine and a free port: {error}"
+        raise InputError([InputFault("settings", "http.port", place, rule)]) from error
