@@ -28,9 +28,7 @@ class Stay:
     def ceiling_kwh(self) -> float:
         """The level that must not be passed."""
         capacity = self.session.battery_capacity_kwh
-        return (
-            capacity if self.session.is_v2g and capacity is not None else max(self.start_kwh, self.target_kwh)
-        )
+        return capacity if self.session.is_v2g and capacity is not None else max(self.start_kwh, self.target_kwh)
 
     @property
     def wear_cost_per_kwh(self) -> float:
@@ -98,9 +96,7 @@ def _power_for(stay: Stay, energy_kwh: float) -> float:
     return energy_kwh * stay.session.discharge_efficiency
 
 
-def _check_stay(
-    stay: Stay, power_kw: FloatArray, active: np.ndarray, horizon: Horizon, found: DeviceCheck
-) -> None:
+def _check_stay(stay: Stay, power_kw: FloatArray, active: np.ndarray, horizon: Horizon, found: DeviceCheck) -> None:
     session = stay.session
     found.at_most("charge_limit_kw", power_kw, session.charge_limit_kw * stay.share)
     found.at_most("discharge_limit_kw", -power_kw, session.discharge_limit_kw * stay.share)

@@ -79,9 +79,7 @@ def _reliability(problem: DispatchProblem) -> FloatArray:
 
 def _zone_limits(problem: DispatchProblem) -> Iterator[Rows]:
     """(M1)"""
-    zone_of = np.array(
-        [problem.attributes[name].zone_id for name in problem.fleet.resource_ids], dtype=object
-    )
+    zone_of = np.array([problem.attributes[name].zone_id for name in problem.fleet.resource_ids], dtype=object)
     for z, zone in enumerate(problem.zones):
         limit = problem.zone_limit_kw[z]
         if np.isposinf(limit).all():

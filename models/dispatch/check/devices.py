@@ -5,7 +5,13 @@ kind.
 from dataclasses import dataclass
 from typing import Any
 
-from models.dispatch.check.admitting import admit_stays, admit_storage, admit_thermal
+from models.dispatch.check.admitting import (
+    admit_interruptible,
+    admit_shiftable,
+    admit_stays,
+    admit_storage,
+    admit_thermal,
+)
 from models.dispatch.check.charging import Stay, check_charger, stays_of
 from models.dispatch.check.generation import check_generator, check_pv
 from models.dispatch.check.horizon import DeviceCheck, Horizon
@@ -26,6 +32,13 @@ _CHECKS: dict[ResourceKind, Any] = {
     ResourceKind.THERMAL_LOAD: check_thermal,
     ResourceKind.GENERATOR: check_generator,
     ResourceKind.PV: check_pv,
+}
+
+_ADMITS: dict[ResourceKind, Any] = {
+    ResourceKind.STORAGE: admit_storage,
+    ResourceKind.INTERRUPTIBLE_LOAD: admit_interruptible,
+    ResourceKind.SHIFTABLE_LOAD: admit_shiftable,
+    ResourceKind.THERMAL_LOAD: admit_thermal,
 }
 
 
@@ -57,12 +70,9 @@ def devices_of(problem: DispatchProblem, horizon: Horizon) -> list[Device]:
             if kind is ResourceKind.EV_SESSION:
                 sessions.setdefault(row.resource_id, []).append(row)
                 continue
-            admissions: list[Admission] = []
-            if kind is ResourceKind.STORAGE:
-                row, admissions = admit_storage(row, horizon)  # noqa: PLW2901 - the row as admitted
-            elif kind is ResourceKind.THERMAL_LOAD:
-                row, admissions = admit_thermal(row, horizon)  # noqa: PLW2901 - the row as admitted
-            found[row.resource_id] = Device(row.resource_id, kind, row, [], admissions)
+            admit = _ADMITS.get(kind)
+            admitted, admissions = (row, []) if admit is None else admit(row, horizon)
+            found[row.resource_id] = Device(row.resource_id, kind, admitted, [], admissions)
     for name, rows in sessions.items():
         stays, admissions = admit_stays(stays_of(rows, horizon), horizon)
         found[name] = Device(name, ResourceKind.EV_SESSION, rows[0], stays, admissions)

@@ -70,9 +70,7 @@ def _fill_idle(
     first_up = max(0.0, unit.minimum_up_h - was.hours) if was.on else 0.0
     first_down = max(0.0, unit.minimum_down_h - was.hours) if not was.on else 0.0
     # state: (on, hour from which on it may change) -> (cost, commitment so far)
-    table: dict[tuple[bool, float], tuple[float, tuple[bool, ...]]] = {
-        (was.on, max(first_up, first_down)): (0.0, ())
-    }
+    table: dict[tuple[bool, float], tuple[float, tuple[bool, ...]]] = {(was.on, max(first_up, first_down)): (0.0, ())}
     for t in range(count):
         reached: dict[tuple[bool, float], tuple[float, tuple[bool, ...]]] = {}
         begin = float(horizon.tau_h[t])
@@ -80,9 +78,7 @@ def _fill_idle(
             for wanted in (True,) if runs[t] else (False, True):
                 if wanted != on and begin < free_h - _EPS_H:
                     continue
-                free = (
-                    free_h if wanted == on else begin + (unit.minimum_up_h if wanted else unit.minimum_down_h)
-                )
+                free = free_h if wanted == on else begin + (unit.minimum_up_h if wanted else unit.minimum_down_h)
                 free = free if free > begin else 0.0
                 paid = cost + unit.start_cost * (wanted and not on)
                 paid += unit.no_load_cost_per_h * float(horizon.hours[t]) * wanted

@@ -39,9 +39,7 @@ class Horizon:
     def of(cls, problem: DispatchProblem) -> "Horizon":
         """The horizon of a problem."""
         grid = problem.grid
-        issued = [
-            grid.hours_since_start(event.issued_at) for event in problem.events if event.issued_at is not None
-        ]
+        issued = [grid.hours_since_start(event.issued_at) for event in problem.events if event.issued_at is not None]
         return cls(
             grid,
             grid.hours,
@@ -110,9 +108,7 @@ class DeviceCheck:
             return
         allowed = np.broadcast_to(allowed, np.shape(bad))
         got = np.broadcast_to(got, np.shape(bad))
-        self.findings += [
-            Finding(limit, int(t), float(allowed[t]), float(got[t])) for t in np.flatnonzero(bad)
-        ]
+        self.findings += [Finding(limit, int(t), float(allowed[t]), float(got[t])) for t in np.flatnonzero(bad)]
 
     def note(self, limit: str, t: int | None, allowed: float, got: float) -> None:
         """Note one limit that is passed."""

@@ -97,9 +97,7 @@ def check_curtailable(load: CurtailableLoad, power_kw: FloatArray, horizon: Hori
             cut[t] += weights[t, :t] @ cut[:t]
             if abs(cut[t]) <= quiet[t]:
                 cut[t] = 0.0
-    found.at_least(
-        "rebound_share" if load.rebound_share > 0 else "baseline_profile", cut, 0.0, tolerance(base)
-    )
+    found.at_least("rebound_share" if load.rebound_share > 0 else "baseline_profile", cut, 0.0, tolerance(base))
     cut = np.maximum(cut, 0)
     found.at_most("curtail_share", cut, limit, tolerance(base))
     energy = float(horizon.hours @ cut)
@@ -184,9 +182,7 @@ def _check_interruptions(
     if state.on and been < load.shortest_h - _EPS_H and not (calls and calls[0].ongoing) and not neutral[0]:
         found.note("shortest_h", 0, load.shortest_h, been)
     for call in calls:
-        length = float(horizon.ends_h[call.last] - horizon.tau_h[call.first]) + (
-            been if call.ongoing else 0.0
-        )
+        length = float(horizon.ends_h[call.last] - horizon.tau_h[call.first]) + (been if call.ongoing else 0.0)
         after = call.last + 1
         while after < len(neutral) and neutral[after]:
             after += 1

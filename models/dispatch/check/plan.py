@@ -2,23 +2,30 @@
 
 import hashlib
 from collections.abc import Iterable, Mapping
+from dataclasses import replace
 
 import numpy as np
 
+from models.dispatch.check.bound import baseline_prices, least_cost_of, lower_bound
 from models.dispatch.check.coupling import Rows, coupling_rows, row_key
 from models.dispatch.check.devices import Device, devices_of
-from models.dispatch.check.horizon import DeviceCheck, Finding, Horizon, tolerance
+from models.dispatch.check.horizon import RELATIVE_TOLERANCE, DeviceCheck, Finding, Horizon, tolerance
+from models.dispatch.check.oracles.prices import Prices
 from models.dispatch.check.report import AggregateKey, CheckReport, PlanClaims, Violation
 from models.dispatch.problem import DispatchProblem
 from models.intervals import FloatArray
-from models.plan import DispatchPlan
+from models.plan import DispatchPlan, PlanSource, relative_gap
+from models.resources import ResourceKind
+
+PROFILED = (ResourceKind.CURTAILABLE_LOAD, ResourceKind.INTERRUPTIBLE_LOAD, ResourceKind.THERMAL_LOAD)
+"""Kinds whose baseline is profile x scale."""
 
 
 def check_plan(
     problem: DispatchProblem,
     plan: DispatchPlan,
     *,
-    bound: bool = True,  # noqa: ARG001 - the oracles are the next commit
+    bound: bool = True,
     baseline: bool = True,
     claims: PlanClaims | None = None,
 ) -> CheckReport:
@@ -51,22 +58,35 @@ def check_plan(
         baseline_cost = _check_baseline(problem, plan, devices, horizon, found)
         _compare("baseline_cost_cny", "plan", plan.baseline_cost_cny, baseline_cost, found)
     _check_penalties(problem, plan, found)
+    own_bound: float | None = None
+    kinds: dict[str, str] = {}
+    if bound:
+        own_bound, kinds = lower_bound(problem, plan, devices, rows, horizon)
+        _check_bound(plan, objective, own_bound, found)
     report = CheckReport(
-        (), objective, baseline_cost, None, plan.lower_bound_cny, {}, plan_fingerprint(plan, plan.power_kw),
-        plan_fingerprint(plan, plan.baseline_kw),
-    )  # fmt: skip
-    if claims is not None:
-        _check_claims(problem, plan, claims, report, found)
-    return CheckReport(
         tuple(found),
         objective,
         baseline_cost,
-        None,
+        own_bound,
         plan.lower_bound_cny,
-        {},
-        report.plan_hash,
-        report.baseline_hash,
+        kinds,
+        fingerprint(plan, plan.power_kw),
+        fingerprint(plan, plan.baseline_kw),
     )
+    if claims is None:
+        return report
+    return replace(report, violations=(*found, *_check_claims(problem, plan, claims, report)))
+
+
+def _check_bound(plan: DispatchPlan, objective: float, own_bound: float, found: list[Violation]) -> None:
+    """No bound may pass the objective; a fast plan's must be the one recomputed at its own prices."""
+    slack = tolerance(max(abs(objective), abs(own_bound)))
+    for name, value in (("lower_bound_cny", plan.lower_bound_cny), ("lower_bound at prices", own_bound)):
+        if value > objective + slack:
+            found.append(Violation("plan", "plan", name, None, value - objective, objective, value))
+    if plan.source is PlanSource.FAST and not abs(plan.lower_bound_cny - own_bound) <= slack:
+        said = plan.lower_bound_cny
+        found.append(Violation("plan", "plan", "lower_bound_cny", None, abs(said - own_bound), own_bound, said))
 
 
 def _same_shape(problem: DispatchProblem, plan: DispatchPlan, found: list[Violation]) -> bool:
@@ -109,8 +129,7 @@ def _collect(
             wanted = check.energy_kwh
             wrong = np.isfinite(wanted) & ~(np.abs(energy - wanted) <= tolerance(wanted))
         findings += [
-            Finding("energy_column", int(t), float(wanted[t]), float(energy[t]))
-            for t in np.flatnonzero(wrong)
+            Finding("energy_column", int(t), float(wanted[t]), float(energy[t])) for t in np.flatnonzero(wrong)
         ]
         found += [_violation(device, finding, horizon, table) for finding in findings]
 
@@ -148,18 +167,44 @@ def _check_baseline(
     """The baseline table: feasible for every device, and of least cost; returns what it costs."""
     checks = [device.check(power, horizon) for device, power in zip(devices, plan.baseline_kw, strict=True)]
     _collect(devices, checks, plan.baseline_energy_kwh, horizon, "baseline", found)
+    for device, check, power in zip(devices, checks, plan.baseline_kw, strict=True):
+        _check_least(device, check, power, baseline_prices(problem, device, horizon), horizon, found)
     return _schedule_cost(problem, devices, checks, plan.baseline_kw, horizon)
 
 
+def _check_least(
+    device: Device, check: DeviceCheck, power_kw: FloatArray, prices: Prices, horizon: Horizon, found: list[Violation]
+) -> None:
+    """A load's baseline is its profile; any other's is as cheap as can be, the tie-breaking term included."""
+    kind = device.kind.value
+    if device.kind in PROFILED:
+        profile = horizon.profiles[device.row.baseline_profile] * device.row.baseline_scale_kw
+        for t in np.flatnonzero(np.abs(power_kw - profile) > tolerance(profile)):
+            ours, said, start = float(profile[t]), float(power_kw[t]), horizon.grid.starts[t]
+            off = abs(said - ours)
+            found.append(Violation(device.resource_id, kind, "baseline_profile", start, off, ours, said, "baseline"))
+        return
+    least = least_cost_of(device, prices, horizon)
+    cost = float((horizon.hours * prices.per_kwh) @ power_kw) + check.own_cost + prices.late_per_kwh * check.late_kwh
+    slack = RELATIVE_TOLERANCE * max(1.0, abs(least.cost))
+    if least.exact and abs(cost - least.cost) > slack and not check.findings:
+        off = abs(cost - least.cost)
+        found.append(Violation(device.resource_id, kind, "baseline_cost", None, off, least.cost, cost, "baseline"))
+    elif cost < least.cost - slack and not check.findings:
+        off = least.cost - cost
+        found.append(Violation(device.resource_id, kind, "baseline_cost", None, off, least.cost, cost, "baseline"))
+
+
 def _check_admissions(devices: list[Device], plan: DispatchPlan, found: list[Violation]) -> None:
-    wanted = {
-        (a.resource_id, a.session_id, a.limit): a.granted for device in devices for a in device.admissions
-    }
-    listed = {(a.resource_id, a.session_id, a.limit): a.granted for a in plan.admissions}
-    for key in sorted(wanted.keys() | listed.keys(), key=str):
-        ours, theirs = wanted.get(key, np.nan), listed.get(key, np.nan)
-        if not abs(ours - theirs) <= tolerance(ours):
-            found.append(Violation(key[0], "admission", key[2], None, abs(ours - theirs), ours, theirs))
+    """Every relaxation is listed with what was granted, and nothing else is."""
+    ours = {(a.resource_id, a.session_id, a.limit): a for device in devices for a in device.admissions}
+    theirs = {(a.resource_id, a.session_id, a.limit): a for a in plan.admissions}
+    for key in sorted(ours.keys() | theirs.keys(), key=str):
+        either = ours.get(key) or theirs[key]
+        wanted = ours[key].granted if key in ours else either.asked
+        said = theirs[key].granted if key in theirs else either.asked
+        if not abs(wanted - said) <= tolerance(wanted):
+            found.append(Violation(key[0], "admission", key[2], None, abs(wanted - said), wanted, said))
 
 
 def _schedule_cost(
@@ -188,9 +233,7 @@ def real_time_cost(problem: DispatchProblem, power_kw: FloatArray) -> float:
     return float(penalties.switch_cost_per_kw * switched + penalties.stray_cost_per_kwh * strayed)
 
 
-def _check_unmet(
-    problem: DispatchProblem, rows: list[Rows], plan: DispatchPlan, found: list[Violation]
-) -> float:
+def _check_unmet(problem: DispatchProblem, rows: list[Rows], plan: DispatchPlan, found: list[Violation]) -> float:
     """Slack of every row against the plan's list; returns what the slacks cost.
 
     A shortfall that is listed is no violation; one that is not listed, or listed too high, is.
@@ -247,7 +290,7 @@ def _check_penalties(problem: DispatchProblem, plan: DispatchPlan, found: list[V
             found.append(Violation("plan", "plan", f"penalties.{name}", None, abs(said - value), value, said))
 
 
-def plan_fingerprint(plan: DispatchPlan, power_kw: FloatArray) -> str:
+def fingerprint(plan: DispatchPlan, power_kw: FloatArray) -> str:
     """SHA-256 as dispatch-model §3 defines it, by own code.
 
     Over the int64 microsecond interval starts, then per resource in byte order of its id: the UTF-8 id, 0x00,
@@ -265,19 +308,23 @@ def plan_fingerprint(plan: DispatchPlan, power_kw: FloatArray) -> str:
 
 
 def _check_claims(
-    problem: DispatchProblem,
-    plan: DispatchPlan,
-    claims: PlanClaims,
-    report: CheckReport,
-    found: list[Violation],
-) -> None:
-    for limit, said, ours in (
-        ("plan_hash", claims.plan_hash, report.plan_hash),
-        ("baseline_hash", claims.baseline_hash, report.baseline_hash),
-    ):
-        if said != ours:
-            found.append(Violation("plan", "plan", limit, None, 1.0, 1.0, 0.0))
+    problem: DispatchProblem, plan: DispatchPlan, claims: PlanClaims, report: CheckReport
+) -> list[Violation]:
+    """Fingerprints, gap and sums as the folder has them."""
+    found = [
+        Violation("plan", "plan", limit, None, 1.0, 1.0, 0.0)
+        for limit, said, ours in (
+            ("plan_hash", claims.plan_hash, report.plan_hash),
+            ("baseline_hash", claims.baseline_hash, report.baseline_hash),
+        )
+        if said != ours
+    ]
+    gap = relative_gap(plan.objective_cny, plan.lower_bound_cny, plan.baseline_cost_cny)
+    said = np.inf if claims.gap is None else claims.gap
+    if said != gap and not abs(said - gap) <= tolerance(gap):
+        found.append(Violation("plan", "plan", "gap", None, abs(said - gap), gap, said))
     _check_aggregate(problem, plan, claims.aggregate, found)
+    return found
 
 
 def _check_aggregate(
@@ -301,23 +348,17 @@ def _check_aggregate(
     }
     nothing = (float("nan"), float("nan"))
     for key in _either(wanted, said):
-        for ours, theirs, column in zip(
-            wanted.get(key, nothing), said.get(key, nothing), _COLUMNS, strict=True
-        ):
+        for ours, theirs, column in zip(wanted.get(key, nothing), said.get(key, nothing), _COLUMNS, strict=True):
             if not abs(ours - theirs) <= tolerance(ours):
                 subject = "/".join(key[1:])
                 found.append(
-                    Violation(
-                        subject, "plan", f"aggregate.{column}", key[0], abs(ours - theirs), ours, theirs
-                    )
+                    Violation(subject, "plan", f"aggregate.{column}", key[0], abs(ours - theirs), ours, theirs)
                 )
 
 
 _COLUMNS = ("baseline_kw", "power_kw")
 
 
-def _either(
-    one: Mapping[AggregateKey, object], other: Mapping[AggregateKey, object]
-) -> Iterable[AggregateKey]:
+def _either(one: Mapping[AggregateKey, object], other: Mapping[AggregateKey, object]) -> Iterable[AggregateKey]:
     yield from one
     yield from (key for key in other if key not in one)

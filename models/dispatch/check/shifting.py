@@ -103,9 +103,7 @@ def _still_costs(load: ShiftableLoad, horizon: Horizon) -> bool:
     """A run that has begun, is done or cannot take place any more has nothing left to prefer."""
     if load.run_profile is None:
         return True
-    return not horizon.state(load.resource_id).on and any(
-        choice.any() for choice in run_choices(load, horizon)
-    )
+    return not horizon.state(load.resource_id).on and any(choice.any() for choice in run_choices(load, horizon))
 
 
 def energy_range_kwh(load: ShiftableLoad, horizon: Horizon) -> tuple[float, float]:

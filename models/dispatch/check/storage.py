@@ -42,9 +42,7 @@ def _check_hydro(
     found.own_cost += mode_change_cost(unit, pumps, turbines, horizon.state(unit.resource_id).power_kw)
 
 
-def mode_change_cost(
-    unit: Storage, pumps: np.ndarray, turbines: np.ndarray, power_before_kw: float | None
-) -> float:
+def mode_change_cost(unit: Storage, pumps: np.ndarray, turbines: np.ndarray, power_before_kw: float | None) -> float:
     """Least cost of modes (pump, idle, turbine) that fit: a machine without a minimum may stand in its mode
     at 0 kW.
     """
