@@ -32,6 +32,19 @@ LARGEST_KW: dict[ResourceKind, float] = {
 """No single resource of a kind is larger: beyond it somebody has written W for kW (the largest pumped-hydro
 stations, megawatt chargers and steel furnaces stay below; an assumption of ours, not a rule of a standard)."""
 
+SMALLEST_KW: dict[ResourceKind, float] = {
+    ResourceKind.STORAGE: 0.1,
+    ResourceKind.EV_SESSION: 0.5,
+    ResourceKind.CURTAILABLE_LOAD: 0.01,
+    ResourceKind.INTERRUPTIBLE_LOAD: 0.01,
+    ResourceKind.SHIFTABLE_LOAD: 0.01,
+    ResourceKind.THERMAL_LOAD: 0.01,
+    ResourceKind.GENERATOR: 0.1,
+    ResourceKind.PV: 0.02,
+}
+"""No single resource of a kind is smaller (but for none at all): below it somebody has written MW for kW (street
+lamps are registered by the cabinet; an assumption of ours, like the largest)."""
+
 STORAGE_HOURS = (0.02, 500.0)
 """Energy over power of a storage lies between a flywheel and a seasonal store; outside one of the units is
 wrong.
@@ -76,17 +89,18 @@ def declared_kw(resource: ResourceBase) -> float:
 
 
 def unit_faults(kind: ResourceKind, resource: ResourceBase, place: str) -> list[InputFault]:
-    """Registrations that are off by a unit (W for kW, Wh for kWh): refused, with the rule named."""
+    """Registrations that are off by a unit (W or MW for kW, Wh or MWh for kWh): refused, rule named."""
     faults: list[InputFault] = []
     nameplate = connected_kw(resource)
     if nameplate > LARGEST_KW[kind]:
         rule = f"no {kind.value} is larger than {LARGEST_KW[kind]:g} kW: is the unit W instead of kW?"
         faults.append(InputFault(place, "connected_kw", nameplate, rule))
+    if 0 < nameplate < SMALLEST_KW[kind]:
+        rule = f"no {kind.value} is smaller than {SMALLEST_KW[kind]:g} kW: is the unit MW instead of kW?"
+        faults.append(InputFault(place, "connected_kw", nameplate, rule))
     if isinstance(resource, Storage) and nameplate > 0:
         hours = resource.energy_max_kwh / nameplate
         if not STORAGE_HOURS[0] <= hours <= STORAGE_HOURS[1]:
-            rule = (
-                f"energy over power must be {STORAGE_HOURS[0]:g} to {STORAGE_HOURS[1]:g} h: is a unit wrong?"
-            )
+            rule = f"energy over power must be {STORAGE_HOURS[0]:g} to {STORAGE_HOURS[1]:g} h: is a unit wrong?"
             faults.append(InputFault(place, "energy_max_kwh", resource.energy_max_kwh, rule))
     return faults

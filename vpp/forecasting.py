@@ -88,10 +88,8 @@ def expected_sessions(
         model = like_day(day, complete)
         for item in by_day.get(model, []) if model is not None else []:
             moved = _moved(item.session, day, zone)
-            if (
-                moved.arrival >= max(decision_time, grid.start - timedelta(days=1))
-                and moved.departure > grid.start
-            ):
+            begins = max(decision_time, grid.start - timedelta(days=1)) <= moved.arrival < grid.end
+            if begins and moved.departure > grid.start:
                 found.setdefault(item.resource_id, []).append(moved)
         day += timedelta(days=1)
     return {name: _without_overlap(stays) for name, stays in found.items()}
@@ -103,7 +101,8 @@ def _moved(session: ChargingSession, day: date, zone: ZoneInfo) -> ChargingSessi
     stay = session.departure - session.arrival
     return session.model_copy(
         update={
-            "session_id": f"expected-{session.session_id}",
+            # One stay may be the model of several days; an identifier has at most 128 characters.
+            "session_id": f"expected-{day:%Y%m%d}-{session.session_id}"[:128],
             "arrival": arrival.astimezone(session.arrival.tzinfo),
             "departure": arrival.astimezone(session.arrival.tzinfo) + stay,
         }

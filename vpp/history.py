@@ -1,7 +1,7 @@
 """Looking back in the store: load profiles by day-matching, and the stays that chargers have seen."""
 
 from collections.abc import Container, Mapping, Sequence
-from datetime import date, datetime, timedelta
+from datetime import UTC, date, datetime, timedelta
 from zoneinfo import ZoneInfo
 
 import numpy as np
@@ -57,7 +57,8 @@ class History:
             return {}
         measured = frame["measured_at"].min().to_pydatetime()
         midnight = datetime.combine(measured.astimezone(self._zone).date(), datetime.min.time(), self._zone)
-        past = IntervalGrid.regular(midnight, STEP, -(-(last - midnight) // STEP))
+        reach = last.astimezone(UTC) - midnight.astimezone(UTC)  # not by the clock on the wall
+        past = IntervalGrid.regular(midnight, STEP, -(-reach // STEP))
         values = metered_on(frame, wanted, past)
         history = ClockDays.from_grid(past, values, self._zone, STEP)
         excluded = np.array([day in self.event_days for day in history.days])
@@ -93,9 +94,7 @@ class History:
                 ChargingSession(
                     session_id=record.session_id,
                     arrival=record.arrival,
-                    departure=max(
-                        record.unplugged_at or record.departure, record.arrival + timedelta(minutes=5)
-                    ),
+                    departure=max(record.unplugged_at or record.departure, record.arrival + timedelta(minutes=5)),
                     energy_needed_kwh=record.energy_needed_kwh,
                     battery_capacity_kwh=record.battery_capacity_kwh,
                     battery_start_kwh=record.battery_start_kwh,
@@ -110,15 +109,18 @@ class History:
 def metered_on(frame: pd.DataFrame, resource_ids: Sequence[str], grid: IntervalGrid) -> FloatArray:
     """Mean metered power on an equally spaced grid, (R, T), NaN where nothing was measured.
 
-    A reading is the mean since the previous one of its device: it covers that stretch, at most an hour of it.
+    A reading is the mean since the previous one of its device: it covers that stretch, if it is at most an hour;
+    the first reading, and the first after a longer silence, covers one step (at most a quarter of an hour).  An
+    interval of which less than half is covered counts as not measured.
     """
     row_of = {name: row for row, name in enumerate(resource_ids)}
-    rows = frame["resource_id"].map(row_of).to_numpy()
+    frame = frame[frame["resource_id"].isin(list(row_of)) & np.isfinite(frame["power_kw"].to_numpy(dtype=float))]
+    if frame.empty:
+        return np.full((len(resource_ids), len(grid)), np.nan)
+    rows = frame["resource_id"].map(row_of).to_numpy(dtype=int)
     step_h = float(grid.hours[0])
-    ends_h = (
-        frame["measured_at"].to_numpy().astype("datetime64[us]")
-        - np.datetime64(grid.start.replace(tzinfo=None), "us")
-    ) / np.timedelta64(1, "h")
+    measured = frame["measured_at"].dt.tz_convert("UTC").dt.tz_localize(None).to_numpy().astype("datetime64[us]")
+    ends_h = (measured - np.datetime64(grid.start.replace(tzinfo=None), "us")) / np.timedelta64(1, "h")
     power = frame["power_kw"].to_numpy(dtype=float)
     order = np.lexsort((ends_h, rows))
     rows, ends_h, power = rows[order], ends_h[order], power[order]

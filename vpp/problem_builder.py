@@ -11,7 +11,7 @@ forecast.
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from zoneinfo import ZoneInfo
 
 import numpy as np
@@ -83,17 +83,17 @@ class ProblemBuilder:
         b.
         """
         rows: list[ResourceBase] = []
+        known = None if baseline is None else baseline_on(baseline, grid)
         for live in self._state:
-            rows.extend(
-                self._rows(live, grid, now, expected.get(live.resource_id, ()), load_profiles, reliability)
-            )
+            if known is not None and live.resource_id not in known:
+                continue  # registered after the day's table was made: takes part from the next market day on
+            rows.extend(self._rows(live, grid, now, expected.get(live.resource_id, ()), load_profiles, reliability))
         fleet = Fleet.from_rows(rows)
         zones = city.zones
         load, limit = np.zeros_like(city.load_kw), np.full_like(city.limit_kw, np.inf)
         baseline_kw = None
-        if baseline is not None:
-            known = baseline_on(baseline, grid)
-            baseline_kw = np.array([known[name] for name in fleet.resource_ids])
+        if known is not None:
+            baseline_kw = _stacked(known, fleet.resource_ids, grid)
             load, limit = self._without_portfolio(fleet, zones, city, baseline_kw), city.limit_kw
         return DispatchProblem(
             grid=grid,
@@ -139,7 +139,7 @@ class ProblemBuilder:
                 frozen.add(live.resource_id)
             rows.extend(_with_end_energy(row, end_energy_kwh) for row in made)
         fleet = Fleet.from_rows(rows)
-        baseline_kw = np.array([baseline[name] for name in fleet.resource_ids])
+        baseline_kw = _stacked(baseline, fleet.resource_ids, grid)
         for row, name in enumerate(fleet.resource_ids):
             live_one = self._state.get(name)
             if name in frozen and live_one is not None and isinstance(live_one.record.resource, EvCharger):
@@ -156,7 +156,7 @@ class ProblemBuilder:
             zone_load_kw=self._without_portfolio(fleet, city.zones, city, baseline_kw),
             zone_limit_kw=city.limit_kw,
             tariffs=city.tariffs,
-            profiles={_profile_id(name): values for name, values in baseline.items()},
+            profiles={_profile_id(name): self._profile(name, values) for name, values in baseline.items()},
             areas=city.areas,
             events=tuple(events),
             commitments=tuple(commitments),
@@ -165,12 +165,18 @@ class ProblemBuilder:
             baseline_kw=baseline_kw,
             real_time=RealTimeTerms(
                 now_kw=now_kw,
-                plan_kw=np.array([plan_kw.get(name, empty) for name in fleet.resource_ids]),
+                plan_kw=_stacked({**dict.fromkeys(fleet.resource_ids, empty), **plan_kw}, fleet.resource_ids, grid),
                 stray_applies=outside,
             ),
         )
 
     # ---- pieces
+
+    def _profile(self, name: str, baseline_kw: FloatArray) -> FloatArray:
+        """What a resource's own profile is, given its b: b itself, for PV what the sun gives (0 or more)."""
+        live = self._state.get(name)
+        is_pv = live is not None and isinstance(live.record.resource, Pv)
+        return np.maximum(-baseline_kw, 0.0) if is_pv else baseline_kw
 
     def _rows(
         self,
@@ -230,10 +236,8 @@ class ProblemBuilder:
         start = registered.replace(year=day.year, month=day.month, day=day.day)
         length = load.window_end - load.window_start
         if start + length <= grid.start:
-            start = (registered + timedelta(days=(day - registered.date()).days + 1)).replace(
-                tzinfo=self._zone
-            )
-        moved = start - registered
+            start = (registered + timedelta(days=(day - registered.date()).days + 1)).replace(tzinfo=self._zone)
+        moved = start.astimezone(UTC) - load.window_start  # not by the clock on the wall: summer time may lie between
         update: dict[str, datetime] = {
             "window_start": load.window_start + moved,
             "window_end": load.window_end + moved,
@@ -260,11 +264,7 @@ class ProblemBuilder:
         live = self._state.get(name)
         if live is None or live.latest is None or not live.is_fresh(now):
             return float("nan")
-        return (
-            live.ordered_kw
-            if live.is_under_order(now) and live.ordered_kw is not None
-            else live.latest.power_kw
-        )
+        return live.ordered_kw if live.is_under_order(now) and live.ordered_kw is not None else live.latest.power_kw
 
     @staticmethod
     def _may_be_ordered(live: ResourceLive, now: datetime, events: Sequence[Event]) -> bool:
@@ -287,6 +287,10 @@ class ProblemBuilder:
                     seen.add(name)
                     load[zone_of[zone]] -= baseline_kw[row_of[name]]
         return load
+
+
+def _stacked(values: Mapping[str, FloatArray], ids: Sequence[str], grid: IntervalGrid) -> FloatArray:
+    return np.array([values[name] for name in ids], dtype=np.float64).reshape(len(ids), len(grid))
 
 
 def _profile_id(resource_id: str) -> str:
@@ -317,9 +321,7 @@ def _without_freedom(row: ResourceBase) -> ResourceBase:
         }
         return row.model_copy(update=zero)
     if isinstance(row, EvSession):
-        return row.model_copy(
-            update={"charge_limit_kw": 0.0, "discharge_limit_kw": 0.0, "energy_needed_kwh": 0.0}
-        )
+        return row.model_copy(update={"charge_limit_kw": 0.0, "discharge_limit_kw": 0.0, "energy_needed_kwh": 0.0})
     if isinstance(row, CurtailableLoad):
         return row.model_copy(update={"curtail_share": 0.0})
     if isinstance(row, InterruptibleLoad):

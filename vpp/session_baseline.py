@@ -28,6 +28,7 @@ class JudgedStay:
     session: ChargingSession
     grid: IntervalGrid
     baseline_kw: FloatArray
+    left_at: datetime | None = None
 
 
 def cheapest_charging(
@@ -71,19 +72,20 @@ class SessionBaselines:
         stays = self._stays.setdefault(charger.resource_id, [])
         if any(stay.session.session_id == session.session_id for stay in stays):
             return
+        self.unplugged(charger.resource_id, session.arrival)  # one car at a time: who was there has left
         stays.append(cheapest_charging(session, charger, lambda grid: self._price(charger.tariff_id, grid)))
         newest = max(stay.session.arrival for stay in stays)
-        self._stays[charger.resource_id] = [
-            stay for stay in stays if stay.session.departure > newest - FORGET_AFTER
-        ]
+        self._stays[charger.resource_id] = [stay for stay in stays if stay.session.departure > newest - FORGET_AFTER]
 
     def unplugged(self, resource_id: str, at: datetime) -> None:
         """The place is empty: from now on b is 0, although the stay may have been meant to be longer."""
         stays = self._stays.get(resource_id, [])
         for index, stay in enumerate(stays):
-            if stay.grid.start < at < stay.grid.end:
-                kept = np.array([start < at for start in stay.grid.starts])
-                stays[index] = JudgedStay(stay.session, stay.grid, np.where(kept, stay.baseline_kw, 0.0))
+            if stay.session.arrival < at < stay.grid.end and stay.left_at is None:
+                there_h = stay.grid.overlap_h(stay.session.arrival, stay.session.departure)
+                kept_h = np.minimum(stay.grid.overlap_h(stay.session.arrival, at), there_h)
+                share = np.divide(kept_h, there_h, out=np.zeros(len(stay.grid)), where=there_h > 0)
+                stays[index] = JudgedStay(stay.session, stay.grid, stay.baseline_kw * share, at)
 
     def on(self, resource_id: str, grid: IntervalGrid) -> FloatArray:
         """Judged b of a charger on ``grid``, (T,), 0 where no car was or is."""
@@ -91,12 +93,20 @@ class SessionBaselines:
         for stay in self._stays.get(resource_id, []):
             if stay.grid.end > grid.start and stay.grid.start < grid.end:
                 energy = np.array(
-                    [
-                        stay.grid.overlap_h(s, e) @ stay.baseline_kw
-                        for s, e in zip(grid.starts, grid.ends, strict=True)
-                    ]
+                    [stay.grid.overlap_h(s, e) @ stay.baseline_kw for s, e in zip(grid.starts, grid.ends, strict=True)]
                 )
                 total += energy / grid.hours
+        return total
+
+    def at_once(self, charger: EvCharger, grid: IntervalGrid) -> FloatArray:
+        """What the same stays would draw if every car charged at full power from plug-in on, (T,) kW."""
+        total = np.zeros(len(grid))
+        for stay in self._stays.get(charger.resource_id, []):
+            energy_kwh = float(stay.baseline_kw @ stay.grid.hours)
+            if charger.charge_limit_kw > 0 and energy_kwh > 0:
+                full_h = energy_kwh / charger.charge_limit_kw
+                end = stay.session.arrival + timedelta(hours=full_h)
+                total += charger.charge_limit_kw * grid.overlap_h(stay.session.arrival, end) / grid.hours
         return total
 
     def overlay(

@@ -37,6 +37,12 @@ class CurtailedPiece:
         """Length of the piece in hours."""
         return (self.end - self.start).total_seconds() / 3600
 
+    def between(self, start: datetime | None, end: datetime | None) -> "CurtailedPiece":
+        """The part of the piece after ``start`` and before ``end``."""
+        first = self.start if start is None else max(self.start, start)
+        last = self.end if end is None else min(self.end, end)
+        return CurtailedPiece(first, last, self.power_kw, self.depth_fraction)
+
 
 @dataclass(slots=True)
 class ResourceLive:
@@ -90,50 +96,59 @@ class ResourceLive:
         power_kw = latest.power_kw if latest is not None else None
         if isinstance(resource, Storage):
             level = latest.energy_kwh if latest is not None else None
-            on = None if power_kw is None else abs(power_kw) > 1e-6
-            return ResourceState(
-                energy_kwh=level, power_kw=power_kw, on=on, hours_in_state_h=self._hours(now)
-            )
+            on = None if power_kw is None else self.mode_of(power_kw) != 0
+            return ResourceState(energy_kwh=level, power_kw=power_kw, on=on, hours_in_state_h=self._hours(now))
         if isinstance(resource, EvCharger):
             if self.session is None:
                 return ResourceState(power_kw=power_kw)
-            if resource.discharge_limit_kw > 0 and self.session.battery_start_kwh is not None:
-                level = latest.energy_kwh if latest is not None and latest.energy_kwh is not None else None
-                return ResourceState(energy_kwh=level or self.session.battery_start_kwh, power_kw=power_kw)
+            if self.feeds_back:
+                level = latest.energy_kwh if latest is not None else None
+                if level is None:
+                    level = self.session.battery_start_kwh
+                return ResourceState(energy_kwh=level, power_kw=power_kw)
             return ResourceState(delivered_kwh=self.session_delivered_kwh, power_kw=power_kw)
         if isinstance(resource, ThermalLoad):
             return ResourceState(store_kwh=self.comfort_store_kwh, power_kw=power_kw)
         if isinstance(resource, CurtailableLoad | InterruptibleLoad):
             return self._load_state(now, day_start, power_kw)
         if resource.kind is ResourceKind.GENERATOR:
-            on = power_kw is not None and power_kw < -1e-6
+            on = power_kw is not None and self.mode_of(power_kw) < 0
             return ResourceState(on=on, hours_in_state_h=self._hours(now), power_kw=power_kw)
         return ResourceState(power_kw=power_kw)
+
+    @property
+    def feeds_back(self) -> bool:
+        """True if the car that is plugged in is planned as V2G (by the rule of ``EvCharger.session``)."""
+        resource, stay = self.record.resource, self.session
+        if not isinstance(resource, EvCharger) or stay is None or resource.discharge_limit_kw <= 0:
+            return False
+        return stay.battery_capacity_kwh is not None and stay.battery_start_kwh is not None
+
+    def mode_of(self, power_kw: float) -> int:
+        """1 drawing, -1 feeding in, 0 idle: less than a hundredth of the nameplate is a meter's noise."""
+        idle_kw = max(1e-6, 0.01 * self.record.connected_kw)
+        return 0 if abs(power_kw) <= idle_kw else (1 if power_kw > 0 else -1)
 
     def _hours(self, now: datetime) -> float | None:
         return None if self.mode_since is None else max(0.0, (now - self.mode_since).total_seconds() / 3600)
 
     def _load_state(self, now: datetime, day_start: datetime, power_kw: float | None) -> ResourceState:
-        today = [piece for piece in self.curtailed_since(day_start) if piece.power_kw > 0]
-        calls = sum(
-            1 for before, piece in zip([None, *today], today, strict=False) if not _touch(before, piece)
-        )
-        active = bool(today) and today[-1].end >= now - timedelta(seconds=1)
+        done = [piece.between(None, now) for piece in self.curtailed if piece.start < now]
+        today = [piece.between(day_start, None) for piece in done if piece.end > day_start]
+        calls = sum(1 for before, piece in zip([None, *today], today, strict=False) if not _touch(before, piece))
+        active = bool(done) and done[-1].end >= now - timedelta(seconds=1)
         if active:
-            first = today[-1]
-            for piece in reversed(today[:-1]):
+            first = done[-1]
+            for piece in reversed(done[:-1]):
                 if not _touch(piece, first):
                     break
                 first = piece
             in_state_h = (now - first.start).total_seconds() / 3600
-        elif self.curtailed:
-            in_state_h = (now - self.curtailed[-1].end).total_seconds() / 3600
+        elif done:
+            in_state_h = (now - done[-1].end).total_seconds() / 3600
         else:
             in_state_h = 24.0
-        history = tuple(
-            ((now - piece.end).total_seconds() / 3600, piece.hours, piece.power_kw)
-            for piece in self.curtailed
-        )
+        history = tuple(((now - piece.end).total_seconds() / 3600, piece.hours, piece.power_kw) for piece in done)
         return ResourceState(
             on=active,
             hours_in_state_h=max(0.0, in_state_h),
@@ -145,19 +160,25 @@ class ResourceLive:
         )
 
     def note_curtailed(self, start: datetime, end: datetime, power_kw: float, depth_fraction: float) -> None:
-        """Remember that ``power_kw`` of the baseline was given up; equal neighbours are joined."""
-        if power_kw <= 0 or end <= start:
+        """Remember that ``power_kw`` of the baseline is given up from ``start`` to ``end``.
+
+        The newest order counts: what an earlier one said of the time after ``start`` is forgotten (0 kW takes
+        it back).  Equal neighbours are joined.
+        """
+        if end <= start:
             return
-        last = self.curtailed[-1] if self.curtailed else None
-        if last is not None and last.end > start:
-            start = last.end
-            if end <= start:
-                return
-        if last is not None and last.end == start and abs(last.power_kw - power_kw) < 1e-9:
-            self.curtailed[-1] = CurtailedPiece(last.start, end, power_kw, depth_fraction)
-        else:
-            self.curtailed.append(CurtailedPiece(start, end, power_kw, depth_fraction))
-        self.curtailed = [piece for piece in self.curtailed if piece.end > end - HISTORY_KEPT]
+        kept = [piece.between(None, start) for piece in self.curtailed if piece.start < start]
+        last = kept[-1] if kept else None
+        if (
+            last is not None
+            and last.end == start
+            and abs(last.power_kw - power_kw) < 1e-9
+            and abs(last.depth_fraction - depth_fraction) < 1e-9
+        ):
+            kept[-1] = CurtailedPiece(last.start, end, power_kw, depth_fraction)
+        elif power_kw > 0:
+            kept.append(CurtailedPiece(start, end, power_kw, depth_fraction))
+        self.curtailed = [piece for piece in kept if piece.end > end - HISTORY_KEPT]
 
     def advance_comfort(self, hours: float, moved_kw: float) -> None:
         """Integrate the comfort store of a thermal load over ``hours`` with mean u = ``moved_kw``."""
@@ -212,7 +233,7 @@ class LiveState:
         if live is None or (live.latest is not None and reading.measured_at <= live.latest.measured_at):
             return False
         before, live.latest = live.latest, reading
-        if before is not None and (before.power_kw > 1e-6) != (reading.power_kw > 1e-6):
+        if before is not None and live.mode_of(before.power_kw) != live.mode_of(reading.power_kw):
             live.mode_since = reading.measured_at
         self._take_session(live, before, reading)
         if live.kind is ResourceKind.THERMAL_LOAD and reading.energy_kwh is not None:
@@ -228,11 +249,13 @@ class LiveState:
             live.session = reading.session
         if live.session is None:
             return
-        if reading.energy_kwh is not None and live.session.battery_start_kwh is None:
+        resource = live.record.resource
+        if reading.energy_kwh is not None and not live.feeds_back:
             live.session_delivered_kwh = reading.energy_kwh
-        elif before is not None and reading.energy_kwh is None:
+        elif before is not None and reading.energy_kwh is None and isinstance(resource, EvCharger):
             hours = (reading.measured_at - before.measured_at).total_seconds() / 3600
-            live.session_delivered_kwh += max(0.0, reading.power_kw) * hours
+            at_battery_kw = resource.charge_efficiency * max(0.0, reading.power_kw)
+            live.session_delivered_kwh += at_battery_kw * hours
 
     def dispatchable(self, now: datetime) -> list[ResourceLive]:
         """Resources that may be given orders now."""
