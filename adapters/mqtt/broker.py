@@ -27,9 +27,7 @@ __all__ = ["BrokerSettings", "BrokerTls", "RunningBroker", "open_broker"]
 
 
 @asynccontextmanager
-async def open_broker(
-    settings: BrokerSettings, store: CredentialStore | None = None
-) -> AsyncIterator[RunningBroker]:
+async def open_broker(settings: BrokerSettings, store: CredentialStore | None = None) -> AsyncIterator[RunningBroker]:
     """Start the broker that the settings ask for, and stop it at the end (a configured one is left alone).
 
     ``store`` keeps the aggregators' hashes; without one they are in ``<folder>/credentials.json``.

@@ -47,9 +47,7 @@ LONGEST_PAUSE_S = 5.0
 
 def find_mosquitto() -> Path | None:
     """The program, if it is installed (Debian keeps it in /usr/sbin, which is not on everybody's path)."""
-    found = shutil.which("mosquitto") or shutil.which(
-        "mosquitto", path="/usr/sbin:/usr/local/sbin:/opt/homebrew/sbin"
-    )
+    found = shutil.which("mosquitto") or shutil.which("mosquitto", path="/usr/sbin:/usr/local/sbin:/opt/homebrew/sbin")
     return None if found is None else Path(found)
 
 
@@ -155,9 +153,7 @@ class MosquittoBroker(RunningBroker):
         self._keeper = asyncio.create_task(self._keep(), name="mosquitto")
         waiting = asyncio.create_task(self._running.wait())
         try:
-            await asyncio.wait(
-                (waiting, self._keeper), timeout=START_LIMIT_S, return_when=asyncio.FIRST_COMPLETED
-            )
+            await asyncio.wait((waiting, self._keeper), timeout=START_LIMIT_S, return_when=asyncio.FIRST_COMPLETED)
         finally:
             waiting.cancel()
         if not self._running.is_set():

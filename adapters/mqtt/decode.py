@@ -106,9 +106,7 @@ def decode_up(topic: UpTopic, payload: bytes, context: DecodeContext) -> Decoded
 
 def refusal(fault: InputFault, message_id: str | None, index: int | None = None) -> Refusal:
     """A fault in the words of the receipt."""
-    return Refusal(
-        message_id=message_id, index=index, field=fault.field, rule=fault.rule, value=shown(fault.value)
-    )
+    return Refusal(message_id=message_id, index=index, field=fault.field, rule=fault.rule, value=shown(fault.value))
 
 
 def _items(message: Message) -> Sequence[Any]:
@@ -213,9 +211,7 @@ def _reading_faults(topic: UpTopic, message: Telemetry, context: DecodeContext) 
     latest = context.now + FUTURE_LIMIT
     for position, reading in enumerate(message.readings):
         if reading.measured_at > latest:
-            rule = (
-                f"must not be more than {FUTURE_LIMIT.total_seconds():g} s ahead of {context.now.isoformat()}"
-            )
+            rule = f"must not be more than {FUTURE_LIMIT.total_seconds():g} s ahead of {context.now.isoformat()}"
             said = reading.measured_at.isoformat()
             faults[position] = InputFault(topic.value, "measured_at", said, rule, position)
             continue

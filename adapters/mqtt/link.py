@@ -222,9 +222,7 @@ class MqttLink:
             decoded = decode_up(kind, payload, context)
         except MessageError as broken:
             name = peek_message_id(payload)
-            await self._set_aside(
-                aggregator_id, topic, payload, name, broken.faults, status=kind is UpTopic.STATUS
-            )
+            await self._set_aside(aggregator_id, topic, payload, name, broken.faults, status=kind is UpTopic.STATUS)
             return
         received: Received[Any] = Received(aggregator_id, kind, decoded, payload, context.now)
         if kind is UpTopic.STATUS:
@@ -311,9 +309,7 @@ class MqttLink:
         message = SetpointsMessage.new(self._clock.now(), **dict(batch))
         payload = encode(message)
         if len(payload) > MAX_MESSAGE_BYTES:
-            reason = (
-                f"{len(batch.setpoints)} setpoints make {len(payload)} bytes, more than {MAX_MESSAGE_BYTES}"
-            )
+            reason = f"{len(batch.setpoints)} setpoints make {len(payload)} bytes, more than {MAX_MESSAGE_BYTES}"
             raise DeviceError(batch.aggregator_id, reason)
         await self._publish(batch.aggregator_id, DownTopic.SETPOINTS, payload)
         self.counters.setpoint_batches_sent += 1

@@ -181,9 +181,7 @@ class Capability(_Item):
     @model_validator(mode="after")
     def _window(self) -> Self:
         if self.valid_until <= self.valid_from:
-            raise ValueError(
-                f"valid_until: must be later than valid_from (got {self.valid_until.isoformat()!r})"
-            )
+            raise ValueError(f"valid_until: must be later than valid_from (got {self.valid_until.isoformat()!r})")
         return self
 
 

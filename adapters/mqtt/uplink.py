@@ -110,9 +110,7 @@ class Received(Generic[M_co]):
         """Places, in the list as sent, of the items that are left."""
         return self.decoded.indexes
 
-    def refuse(
-        self, field: str, rule: str, value: str | float | None = None, position: int | None = None
-    ) -> Refusal:
+    def refuse(self, field: str, rule: str, value: str | float | None = None, position: int | None = None) -> Refusal:
         """A refusal of the whole message, or of the item at ``position`` of the list as it is now."""
         index = None if position is None else self.indexes[position]
         return Refusal(message_id=self.message_id, index=index, field=field, rule=rule, value=value)
@@ -153,9 +151,7 @@ class Received(Generic[M_co]):
             if not each.accepted
         )
         receipt = Receipt.new(self.received_at, message_ids=(self.message_id,), refused=refused)
-        return Answer(
-            ((DownTopic.REGISTER_RESULT, encode(result)), (DownTopic.RECEIPT, encode(receipt))), refused
-        )
+        return Answer(((DownTopic.REGISTER_RESULT, encode(result)), (DownTopic.RECEIPT, encode(receipt))), refused)
 
 
 def refused_whole(message_id: str | None, refusals: Sequence[Refusal], received_at: datetime) -> Answer:
@@ -219,7 +215,5 @@ class UplinkHandler(Protocol):
     async def status(self, aggregator_id: str, received: Received[Status]) -> None:
         """A gateway came or went; there is no answer, and the same status may come again (it is retained)."""
 
-    async def dead_letter(
-        self, aggregator_id: str, topic: str, payload: bytes, refusals: tuple[Refusal, ...]
-    ) -> None:
+    async def dead_letter(self, aggregator_id: str, topic: str, payload: bytes, refusals: tuple[Refusal, ...]) -> None:
         """Set aside a message of which nothing could be taken; ``topic`` is its full name."""

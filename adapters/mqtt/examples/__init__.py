@@ -1,0 +1,1 @@
+"""Programs to start from; they import nothing of ours, so that they can be copied."""
