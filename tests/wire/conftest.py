@@ -108,9 +108,7 @@ class MemoryHandler:
     async def status(self, aggregator_id: str, received: Received[Any]) -> None:
         self.statuses.append((aggregator_id, received.message.status))
 
-    async def dead_letter(
-        self, aggregator_id: str, topic: str, payload: bytes, refusals: tuple[Refusal, ...]
-    ) -> None:
+    async def dead_letter(self, aggregator_id: str, topic: str, payload: bytes, refusals: tuple[Refusal, ...]) -> None:
         if self.failures_to_come and isinstance(self.failures_to_come[0], StoreError):
             raise self.failures_to_come.pop(0)
         self.dead.append((aggregator_id, topic, payload, refusals))

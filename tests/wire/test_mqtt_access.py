@@ -55,9 +55,7 @@ async def test_who_has_no_password_does_not_come_in(platform: Any, way_in: dict[
         pass
 
 
-async def test_an_aggregator_cannot_speak_for_another_nor_for_the_platform(
-    platform: Any, message: Make
-) -> None:
+async def test_an_aggregator_cannot_speak_for_another_nor_for_the_platform(platform: Any, message: Make) -> None:
     async with platform.gateway("beta") as beta, platform.gateway("alpha") as alpha:
         for topic in ("vpp/v1/beta/up/ack", "vpp/v1/beta/down/setpoints", "vpp/v1/alpha/down/setpoints"):
             await alpha.client.publish(topic, json.dumps(acks(message, "forged")), qos=1)
@@ -134,9 +132,7 @@ async def test_who_is_not_let_in_cannot_delete_a_session_either(platform: Any) -
     await platform.link.send_setpoints(batch("beta"))
     for password in ("wrong", None):
         with pytest.raises(aiomqtt.MqttError):
-            await platform.client(
-                "beta", password=password, identifier="gateway-7", clean_session=True
-            ).__aenter__()
+            await platform.client("beta", password=password, identifier="gateway-7", clean_session=True).__aenter__()
     async with platform.gateway("beta", identifier="gateway-7", clean_session=False) as beta:
         assert (await beta.expect("setpoints"))["sequence"] == 1
 
@@ -186,9 +182,7 @@ async def test_a_packet_beyond_all_measure_costs_its_sender_the_connection_and_n
     assert platform.handler.dead == []
 
 
-@pytest.mark.parametrize(
-    "junk", [b"GET / HTTP/1.1\r\n\r\n", b"\x10", b"\xff" * 300, b"\x10\x04\x00\x04MQ", b""]
-)
+@pytest.mark.parametrize("junk", [b"GET / HTTP/1.1\r\n\r\n", b"\x10", b"\xff" * 300, b"\x10\x04\x00\x04MQ", b""])
 async def test_noise_on_the_port_disturbs_nobody(junk: bytes, platform: Any, message: Make) -> None:
     _, writer = await asyncio.open_connection(platform.broker.host, platform.broker.port)
     writer.write(junk)

@@ -33,9 +33,7 @@ def batch(count: int = 2, aggregator_id: str = "alpha", sequence: int = 7) -> Se
     )
 
 
-async def test_every_resource_of_a_registration_gets_a_yes_or_a_no(
-    platform: Any, message: Make, battery: Make
-) -> None:
+async def test_every_resource_of_a_registration_gets_a_yes_or_a_no(platform: Any, message: Make, battery: Make) -> None:
     async with platform.gateway("beta") as beta, platform.gateway("alpha") as alpha:
         taken = message(changes=[battery("theirs", "beta", meter_id="shared-meter")])
         await beta.send("register", taken)
@@ -127,9 +125,7 @@ async def test_a_message_that_was_not_committed_is_not_answered_until_it_is(
     assert len(platform.handler.readings) == 2
 
 
-async def test_the_receipt_comes_after_the_commit_and_not_before(
-    platform: Any, message: Make, until: Any
-) -> None:
+async def test_the_receipt_comes_after_the_commit_and_not_before(platform: Any, message: Make, until: Any) -> None:
     platform.handler.gate = asyncio.Event()
     async with platform.gateway("alpha") as alpha:
         await alpha.send("ack", message("waiting", acks=[{"command_id": "c", "status": "done"}]))
@@ -230,9 +226,7 @@ async def test_capability_is_taken(platform: Any, golden: Any) -> None:
     assert platform.handler.others[0].capabilities[0].decrease_kw == 1850.0
 
 
-async def test_a_gateway_that_drops_dead_is_reported_by_its_last_will(
-    platform: Any, message: Make, until: Any
-) -> None:
+async def test_a_gateway_that_drops_dead_is_reported_by_its_last_will(platform: Any, message: Make, until: Any) -> None:
     await platform.add("alpha")
     will = aiomqtt.Will("vpp/v1/alpha/up/status", json.dumps(message(status="offline")), qos=1, retain=True)
     client = platform.client("alpha", will=will, keepalive=5)
@@ -255,9 +249,7 @@ BROKEN = {
 
 
 @pytest.mark.parametrize("name", BROKEN)
-async def test_what_cannot_be_read_is_set_aside_and_its_sender_told(
-    name: str, platform: Any, message: Make
-) -> None:
+async def test_what_cannot_be_read_is_set_aside_and_its_sender_told(name: str, platform: Any, message: Make) -> None:
     async with platform.gateway("alpha") as alpha:
         await alpha.send("ack", BROKEN[name])
         receipt = await alpha.expect("receipt")
@@ -280,9 +272,7 @@ async def test_an_unknown_topic_is_set_aside(platform: Any, message: Make) -> No
     assert len(platform.handler.dead) == 1
 
 
-async def test_without_a_broker_sending_is_an_error_that_may_be_tried_again(
-    platform: Any, until: Any
-) -> None:
+async def test_without_a_broker_sending_is_an_error_that_may_be_tried_again(platform: Any, until: Any) -> None:
     await platform.broker.stop()
     await until(lambda: not platform.link.connected)
     with pytest.raises(BrokerError, match="not connected") as failed:

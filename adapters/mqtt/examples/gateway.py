@@ -7,7 +7,8 @@ beside it::
 
 What a good gateway does, and where it stands below:
 
-1. it connects with its own credentials and a fixed client id, and leaves a last will          -> ``run``
+1. it connects with its own credentials and a fixed client id, and leaves a last will          ->
+``stay_connected``
 2. it keeps every message until its receipt has come, over any number of reconnections, and
    sends it again with the *same* message_id; what was refused it never sends again            -> ``Outbox``
 3. it registers its devices and reads the answer for each of them                              -> ``register``
@@ -146,8 +147,14 @@ class Gateway:
         self._topic = f"{PREFIX}/{aggregator_id}"
 
     async def run(self, host: str, port: int, password: str, *, reading_every_s: float = READING_EVERY_S) -> None:
-        """Connect, and connect again whenever the connection is lost."""
+        """Register, measure always, and stay connected as well as can be."""
         self.register()
+        async with asyncio.TaskGroup() as tasks:
+            tasks.create_task(self.measure(reading_every_s))
+            tasks.create_task(self.stay_connected(host, port, password))
+
+    async def stay_connected(self, host: str, port: int, password: str) -> None:
+        """Connect, and connect again whenever the connection is lost."""
         while True:
             try:
                 async with aiomqtt.Client(
@@ -166,7 +173,6 @@ class Gateway:
                     say("connected")
                     async with asyncio.TaskGroup() as tasks:
                         tasks.create_task(self.send(client))
-                        tasks.create_task(self.measure(reading_every_s))
                         await self.listen(client)
             except* aiomqtt.MqttError as lost:
                 say(f"no connection, trying again: {lost.exceptions[0]}")
