@@ -15,7 +15,7 @@ from pydantic import ValidationError
 from pydantic_core import ErrorDetails, from_json
 
 from adapters.mqtt.envelope import MAX_MESSAGE_BYTES, DownTopic, Message, Refusal, UpTopic, shown
-from adapters.mqtt.payloads import DOWN_TYPES, LISTS, UP_TYPES, Register, Telemetry, Withdrawal
+from adapters.mqtt.payloads import DOWN_TYPES, LISTS, MAX_CHANGES, MAX_ITEMS, UP_TYPES, Register, Telemetry, Withdrawal
 from models.errors import InputFault, MessageError
 from models.resources import ResourceKind
 
@@ -27,6 +27,7 @@ FUTURE_LIMIT = timedelta(seconds=60)
 POWER_FACTOR = 20.0
 """A reading beyond so many times what its resource can do is taken for a mistake of unit (W for kW)."""
 
+_LARGE_BYTES = 4096
 _ALTERNATIVES = {"update", "withdraw", *(kind.value for kind in ResourceKind)}
 _MESSAGE_ID = re.compile(rb'"message_id"\s*:\s*"([A-Za-z0-9][A-Za-z0-9._:\-]{0,127})"')
 _PROFILE_FIELDS = ("baseline_profile", "available_profile", "run_profile")
@@ -82,6 +83,8 @@ def decode_up(topic: UpTopic, payload: bytes, context: DecodeContext) -> Decoded
         rule = f"a message has at most {MAX_MESSAGE_BYTES} bytes"
         raise MessageError([InputFault(topic.value, "", len(payload), rule)])
     wanted = UP_TYPES[topic]
+    if len(payload) > _LARGE_BYTES:
+        _check_count(topic, wanted, payload)
     faults: dict[int, InputFault] = {}
     ids: dict[int, str | None] = {}
     count = 0
@@ -102,6 +105,19 @@ def decode_up(topic: UpTopic, payload: bytes, context: DecodeContext) -> Decoded
         message = message.model_copy(update={LISTS[wanted]: kept})
     refusals = tuple(refusal(fault, message.message_id, index) for index, fault in sorted(faults.items()))
     return Decoded(message, refusals, tuple(good), tuple(sorted(ids.items())))
+
+
+def _check_count(topic: UpTopic, wanted: type[Message], payload: bytes) -> None:
+    """Refuse a list that is far too long before every item of it is complained about, which takes seconds."""
+    try:
+        content = from_json(payload)
+    except ValueError:
+        return  # it will be refused with better words
+    name = LISTS.get(wanted)
+    items = content.get(name) if isinstance(content, dict) else None
+    most = MAX_CHANGES if wanted is Register else MAX_ITEMS
+    if isinstance(items, list) and len(items) > most:
+        raise MessageError([InputFault(topic.value, name or "", len(items), f"has at most {most} items")])
 
 
 def refusal(fault: InputFault, message_id: str | None, index: int | None = None) -> Refusal:
@@ -126,6 +142,9 @@ def _without_bad_items(
     list.
     """
     name = LISTS.get(wanted)
+    if broken.error_count() > MAX_ITEMS:
+        rule = f"has more than {MAX_ITEMS} faults"
+        raise MessageError([InputFault(topic.value, name or "", broken.error_count(), rule)]) from broken
     bad_profiles: dict[str, InputFault] = {}
     whole: list[InputFault] = []
     for detail in broken.errors(include_url=False):

@@ -42,7 +42,7 @@ class Profile(_Item):
     """A time series per unit: equally long lists, starts strictly rising."""
 
     interval_start: Annotated[tuple[UtcTime, ...], Field(min_length=1, max_length=50_000)]
-    values: Annotated[tuple[Annotated[float, Field(allow_inf_nan=False)], ...], Field(min_length=1)]
+    values: Annotated[tuple[Annotated[float, Field(allow_inf_nan=False)], ...], Field(min_length=1, max_length=50_000)]
 
     @model_validator(mode="after")
     def _shape(self) -> Self:

@@ -45,6 +45,9 @@ from adapters.mqtt.payloads import (
     Telemetry,
 )
 
+MOST_LISTED = 2_000
+"""So many refusals stand in a receipt, which must not grow beyond what a message may be."""
+
 M_co = TypeVar("M_co", bound=Message, covariant=True)
 
 
@@ -118,7 +121,11 @@ class Received(Generic[M_co]):
     def answer(self, refusals: Iterable[Refusal] = ()) -> Answer:
         """The receipt: taken, but for the decoder's refusals and those given."""
         refused = _in_order((*self.refusals, *refusals))
-        receipt = Receipt.new(self.received_at, message_ids=(self.message_id,), refused=refused)
+        listed = refused[:MOST_LISTED]
+        if len(refused) > MOST_LISTED:
+            rule = f"and {len(refused) - MOST_LISTED} items more are refused"
+            listed = (*listed, Refusal(message_id=self.message_id, field="", rule=rule))
+        receipt = Receipt.new(self.received_at, message_ids=(self.message_id,), refused=listed)
         return Answer(((DownTopic.RECEIPT, encode(receipt)),), refused)
 
     def answer_registration(self, faults: Sequence[Sequence[Fault]]) -> Answer:

@@ -2,6 +2,7 @@
 
 import json
 import math
+import time
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -204,6 +205,25 @@ def test_a_message_has_at_most_one_mebibyte() -> None:
     assert decode_up(UpTopic.TELEMETRY, fits, CONTEXT).refusals == ()
     assert "at most 1048576 bytes" in whole_fault(fits + b" ")
     assert peek_message_id(fits + b" ") == json.loads(payload)["message_id"]
+
+
+def test_a_flood_of_bad_items_is_refused_in_one_line() -> None:
+    for flood in (b"[" + b"1," * 500_000 + b"1]", b"[" + b"{}," * 20_000 + b"{}]"):
+        head = b'{"schema_version":1,"message_id":"m","sent_at":"2025-07-16T05:00:00Z","readings":'
+        start = time.perf_counter()
+        assert "20000" in whole_fault(head + flood + b"}")
+        assert time.perf_counter() - start < 1.0
+
+
+def test_a_receipt_never_outgrows_a_message() -> None:
+    readings = [{**READING, "resource_id": f"{'x' * 100}{k}", "power_kw": "y" * 130} for k in range(3_000)]
+    decoded = decode_up(UpTopic.TELEMETRY, changed(UpTopic.TELEMETRY, readings=readings), CONTEXT)
+    received = Received("charging-east", UpTopic.TELEMETRY, decoded, b"", NOW)
+    answer = received.answer()
+    assert len(answer.refused) == 3_000
+    [(topic, payload)] = answer.messages
+    assert len(payload) < MAX_MESSAGE_BYTES
+    assert "1000 items more" in decode_down(topic, payload).model_dump_json()
 
 
 def test_at_most_two_thousand_changes_stand_in_a_message() -> None:
