@@ -66,7 +66,7 @@ def require(user: UserRecord, *roles: Role) -> None:
 
 
 class FailureLimiter:
-    """At most so many failed logins a minute from one address; then a pause, for everybody behind it.
+    """At most so many failed logins a minute from one address; then it is told to wait.
 
     Remembers a bounded number of addresses, so that an attacker with many cannot fill the memory.
     """

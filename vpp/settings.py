@@ -151,7 +151,9 @@ class Settings(BaseSettings):
         frozen=True,
         nested_model_default_partial_update=True,
     )
-    NOT_OURS: ClassVar[frozenset[str]] = frozenset({"VPP_CONFIG", "VPP_DATA_DIR", "VPP_URL", "VPP_TOKEN"})
+    NOT_OURS: ClassVar[frozenset[str]] = frozenset(
+        {"VPP_CONFIG", "VPP_DATA_DIR", "VPP_URL", "VPP_TOKEN", "VPP_CA_FILE"}
+    )
     """With our prefix, but no settings: the file's name, tests' data, and the client's address and token."""
 
     service: ServiceSettings = ServiceSettings()

@@ -12,6 +12,7 @@ from vpp.api.facade import ServiceFacade
 from vpp.security import FailureLimiter, owns, require, token_id_of
 
 bearer = HTTPBearer(auto_error=False, description="A token from `vpp user add` or `vpp aggregator add`.")
+CHALLENGE = {"WWW-Authenticate": 'Bearer realm="vpp"'}
 STAFF = (Role.OPERATOR, Role.APPROVER, Role.ENGINEER, Role.AUDITOR)
 ALL = (*STAFF, Role.AGGREGATOR)
 
@@ -28,24 +29,22 @@ Credentials = Annotated[HTTPAuthorizationCredentials | None, Security(bearer)]
 
 def _caller(request: Request, service: Service, credentials: Credentials) -> UserRecord:
     """The user to whom the token belongs; 401 without one, 429 after too many wrong ones."""
+    if credentials is None:
+        raise HTTPException(401, "this needs a token: send `Authorization: Bearer vpp_…`", CHALLENGE)
+    token = credentials.credentials
+    token_id = token_id_of(token)
+    user = service.store.user_by_token_id(token_id) if token_id else None
+    if user is not None and owns(user, token):
+        return user  # however many others behind the same address have guessed: nobody is locked out
+    service.metrics.auth_failures.labels(reason="token").inc()
     limiter: FailureLimiter = request.app.state.limiter
     address = request.client.host if request.client else "unknown"
     wait_s = limiter.wait_s(address, time.monotonic())
     if wait_s > 0:
         headers = {"Retry-After": str(int(wait_s) + 1)}
         raise HTTPException(429, "too many wrong tokens from this address: wait a moment", headers)
-    if credentials is not None:
-        token = credentials.credentials
-        token_id = token_id_of(token)
-        user = service.store.user_by_token_id(token_id) if token_id else None
-        if user is not None and owns(user, token):
-            return user
-        limiter.note(address, time.monotonic())
-        service.metrics.auth_failures.labels(reason="token").inc()
-    detail = (
-        "this needs a token: send `Authorization: Bearer vpp_…`" if credentials is None else "the token is not valid"
-    )
-    raise HTTPException(401, detail, {"WWW-Authenticate": 'Bearer realm="vpp"'})
+    limiter.note(address, time.monotonic())
+    raise HTTPException(401, "the token is not valid", CHALLENGE)
 
 
 Caller = Annotated[UserRecord, Depends(_caller)]

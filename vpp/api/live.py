@@ -36,7 +36,7 @@ async def healthz() -> Health:
 @public.get("/readyz", response_model=Health, responses=documented(503))
 async def readyz(service: Service) -> Response:
     """200 if every part works, else 503 that names those that do not."""
-    parts = dict(service.ready())
+    parts = dict(await asyncio.to_thread(service.ready))
     for part, works in parts.items():
         service.metrics.ready.labels(part=part).set(float(works))
     missing = sorted(part for part, works in parts.items() if not works)

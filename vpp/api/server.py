@@ -9,7 +9,7 @@ import uvicorn
 from fastapi import FastAPI
 
 from models.errors import InputError, InputFault
-from vpp.settings import HttpSettings
+from vpp.settings import HttpSettings, Settings
 
 
 class _Server(uvicorn.Server):
@@ -31,18 +31,19 @@ class _Server(uvicorn.Server):
             self._told.set()
 
 
-async def serve_http(app: FastAPI, settings: HttpSettings, *, started: asyncio.Event | None = None) -> None:
+async def serve_http(app: FastAPI, settings: Settings, *, started: asyncio.Event | None = None) -> None:
     """Serve until cancelled, then let running requests end (5 s); TLS if certificate and key are configured.
 
     ``started`` is set once connections are accepted.  ``InputError`` if the port is taken or the certificate
     cannot be read.
     """
+    http = settings.http
     config = uvicorn.Config(
         app,
-        host=settings.host,
-        port=settings.port,
-        ssl_certfile=settings.tls_certificate_file,
-        ssl_keyfile=str(settings.tls_key_file) if settings.tls_key_file else None,
+        host=http.host,
+        port=http.port,
+        ssl_certfile=http.tls_certificate_file,
+        ssl_keyfile=str(http.tls_key_file) if http.tls_key_file else None,
         log_config=None,
         access_log=False,
         server_header=False,
@@ -53,10 +54,10 @@ async def serve_http(app: FastAPI, settings: HttpSettings, *, started: asyncio.E
         config.load()
     except OSError as error:
         rule = f"must be a readable certificate with its key: {error}"
-        named = str(settings.tls_certificate_file)
+        named = str(http.tls_certificate_file)
         raise InputError([InputFault("settings", "http.tls_certificate_file", named, rule)]) from error
     server = _Server(config, started)
-    with _listening(settings) as listener:
+    with _listening(http) as listener:
         serving = asyncio.create_task(server.serve([listener]), name="http server")
         try:
             await asyncio.shield(serving)

@@ -78,9 +78,9 @@ async def test_guessing_tokens_is_slowed_down(client: Any, bearer: Any) -> None:
     wrong = {"Authorization": "Bearer vpp_0123456789abcdef_" + "A" * 43}
     statuses = [(await client.get("/api/v1/events", headers=wrong)).status_code for _ in range(7)]
     assert statuses == [401] * 5 + [429] * 2
+    assert int((await client.get("/api/v1/events", headers=wrong)).headers["retry-after"]) >= 1
     answer = await client.get("/api/v1/events", headers=bearer("auditor"))
-    assert answer.status_code == 429
-    assert int(answer.headers["retry-after"]) >= 1
+    assert answer.status_code == 200, "who has a token is not locked out by others behind the same address"
 
 
 async def test_an_aggregator_cannot_see_what_belongs_to_another(client: Any, bearer: Any) -> None:

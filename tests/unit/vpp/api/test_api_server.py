@@ -16,7 +16,7 @@ from cryptography.x509.oid import NameOID
 
 from models.errors import InputError
 from vpp.api import create_app, serve_http
-from vpp.settings import HttpSettings
+from vpp.settings import HttpSettings, Settings
 
 
 def free_port() -> int:
@@ -48,9 +48,9 @@ def own_certificate(folder: Path) -> tuple[Path, Path]:
 
 
 @contextlib.asynccontextmanager
-async def served(service: Any, settings: HttpSettings) -> Any:
+async def served(service: Any, http: HttpSettings) -> Any:
     started = asyncio.Event()
-    serving = asyncio.create_task(serve_http(create_app(service), settings, started=started))
+    serving = asyncio.create_task(serve_http(create_app(service), Settings(http=http), started=started))
     waiting = asyncio.create_task(started.wait())
     await asyncio.wait({serving, waiting}, return_when=asyncio.FIRST_COMPLETED, timeout=20)
     try:
@@ -88,10 +88,10 @@ async def test_a_taken_port_is_named_and_the_loop_lives_on(service: Any) -> None
     with socket.create_server(("127.0.0.1", 0)) as other:
         settings = HttpSettings(port=other.getsockname()[1])
         with pytest.raises(InputError, match="a free port"):
-            await serve_http(create_app(service), settings)
+            await serve_http(create_app(service), Settings(http=settings))
 
 
 async def test_a_certificate_that_cannot_be_read_is_named(service: Any, tmp_path: Path) -> None:
     settings = HttpSettings(tls_certificate_file=tmp_path / "no.pem", tls_key_file=tmp_path / "no.key")
     with pytest.raises(InputError, match="readable certificate"):
-        await serve_http(create_app(service), settings)
+        await serve_http(create_app(service), Settings(http=settings))

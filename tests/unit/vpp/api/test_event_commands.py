@@ -1,0 +1,93 @@
+"""``vpp event`` against the real application on a real port."""
+
+import asyncio
+import contextlib
+import json
+import socket
+from collections.abc import AsyncIterator, Awaitable, Callable
+from typing import Any
+
+import pytest
+from typer.testing import CliRunner
+
+from models.errors import AccessError, InputError, VppError
+from vpp.api import create_app, serve_http
+from vpp.cli.event import event_app
+from vpp.settings import HttpSettings, Settings
+
+Run = Callable[..., Awaitable[Any]]
+WINDOW = ("--start", "2025-07-16T13:00+08:00", "--end", "2025-07-16T14:00+08:00")
+
+
+@pytest.fixture
+async def url(service: Any) -> AsyncIterator[str]:
+    with socket.create_server(("127.0.0.1", 0)) as probe:
+        port = probe.getsockname()[1]
+    started = asyncio.Event()
+    settings = Settings(http=HttpSettings(port=port))
+    serving = asyncio.create_task(serve_http(create_app(service), settings, started=started))
+    await asyncio.wait_for(started.wait(), 20)
+    yield f"http://127.0.0.1:{port}"
+    serving.cancel()
+    with contextlib.suppress(asyncio.CancelledError):
+        await serving
+
+
+@pytest.fixture
+def vpp(url: str, tokens: dict[str, str]) -> Run:
+    async def run(role: str, *words: str, as_json: bool = True) -> Any:
+        options = ["--url", url, "--token", tokens[role], *(["--json"] if as_json else [])]
+        result = await asyncio.to_thread(CliRunner().invoke, event_app, [*words, *options])
+        if result.exception is not None:
+            raise result.exception
+        return json.loads(result.output) if as_json else result.output
+
+    return run
+
+
+async def test_an_event_goes_through_two_pairs_of_hands(vpp: Run) -> None:
+    record = await vpp("operator", "declare", *WINDOW, "--kw", "900", "--reason", "hot")
+    event_id = record["event"]["event_id"]
+    assert record["event"]["target_kw"] == 900
+    assert (await vpp("approver", "approve", event_id))["status"] == "approved"
+    shown = await vpp("auditor", "show", event_id, as_json=False)
+    assert "approved by a-approver" in shown
+    assert "declared by a-operator: hot" in shown
+    assert (await vpp("operator", "cancel", event_id, "--reason", "rain"))["status"] == "cancelled"
+    assert [each["status"] for each in await vpp("auditor", "list")] == ["cancelled"]
+    assert await vpp("auditor", "list", "--status", "approved") == []
+
+
+async def test_the_same_key_declares_one_event(vpp: Run, service: Any) -> None:
+    words = ("declare", *WINDOW, "--idempotency-key", "once")
+    assert await vpp("operator", *words) == await vpp("operator", *words)
+    assert service.declared == 1
+
+
+async def test_errors_say_what_to_do(vpp: Run) -> None:
+    with pytest.raises(AccessError, match="role auditor; this needs operator"):
+        await vpp("auditor", "declare", *WINDOW)
+    with pytest.raises(InputError, match="see `vpp event list`"):
+        await vpp("operator", "show", "nothing")
+    with pytest.raises(InputError) as wrong:
+        await vpp("operator", "declare", "--start", "2025-07-16T13:00", "--end", WINDOW[3])
+    assert wrong.value.faults[0].field == "start"
+    assert "timezone" in wrong.value.faults[0].rule
+    event_id = (await vpp("operator", "declare", *WINDOW))["event"]["event_id"]
+    with pytest.raises(VppError, match="only approved, cancelled may follow"):
+        await vpp("operator", "terminate", event_id, "--reason", "x")
+    with pytest.raises(InputError, match="must be the id of an event"):
+        await vpp("operator", "show", "../users")
+
+
+@pytest.mark.parametrize("address", ["http://127.0.0.1:1", "nonsense", "http://[broken", "https://127.0.0.1:1"])
+def test_a_service_that_is_not_there_is_named(address: str) -> None:
+    result = CliRunner().invoke(event_app, ["list", "--url", address, "--token", "vpp_x"])
+    assert isinstance(result.exception, VppError)
+    assert address.rsplit("/", maxsplit=1)[-1] in str(result.exception)
+
+
+def test_without_a_token_the_command_says_how_to_get_one() -> None:
+    result = CliRunner().invoke(event_app, ["list"], env={"VPP_TOKEN": ""})
+    assert isinstance(result.exception, InputError)
+    assert "vpp user add" in str(result.exception)
