@@ -19,6 +19,9 @@ from models.dispatch.reference.calls import (
 from models.dispatch.reference.given import Given, hold, note, state_of
 from models.resources import CurtailableLoad, InterruptibleLoad
 
+LEAST_DEPTH = 0.01
+"""Part of what may be curtailed that is curtailed throughout a call, where whole calls count."""
+
 # ---- curtailable
 
 
@@ -48,15 +51,14 @@ class CurtailableWriter:
         }
         coefficients: dict[str, Any] = {"hours_per_kw": weights}
         if load.is_integer:
-            calls = (
-                np.inf if load.calls_per_day is None else max(0, load.calls_per_day - (state.calls_used or 0))
-            )
+            calls = np.inf if load.calls_per_day is None else max(0, load.calls_per_day - (state.calls_used or 0))
             values |= {"was_called": float(in_call), "may_begin": begin, "calls_left": min(calls, len(base))}
             coefficients["limit_kw"] = limit
+            coefficients["least_kw"] = LEAST_DEPTH * limit
         return Given(values, coefficients)
 
     def add(self, block: Any, rows: list[CurtailableLoad], hours: list[float], given: Given) -> None:
-        """Write C1 to C9."""
+        """Write C1 to C10."""
         (load,) = rows
         hold(block, given)
         add_curtailable(block, load, hours, given)
@@ -77,6 +79,7 @@ def add_curtailable(block: Any, load: CurtailableLoad, hours: list[float], given
         (C7)   y_t ≤ may_begin_t                                              notice, rest before T=0
         (C8)   Σ_t y_t ≤ calls left                                           calls per day
         (C9)   Σ_{s ≤ t, start_t - start_s < rest or s = t} w_s ≤ 1 - z_t     rest between calls
+        (C10)  r_t ≥ 0.01 curtail_share · b_t · z_t                           a call is a reduction         [kW]
 
         own cost   Σ_t cost_per_kwh Δ_t r_t
 
@@ -94,8 +97,9 @@ def add_curtailable(block: Any, load: CurtailableLoad, hours: list[float], given
     ======  ====================  ====  =================================================================
 
     Terms of C4 with b = 0 drop out (r is 0 there).  A call that runs at the horizon's start may go on without
-    notice.  The binaries count whole calls, and stand only where calls or rest are limited.  What would return
-    after the horizon is reported, not hidden.  Source: dispatch-model §2.
+    notice.  Without C10 a call could last all day at nothing, and calls and rest would mean nothing: who looks at a
+    schedule sees a call where something is given up.  The binaries count whole calls, and stand only where calls or
+    rest are limited.  What would return after the horizon is reported, not hidden.  Source: dispatch-model §2.
     """
     steps = range(len(hours))
     per_kw = given.coefficients["hours_per_kw"]
@@ -130,6 +134,14 @@ def add_curtailable(block: Any, load: CurtailableLoad, hours: list[float], given
         for t in steps:
             note(block, "limit_kw", t, block.C5[t], block.is_called[t])
         add_calls(block, hours, load.rest_h, ("C6", "C7", "C8", "C9"))
+        least = given.coefficients["least_kw"]
+
+        def a_call_reduces(b: Any, t: int) -> Any:
+            return b.reduction_kw[t] - float(least[t]) * b.is_called[t] >= 0
+
+        block.C10 = pyo.Constraint(steps, rule=a_call_reduces, doc="(C10)")
+        for t in steps:
+            note(block, "least_kw", t, block.C10[t], block.is_called[t])
     cost = pyo.quicksum(load.cost_per_kwh * hours[t] * block.reduction_kw[t] for t in steps)
     block.own_cost = pyo.Expression(expr=cost)
 
