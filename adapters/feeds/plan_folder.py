@@ -39,9 +39,7 @@ def write_plan(folder: Path, plan: DispatchPlan, problem: DispatchProblem, viola
     _write_requirements(folder, PRICES, "price_per_kwh", plan.prices)
     rows = plan.admissions
     _write(folder, ADMISSIONS, {name: [getattr(row, name) for row in rows] for name in ADMISSIONS.columns})
-    (folder / _SUMMARY).write_text(
-        json.dumps(_summary(plan, violations), indent=2, allow_nan=False) + "\n", "utf-8"
-    )
+    (folder / _SUMMARY).write_text(json.dumps(_summary(plan, violations), indent=2, allow_nan=False) + "\n", "utf-8")
 
 
 def _summary(plan: DispatchPlan, violations: int) -> dict[str, Any]:
@@ -66,9 +64,7 @@ def _summary(plan: DispatchPlan, violations: int) -> dict[str, Any]:
 
 
 def _write(folder: Path, spec: TableSpec, columns: dict[str, Any]) -> None:
-    write_table(
-        folder / f"{spec.name}.parquet", {name: (spec.columns[name], columns[name]) for name in spec.columns}
-    )
+    write_table(folder / f"{spec.name}.parquet", {name: (spec.columns[name], columns[name]) for name in spec.columns})
 
 
 def _starts(plan: DispatchPlan) -> Any:
@@ -101,15 +97,11 @@ def _write_aggregate(folder: Path, plan: DispatchPlan, problem: DispatchProblem)
     columns: dict[str, Any] = {"interval_start": list(plan.grid.starts) * len(keys)}
     for place, name in enumerate(("zone_id", "aggregator_id", "pillar", "kind")):
         columns[name] = [key[place] for key in keys for _ in range(count)]
-    columns["baseline_kw"], columns["power_kw"] = (
-        np.concatenate(each) if each else np.empty(0) for each in sums
-    )
+    columns["baseline_kw"], columns["power_kw"] = (np.concatenate(each) if each else np.empty(0) for each in sums)
     _write(folder, AGGREGATE, columns)
 
 
-def _write_requirements(
-    folder: Path, spec: TableSpec, amount_column: str, rows: tuple[RequirementAmount, ...]
-) -> None:
+def _write_requirements(folder: Path, spec: TableSpec, amount_column: str, rows: tuple[RequirementAmount, ...]) -> None:
     columns: dict[str, Any] = {
         "requirement": [row.requirement.value for row in rows],
         "event_id": [row.event_id for row in rows],

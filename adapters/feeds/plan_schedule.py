@@ -57,16 +57,12 @@ def read_schedule(
     written.ravel()[place[fine]] = True
     for row, t in np.argwhere(~written)[:_SHOWN]:
         missing = f"{problem.fleet.resource_ids[row]} at {problem.grid.starts[t].isoformat()}"
-        faults.append(
-            InputFault(path.name, "resource_id", missing, "every resource needs a row in every interval")
-        )
+        faults.append(InputFault(path.name, "resource_id", missing, "every resource needs a row in every interval"))
     return power, energy
 
 
 def _note(faults: list[InputFault], path: Path, bad: Any, column: str, values: Any, rule: str) -> None:
-    faults += [
-        InputFault(path.name, column, values[k], rule, int(k) + 1) for k in np.flatnonzero(bad)[:_SHOWN]
-    ]
+    faults += [InputFault(path.name, column, values[k], rule, int(k) + 1) for k in np.flatnonzero(bad)[:_SHOWN]]
 
 
 def _columns(path: Path, faults: list[InputFault]) -> dict[str, Any] | None:
@@ -100,21 +96,13 @@ def _columns(path: Path, faults: list[InputFault]) -> dict[str, Any] | None:
     }
 
 
-def _places(
-    path: Path, columns: dict[str, Any], problem: DispatchProblem, faults: list[InputFault]
-) -> tuple[Any, Any]:
+def _places(path: Path, columns: dict[str, Any], problem: DispatchProblem, faults: list[InputFault]) -> tuple[Any, Any]:
     """Row of the resource and index of the interval, -1 where unknown (and noted)."""
     rows = pd.Index(problem.fleet.resource_ids).get_indexer(pd.Index(columns["resource_id"]))
     starts = [round(start.timestamp() * 1e6) for start in problem.grid.starts]
     intervals = pd.Index(starts).get_indexer(pd.Index(columns["interval_start"]))
-    _note(
-        faults, path, rows < 0, "resource_id", columns["resource_id"], "must be a resource of the portfolio"
-    )
-    stamps = (
-        columns["interval_start"].astype("datetime64[us]")
-        if columns["interval_start"].dtype.kind == "i"
-        else None
-    )
+    _note(faults, path, rows < 0, "resource_id", columns["resource_id"], "must be a resource of the portfolio")
+    stamps = columns["interval_start"].astype("datetime64[us]") if columns["interval_start"].dtype.kind == "i" else None
     shown = columns["interval_start"] if stamps is None else np.datetime_as_string(stamps, timezone="UTC")
     _note(faults, path, intervals < 0, "interval_start", shown, "must be an interval of the portfolio")
     return rows, intervals

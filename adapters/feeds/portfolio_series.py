@@ -29,13 +29,9 @@ def grid_of(system: TableRows, hint: IntervalGrid | None) -> IntervalGrid | None
     starts = sorted(first_row)
     with_end = [value.interval_end is not None for _, value in rows]
     if any(with_end) and not all(with_end):
-        system.fault(
-            rows[with_end.index(False)][0], "interval_end", None, "must be given in every row or in none"
-        )
+        system.fault(rows[with_end.index(False)][0], "interval_end", None, "must be given in every row or in none")
         return None
-    edges = (
-        _edges_with_end(system, starts) if all(with_end) else _edges_by_step(system, starts, first_row, hint)
-    )
+    edges = _edges_with_end(system, starts) if all(with_end) else _edges_by_step(system, starts, first_row, hint)
     if edges is None:
         return None
     grid = IntervalGrid(tuple(edges))
@@ -156,9 +152,7 @@ def run_profiles_of(table: TableRows, grid: IntervalGrid, names: frozenset[str])
         table.faults += [fault for fault in quiet.faults if fault not in table.faults]
         if not quiet.faults and np.isnan(values[:count]).any():
             hole = grid.starts[int(np.flatnonzero(np.isnan(values))[0])].isoformat()
-            table.fault(
-                rows[0][0], "interval_start", hole, f"run {name} must fill the first intervals of the horizon"
-            )
+            table.fault(rows[0][0], "interval_start", hole, f"run {name} must fill the first intervals of the horizon")
         found[name] = values[:count]
     return found
 

@@ -98,9 +98,7 @@ class StateRow(_Row):
 
 
 def _pieces_of(text: str) -> tuple[tuple[float, float, float], ...]:
-    rule = (
-        "must be JSON: a list of [hours before the start at which it ended, length in h, kW], none negative"
-    )
+    rule = "must be JSON: a list of [hours before the start at which it ended, length in h, kW], none negative"
     try:
         pieces = json.loads(text)
         found = tuple((float(ended), float(length), float(kw)) for ended, length, kw in pieces)
@@ -119,8 +117,7 @@ EVENTS = TableSpec("events", Event)
 COMMITMENTS = TableSpec("commitments", Commitment)
 STATE = TableSpec("state", StateRow)
 RESOURCES: dict[ResourceKind, TableSpec] = {
-    kind: TableSpec(TABLE_NAMES[kind], row_type, frozenset({"kind"}))
-    for kind, row_type in RESOURCE_TYPES.items()
+    kind: TableSpec(TABLE_NAMES[kind], row_type, frozenset({"kind"})) for kind, row_type in RESOURCE_TYPES.items()
 }
 ALL_TABLES: tuple[TableSpec, ...] = (
     *RESOURCES.values(), PROFILES, TARIFFS, SYSTEM, AREAS, EVENTS, COMMITMENTS, STATE,

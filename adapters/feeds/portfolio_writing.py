@@ -37,11 +37,7 @@ def write_portfolio(folder: Path, problem: DispatchProblem, fmt: Format = "csv")
     """
     rule = "a run profile and a profile of the same name must agree"
     runs, profiles = problem.run_profiles, problem.profiles
-    clashes = [
-        name
-        for name in sorted(runs.keys() & profiles.keys())
-        if not np.array_equal(runs[name], profiles[name])
-    ]
+    clashes = [name for name in sorted(runs.keys() & profiles.keys()) if not np.array_equal(runs[name], profiles[name])]
     if clashes:
         raise PortfolioError([InputFault("profiles", "profile_id", name, rule) for name in clashes])
     folder.mkdir(parents=True, exist_ok=True)
@@ -69,16 +65,12 @@ def _tables(problem: DispatchProblem) -> Iterator[tuple[TableSpec, Columns]]:
             "interval_start": [start for start in grid.starts for _ in problem.zones],
             "zone_id": list(problem.zones) * len(grid),
             "load_forecast_kw": problem.zone_load_kw.T.ravel().tolist(),
-            "limit_kw": [
-                None if np.isposinf(limit) else limit for limit in problem.zone_limit_kw.T.ravel().tolist()
-            ],
+            "limit_kw": [None if np.isposinf(limit) else limit for limit in problem.zone_limit_kw.T.ravel().tolist()],
             "interval_end": _ends(grid, len(problem.zones)),
         },
     )
     yield TARIFFS, _series("tariff_id", "price_per_kwh", problem.tariffs.items(), grid)
-    shorter = [
-        (name, values) for name, values in problem.run_profiles.items() if name not in problem.profiles
-    ]
+    shorter = [(name, values) for name, values in problem.run_profiles.items() if name not in problem.profiles]
     yield PROFILES, _series("profile_id", "value", [*problem.profiles.items(), *shorter], grid)
     pairs = [(area, zone) for area, zones in problem.areas.items() for zone in sorted(zones)]
     yield AREAS, {"area_id": [area for area, _ in pairs], "zone_id": [zone for _, zone in pairs]}
@@ -112,9 +104,7 @@ def _plain(value: Any) -> Any:
     return None if value == "" else getattr(value, "value", value)
 
 
-def _series(
-    name_column: str, value_column: str, series: Iterable[tuple[str, Any]], grid: IntervalGrid
-) -> Columns:
+def _series(name_column: str, value_column: str, series: Iterable[tuple[str, Any]], grid: IntervalGrid) -> Columns:
     names: list[str] = []
     starts: list[datetime] = []
     numbers: list[float] = []

@@ -153,9 +153,7 @@ def _parse(text: str, plain: Plain) -> Any:
         value = text
     elif plain == "number" and _NUMBER.match(text):
         value = float(text)
-    elif (
-        plain == "integer" and _NUMBER.match(text) and math.isfinite(float(text)) and float(text).is_integer()
-    ):
+    elif plain == "integer" and _NUMBER.match(text) and math.isfinite(float(text)) and float(text).is_integer():
         value = int(float(text))
     elif plain == "boolean" and text.lower() in ("true", "false", "1", "0"):
         value = text.lower() in ("true", "1")
@@ -202,9 +200,7 @@ def _arrow_fits(kind: pa.DataType, plain: Plain) -> bool:
     if pa.types.is_dictionary(kind):
         kind = kind.value_type
     if plain == "time":
-        return bool(
-            pa.types.is_timestamp(kind) and kind.unit == "us" and kind.tz in ("UTC", "+00:00", "Etc/UTC")
-        )
+        return bool(pa.types.is_timestamp(kind) and kind.unit == "us" and kind.tz in ("UTC", "+00:00", "Etc/UTC"))
     if plain == "boolean":
         return bool(pa.types.is_boolean(kind))
     if plain == "string":
@@ -237,11 +233,7 @@ def _read_parquet(path: Path, spec: TableSpec, found: TableRows) -> dict[str, li
 def _whole(value: Any) -> Any:
     """An integer column may come as floats: 3.0 is 3, 3.5 is unreadable."""
     if isinstance(value, float):
-        return (
-            int(value)
-            if math.isfinite(value) and value.is_integer()
-            else _Unreadable(value, _RULES["integer"])
-        )
+        return int(value) if math.isfinite(value) and value.is_integer() else _Unreadable(value, _RULES["integer"])
     return value
 
 
@@ -290,9 +282,7 @@ def find_table(folder: Path, name: str, faults: list[InputFault]) -> Path | None
     paths = [folder / f"{name}{suffix}" for suffix in (".csv", ".parquet")]
     there = [path for path in paths if path.is_file()]
     if len(there) > 1:
-        faults.append(
-            InputFault(name, "", [path.name for path in there], "must be there as CSV or Parquet, not both")
-        )
+        faults.append(InputFault(name, "", [path.name for path in there], "must be there as CSV or Parquet, not both"))
     return there[0] if there else None
 
 

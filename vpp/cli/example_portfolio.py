@@ -46,9 +46,7 @@ def example_problem(resources: int = 40, seed: int = 1) -> DispatchProblem:
     fleet = [_MAKES[k % len(_MAKES)](dice, k) for k in range(max(resources, len(_MAKES)))]
     profiles = _profiles(hour)
     movable_kw = sum(_movable_kw(row) for row in fleet)
-    city = movable_kw * (
-        6 + 2.0 * np.exp(-(((hour - 13.2) / 2.2) ** 2)) + 2.2 * np.exp(-(((hour - 21.4) / 2) ** 2))
-    )
+    city = movable_kw * (6 + 2.0 * np.exp(-(((hour - 13.2) / 2.2) ** 2)) + 2.2 * np.exp(-(((hour - 21.4) / 2) ** 2)))
     load = np.round(np.outer((0.25, 0.45, 0.3), city), _ROUND)
     limit = np.full_like(load, np.inf)
     limit[1] = np.round(load[1].max() + 0.35 * movable_kw, _ROUND)
@@ -112,9 +110,7 @@ def _event(name: str, begin: int, end: int, target_kw: float, cap_kw: float | No
     )
 
 
-def _common(
-    dice: Dice, number: int, name: str, aggregator: str, pillar: Pillar, tariff: str
-) -> dict[str, Any]:
+def _common(dice: Dice, number: int, name: str, aggregator: str, pillar: Pillar, tariff: str) -> dict[str, Any]:
     return {
         "resource_id": f"{name}-{number:05d}",
         "aggregator_id": aggregator,

@@ -25,9 +25,7 @@ def plan(problem: DispatchProblem) -> DispatchPlan:
     shape = (len(problem.fleet.resource_ids), len(problem.grid))
     energy = dice.normal(size=shape)
     energy[3] = np.nan
-    amount = RequirementAmount(
-        Requirement.EVENT_TARGET, ScopeKind.CITY, "", problem.grid.starts[30], 1 / 3, "noon"
-    )
+    amount = RequirementAmount(Requirement.EVENT_TARGET, ScopeKind.CITY, "", problem.grid.starts[30], 1 / 3, "noon")
     return DispatchPlan(
         problem.grid,
         problem.fleet.resource_ids,
@@ -49,9 +47,7 @@ def plan(problem: DispatchProblem) -> DispatchPlan:
     )
 
 
-def test_a_plan_reads_back_as_it_was_written(
-    tmp_path: Path, problem: DispatchProblem, plan: DispatchPlan
-) -> None:
+def test_a_plan_reads_back_as_it_was_written(tmp_path: Path, problem: DispatchProblem, plan: DispatchPlan) -> None:
     write_plan(tmp_path, plan, problem, violations=0)
     back = read_plan(tmp_path, problem)
     for name in ("power_kw", "energy_kwh", "baseline_kw", "baseline_energy_kwh"):
@@ -89,9 +85,7 @@ def rewrite(path: Path, change: Any) -> None:
     table = pq.read_table(path).to_pandas()
     import pyarrow as pa  # noqa: PLC0415
 
-    pq.write_table(
-        pa.Table.from_pandas(change(table), schema=pq.read_schema(path), preserve_index=False), path
-    )
+    pq.write_table(pa.Table.from_pandas(change(table), schema=pq.read_schema(path), preserve_index=False), path)
 
 
 @pytest.mark.parametrize(

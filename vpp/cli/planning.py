@@ -1,0 +1,350 @@
+"""``vpp plan``, ``vpp check`` and ``vpp portfolio``: plans of portfolio folders, the independent check, the
+folders.
+
+Exit codes: 0 done, 1 the work failed (no plan, or violations), 2 wrong usage or input.
+"""
+
+import asyncio
+import contextlib
+import json
+import sys
+import time
+from collections.abc import Iterator
+from dataclasses import replace
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated, Any, NoReturn
+
+import typer
+from rich.console import Console
+from rich.table import Table
+
+from adapters.feeds.plan_folder import read_claims, read_plan, write_plan
+from adapters.feeds.portfolio_folder import portfolio_schemas, read_portfolio, write_portfolio
+from adapters.feeds.tables import Format
+from models.dispatch.check import CheckReport, check_plan
+from models.dispatch.problem import DispatchProblem
+from models.errors import InputError, InputFault, PortfolioError, SolverError
+from models.plan import DispatchPlan
+from vpp.cli.example_portfolio import example_problem
+from vpp.solver_pool import SolverPool
+
+portfolio_app = typer.Typer(
+    help="Portfolio folders: an example, their validation, their schemas.", no_args_is_help=True
+)
+
+_SHOWN = 50
+JsonOption = Annotated[bool, typer.Option("--json", help="Print one JSON object instead of text.")]
+
+
+class SolverName(StrEnum):
+    """Solvers that can be asked for."""
+
+    REFERENCE = "reference"
+
+
+class FormatName(StrEnum):
+    """Formats of a portfolio folder's tables."""
+
+    CSV = "csv"
+    PARQUET = "parquet"
+
+
+def plan(
+    portfolio: Annotated[Path, typer.Argument(help="Portfolio folder.")],
+    out: Annotated[Path, typer.Option(help="Plan folder to write.")],
+    solver: Annotated[SolverName, typer.Option(help="Who makes the plan.")] = SolverName.REFERENCE,
+    gap: Annotated[float, typer.Option(min=0, help="Relative gap at which the solver may stop.")] = 1e-4,
+    deadline_s: Annotated[float, typer.Option(min=0.1, help="Wall-clock deadline of the solve, s.")] = 60.0,
+    baseline: Annotated[Path | None, typer.Option(help="Plan folder whose baseline table shall be used.")] = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Make the day-ahead plan of a portfolio folder, check it independently, and publish it only if nothing
+    is off.
+    """
+    began = time.perf_counter()
+    with _input_errors(as_json):
+        problem = _with_baseline(read_portfolio(portfolio), baseline)
+    loaded = time.perf_counter()
+    made = _solve(problem, deadline_s, gap, f"{solver.value} solver", as_json)
+    solved = time.perf_counter()
+    with _progress("checking", as_json):
+        report = check_plan(problem, made)
+    checked = time.perf_counter()
+    if report.ok:
+        write_plan(out, made, problem, violations=0)
+    spans = {
+        "load_s": loaded - began,
+        "wall_s": solved - loaded,
+        "check_s": checked - solved,
+        "write_s": time.perf_counter() - checked,
+    }
+    summary = {"plan": str(out) if report.ok else None, **_facts(made), **spans, **_report_facts(report)}
+    if as_json:
+        _print_json(summary)
+    else:
+        _show_plan(made, report, spans, out)
+    if not report.ok:
+        raise typer.Exit(1)
+
+
+def check(
+    portfolio: Annotated[Path, typer.Argument(help="Portfolio folder.")],
+    plan_folder: Annotated[Path, typer.Argument(metavar="PLAN", help="Plan folder.")],
+    bound: Annotated[bool, typer.Option(help="Recompute the lower bound at the plan's prices.")] = True,
+    baseline: Annotated[Path | None, typer.Option(help="Plan folder whose baseline table the plan must have.")] = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Check a plan without the solver: every limit of every device, every sum, cost, fingerprint and the
+    bound.
+    """
+    with _input_errors(as_json):
+        problem = _with_baseline(read_portfolio(portfolio), baseline)
+        made = read_plan(plan_folder, problem)
+        claims = read_claims(plan_folder)
+    with _progress("checking", as_json):
+        report = check_plan(problem, made, bound=bound, claims=claims)
+    if as_json:
+        _print_json({**_report_facts(report), "checked": str(plan_folder)})
+    else:
+        _show_report(report)
+    if not report.ok:
+        raise typer.Exit(1)
+
+
+@portfolio_app.command("new")
+def new(
+    folder: Annotated[Path, typer.Argument(help="Folder to write; must be new or empty.")],
+    resources: Annotated[int, typer.Option(min=12, help="How many resources.")] = 40,
+    seed: Annotated[int, typer.Option(min=0, help="The same seed gives the same folder.")] = 1,
+    fmt: Annotated[FormatName, typer.Option("--format", help="Format of the tables.")] = FormatName.CSV,
+    as_json: JsonOption = False,
+) -> None:
+    """Write an example: all eight kinds of resource, three zones, an area, three events in two windows,
+    commitments.
+    """
+    with _input_errors(as_json):
+        if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
+            raise PortfolioError([InputFault(str(folder), "FOLDER", str(folder), "must be new or empty")])
+    problem = example_problem(resources, seed)
+    suffix: Format = "parquet" if fmt is FormatName.PARQUET else "csv"
+    with _progress("writing", as_json):
+        write_portfolio(folder, problem, suffix)
+    names = sorted(path.name for path in folder.iterdir())
+    if as_json:
+        _print_json({"folder": str(folder), "resources": len(problem.fleet.resource_ids), "tables": names})
+        return
+    Console().print(
+        f"{folder}: {len(problem.fleet.resource_ids)} resources, tables {', '.join(names)}", highlight=False
+    )
+
+
+@portfolio_app.command("validate")
+def validate(folder: Annotated[Path, typer.Argument(help="Portfolio folder.")], as_json: JsonOption = False) -> None:
+    """Read a folder and list every fault at once: file, row, column, value, rule."""
+    try:
+        with _progress("reading", as_json):
+            problem = read_portfolio(folder)
+    except PortfolioError as error:
+        _show_faults(error, as_json)
+    facts = {
+        "valid": True,
+        "resources": len(problem.fleet.resource_ids),
+        "intervals": len(problem.grid),
+        "zones": len(problem.zones),
+        "events": len(problem.events),
+        "faults": [],
+    }
+    if as_json:
+        _print_json(facts)
+        return
+    shown = ", ".join(f"{value} {name}" for name, value in facts.items() if name not in ("valid", "faults"))
+    Console().print(f"{folder}: valid ({shown})", highlight=False)
+
+
+@portfolio_app.command("schema")
+def schema(
+    out: Annotated[Path | None, typer.Option(help="Folder for one file per table; else everything is printed.")] = None,
+    as_json: JsonOption = False,
+) -> None:
+    """The JSON Schemas of all tables of a portfolio folder, one row each."""
+    schemas = portfolio_schemas()
+    if out is None:
+        _print_json(schemas)
+        return
+    out.mkdir(parents=True, exist_ok=True)
+    for name, content in schemas.items():
+        (out / f"{name}.schema.json").write_text(json.dumps(content, indent=2) + "\n", "utf-8")
+    if as_json:
+        _print_json({"folder": str(out), "tables": sorted(schemas)})
+    else:
+        Console().print(f"{out}: {len(schemas)} schemas", highlight=False)
+
+
+# ---- what the commands share
+
+
+def _with_baseline(problem: DispatchProblem, baseline: Path | None) -> DispatchProblem:
+    if baseline is None:
+        return problem
+    return replace(problem, baseline_kw=read_plan(baseline, problem).baseline_kw)
+
+
+def _solve(problem: DispatchProblem, deadline_s: float, gap: float, who: str, as_json: bool) -> DispatchPlan:
+    async def work() -> DispatchPlan:
+        pool = SolverPool()
+        try:
+            return await pool.solve(problem, deadline_s=deadline_s, gap=gap)
+        finally:
+            await pool.close()
+
+    try:
+        with _progress(f"{who}: {len(problem.fleet.resource_ids)} resources, {len(problem.grid)} intervals", as_json):
+            return asyncio.run(work())
+    except SolverError as error:
+        if as_json:
+            _print_json({"plan": None, "error": str(error), "retryable": error.retryable})
+        else:
+            Console(stderr=True).print(f"error: {error}", style="red", highlight=False)
+        raise typer.Exit(1) from error
+
+
+@contextlib.contextmanager
+def _progress(what: str, as_json: bool) -> Iterator[None]:
+    """A spinner with what is going on, on a terminal and not beside JSON."""
+    console = Console(stderr=True)
+    if as_json or not console.is_terminal:
+        yield
+        return
+    with console.status(what):
+        yield
+
+
+@contextlib.contextmanager
+def _input_errors(as_json: bool) -> Iterator[None]:
+    try:
+        yield
+    except InputError as error:
+        _show_faults(error, as_json)
+
+
+def _show_faults(error: InputError, as_json: bool) -> NoReturn:
+    if as_json:
+        _print_json({"valid": False, "faults": [_fault_facts(fault) for fault in error.faults]})
+        raise typer.Exit(2) from error
+    table = Table(title=f"{len(error.faults)} faults", title_justify="left")
+    for name in ("file", "row", "column", "value", "rule"):
+        table.add_column(name, overflow="fold")
+    for fault in error.faults:
+        row = "" if fault.row is None else str(fault.row)
+        table.add_row(fault.place, row, fault.field, f"{fault.value}"[:80], fault.rule)
+    _console(stderr=True).print(table, markup=False)
+    raise typer.Exit(2) from error
+
+
+def _console(*, stderr: bool = False) -> Console:
+    """A console that does not squeeze tables when it writes into a file or pipe."""
+    console = Console(stderr=stderr, highlight=False)
+    return console if console.is_terminal else Console(stderr=stderr, highlight=False, width=200)
+
+
+def _fault_facts(fault: InputFault) -> dict[str, Any]:
+    return {
+        "file": fault.place,
+        "row": fault.row,
+        "column": fault.field,
+        "value": fault.value if isinstance(fault.value, str | int | float | bool | None) else str(fault.value),
+        "rule": fault.rule,
+    }
+
+
+def _facts(made: DispatchPlan) -> dict[str, Any]:
+    return {
+        "status": made.status,
+        "source": made.source.value,
+        "objective_cny": made.objective_cny,
+        "baseline_cost_cny": made.baseline_cost_cny,
+        "lower_bound_cny": made.lower_bound_cny,
+        "gap": made.gap,
+        "plan_hash": made.plan_hash,
+        "baseline_hash": made.baseline_hash,
+        "resources": len(made.resource_ids),
+        "intervals": len(made.grid),
+        "unmet": len(made.unmet),
+        "admissions": len(made.admissions),
+    }
+
+
+def _report_facts(report: CheckReport) -> dict[str, Any]:
+    return {
+        "ok": report.ok,
+        "violations": len(report.violations),
+        "checked_objective_cny": report.objective_cny,
+        "checked_baseline_cost_cny": report.baseline_cost_cny,
+        "checked_lower_bound_cny": report.lower_bound_cny,
+        "claimed_lower_bound_cny": report.claimed_bound_cny,
+        "bound_kinds": dict(report.bound_kinds),
+        "list": [
+            {
+                "subject": item.subject,
+                "kind": item.kind,
+                "table": item.table,
+                "limit": item.limit,
+                "interval_start": None if item.interval_start is None else item.interval_start.isoformat(),
+                "amount": item.amount,
+                "allowed": item.allowed,
+                "got": item.got,
+            }
+            for item in report.violations
+        ],
+    }
+
+
+def _print_json(content: Any) -> None:
+    sys.stdout.write(json.dumps(_finite(content), indent=2, ensure_ascii=False, allow_nan=False) + "\n")
+
+
+def _finite(content: Any) -> Any:
+    """JSON knows no NaN and no infinity: null."""
+    if isinstance(content, dict):
+        return {name: _finite(value) for name, value in content.items()}
+    if isinstance(content, list):
+        return [_finite(value) for value in content]
+    if isinstance(content, float) and not -float("inf") < content < float("inf"):
+        return None
+    return content
+
+
+def _show_plan(made: DispatchPlan, report: CheckReport, spans: dict[str, float], out: Path) -> None:
+    console = _console()
+    if report.ok:
+        console.print(f"{out}: {made.status}, {len(made.resource_ids)} resources x {len(made.grid)} intervals")
+        console.print(f"objective {made.objective_cny:,.2f} CNY, bound {made.lower_bound_cny:,.2f}, gap {made.gap:.2e}")
+        console.print(f"unmet requirements: {len(made.unmet)}, admissions: {len(made.admissions)}")
+        console.print(", ".join(f"{name} {value:.2f}" for name, value in spans.items()))
+    _show_report(report)
+
+
+def _show_report(report: CheckReport) -> None:
+    console = _console()
+    if report.ok:
+        console.print("check: nothing is off")
+    else:
+        table = Table(title=f"{len(report.violations)} violations", title_justify="left")
+        for name in ("subject", "kind", "table", "limit", "interval_start", "allowed", "got", "off by"):
+            table.add_column(name, overflow="fold")
+        for item in report.violations[:_SHOWN]:
+            when = "" if item.interval_start is None else item.interval_start.isoformat()
+            numbers = (f"{item.allowed:.9g}", f"{item.got:.9g}", f"{item.amount:.3g}")
+            table.add_row(item.subject, item.kind, item.table, item.limit, when, *numbers)
+        console.print(table, markup=False)
+        if len(report.violations) > _SHOWN:
+            console.print(f"... and {len(report.violations) - _SHOWN} more (--json lists all)")
+    console.print(
+        f"recomputed: objective {report.objective_cny:,.4f} CNY, baseline {report.baseline_cost_cny:,.4f} CNY"
+    )
+    if report.lower_bound_cny is not None:
+        relaxed = [kind for kind, how in report.bound_kinds.items() if how != "exact"]
+        how = f"relaxed for {', '.join(relaxed)}" if relaxed else "oracles exact"
+        own, said = report.lower_bound_cny, report.claimed_bound_cny
+        console.print(f"lower bound at the plan's prices {own:,.4f} CNY ({how}); the plan's own {said:,.4f} CNY")
