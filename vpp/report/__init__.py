@@ -1,1 +1,6 @@
-"""A day that was dispatched: its result folder, and the report that shows it."""
+"""A day that was dispatched: its result folder, and the report that shows it.
+
+``result_folder`` is the form (what a demo, a replay or a real event leaves behind), ``write.write_report``
+turns such a folder into one HTML file, ``figures`` draws, ``tables`` and ``page`` say it in words, ``words``
+speaks both languages.
+"""

@@ -220,9 +220,7 @@ class DayResult:
 
 def _faults(name: str, frame: pd.DataFrame) -> list[InputFault]:
     columns, place = TABLES[name], f"{name}.parquet"
-    faults = [
-        InputFault(place, column, None, "column is missing") for column in columns if column not in frame
-    ]
+    faults = [InputFault(place, column, None, "column is missing") for column in columns if column not in frame]
     faults += [
         InputFault(place, str(column), str(column), f"no such column; there are: {', '.join(columns)}")
         for column in frame.columns
@@ -268,9 +266,7 @@ def read_summary(folder: Path) -> Summary:
         ]
         raise InputError(faults) from error
     except (json.JSONDecodeError, UnicodeDecodeError) as error:
-        raise InputError(
-            [InputFault(SUMMARY, "file", str(path), f"must be JSON in UTF-8: {error}")]
-        ) from error
+        raise InputError([InputFault(SUMMARY, "file", str(path), f"must be JSON in UTF-8: {error}")]) from error
 
 
 def _read_table(folder: Path, name: str) -> pd.DataFrame:

@@ -84,9 +84,7 @@ def day_result(*, simulated: bool = True, weak_hour: bool = False, replayed: boo
             )
         )
         hours = [start + timedelta(hours=k) for k in range(int((end - start) / timedelta(hours=1)))]
-        by_hour = [
-            float(got[grid.inside(begin, begin + timedelta(hours=1))].mean() / ordered_kw) for begin in hours
-        ]
+        by_hour = [float(got[grid.inside(begin, begin + timedelta(hours=1))].mean() / ordered_kw) for begin in hours]
         for begin, ratio_h in zip(hours, by_hour, strict=True):
             for name, (zh, en, share) in AGGREGATORS.items():
                 lit = 0.0 if name == "public-lighting" and begin.hour < 19 else 1.0
