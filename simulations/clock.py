@@ -171,7 +171,7 @@ class ScaledClock:
 
     async def sleep_until(self, moment: datetime) -> None:
         """Return once ``now() >= moment``."""
-        while (left := (moment - self.now()).total_seconds()) > 0:
+        while (left := (moment - self.now()).total_seconds()) > 0:  # noqa: ASYNC110 - time is what we wait for
             await asyncio.sleep(left / self._speed)
 
 
@@ -184,5 +184,5 @@ class SystemClock:
 
     async def sleep_until(self, moment: datetime) -> None:
         """Return once ``now() >= moment``."""
-        while (left := (moment - self.now()).total_seconds()) > 0:
+        while (left := (moment - self.now()).total_seconds()) > 0:  # noqa: ASYNC110 - time is what we wait for
             await asyncio.sleep(min(left, 60.0))

@@ -23,7 +23,8 @@ LATENESS_SLOT_S = 900
 
 class FaultKind(StrEnum):
     """``silent``: nothing comes, nothing gets through.  ``mute``: commands get through, readings do not come.
-    ``refuse``: commands are refused.  ``late``: answers and readings a minute late.  ``stuck``: the meter repeats itself.
+    ``refuse``: commands are refused.  ``late``: answers and readings a minute late.  ``stuck``: the meter repeats
+    itself.
     """
 
     SILENT = "silent"

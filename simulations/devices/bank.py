@@ -27,7 +27,8 @@ RECORD_S = 300.0
 @dataclass(frozen=True, slots=True)
 class BankReading:
     """What a stretch of steps did, true values, (N,) each in the order of ``resource_ids``: power is the mean over the
-    stretch, the others as they are at its end; NaN where a device has no such quantity."""
+    stretch, the others as they are at its end; NaN where a device has no such quantity.
+    """
 
     power_kw: FloatArray
     energy_kwh: FloatArray

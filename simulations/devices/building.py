@@ -20,8 +20,8 @@ from simulations.devices.thermal_masses import ThermalMasses
 CONTROL_H = 1 / 6
 """The thermostat looks ten minutes ahead."""
 SETBACK_CELSIUS = 31.0
-RECOVERY_K_PER_H = 1.5
-RISE_K_PER_H = 6.0
+RECOVERY_K_PER_H = 8.0
+RISE_K_PER_H = 8.0
 
 
 @dataclass(frozen=True)

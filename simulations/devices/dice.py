@@ -45,14 +45,26 @@ def uniform(keys: Keys, purpose: str, index: int | NDArray[np.int64] = 0) -> Flo
     salt = _PURPOSES.get(purpose)
     if salt is None:
         salt = _PURPOSES[purpose] = _purpose(purpose)
-    steps = np.atleast_1d(np.asarray(index, dtype=np.int64)).astype(np.uint64)
-    bits = _mix(_mix(np.atleast_1d(keys) ^ salt) + steps * _ODD + _GOLDEN)
+    steps = np.asarray(index, dtype=np.int64).reshape(-1).astype(np.uint64)
+    bits = _mix(_mix(keys ^ salt) + steps * _ODD + _GOLDEN)
     return np.asarray(((bits >> np.uint64(11)).astype(np.float64) + 0.5) * 2.0**-53)
 
 
-def normal(keys: Keys, purpose: str, index: int | NDArray[np.int64] = 0) -> FloatArray:
-    """Standard normal, shape of ``keys`` broadcast with ``index``."""
-    return np.asarray(ndtri(uniform(keys, purpose, index)))
+_REMEMBERED: dict[tuple[int, int, str, int], FloatArray] = {}
+_MOST_REMEMBERED = 256
+
+
+def normal(keys: Keys, purpose: str, index: int = 0) -> FloatArray:
+    """Standard normal, (n,), not to be written to: the throws of a day are asked for at every step and remembered."""
+    place = (hash(keys.tobytes()), len(keys), purpose, index)
+    found = _REMEMBERED.get(place)
+    if found is None:
+        if len(_REMEMBERED) >= _MOST_REMEMBERED:
+            _REMEMBERED.clear()
+        found = np.asarray(ndtri(uniform(keys, purpose, index)))
+        found.flags.writeable = False
+        _REMEMBERED[place] = found
+    return found
 
 
 def between(keys: Keys, purpose: str, low: float, high: float, index: int = 0) -> FloatArray:

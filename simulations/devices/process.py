@@ -62,7 +62,7 @@ class ProcessGroup(DeviceGroup):
 
     def objection(self, index: int, power_kw: float | None) -> str | None:
         running = self.has_begun[index] and self.done_kwh[index] < 0.98 * self.truth.energy_kwh[index]
-        if self.truth.is_batch[index] and running and power_kw is not None:
-            if power_kw < 0.5 * self.truth.power_kw[index]:
-                return "a batch that has begun is not broken"
+        stops = power_kw is not None and power_kw < 0.5 * self.truth.power_kw[index]
+        if self.truth.is_batch[index] and running and stops:
+            return "a batch that has begun is not broken"
         return None

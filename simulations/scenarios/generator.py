@@ -3,9 +3,8 @@
 Registered are nameplates and what an aggregator honestly believes; the devices are 10 to 20 % off (``off_by``).
 """
 
-from collections.abc import Callable
 from dataclasses import dataclass, field
-from datetime import UTC, date, datetime, timedelta
+from datetime import datetime
 from typing import Any
 
 import numpy as np
@@ -23,8 +22,7 @@ from simulations.scenarios.scenario import Scenario
 from simulations.scenarios.sizes import connected_sizes
 from simulations.scenarios.types import DeviceClass
 
-TELEMETRY_TTL_S = 900.0
-WARM_UP = timedelta(hours=30)
+TELEMETRY_TTL_S = 420.0
 
 
 @dataclass
@@ -69,11 +67,16 @@ class GeneratedFleet:
 
 
 def generate_fleet(
-    scenario: Scenario, portfolio: str = "2030", resources: int = 300, seed: int | None = None
+    scenario: Scenario,
+    portfolio: str = "2030",
+    resources: int = 300,
+    seed: int | None = None,
+    *,
+    start: datetime | None = None,
 ) -> GeneratedFleet:
     """A fleet of ``resources`` devices; the same arguments give the same fleet.
 
-    The devices' time stands at the start of the first of the scenario's earlier days.  ``InputError`` for an unknown
+    The devices' time stands at ``start``, else at the start of the first of the scenario's earlier days.  ``InputError`` for an unknown
     portfolio or too few resources.
     """
     file = scenario.file
@@ -96,7 +99,7 @@ def generate_fleet(
         hydro, row = _pumped_hydro(scenario, file.pumped_hydro.power_mw.value * 1000 * scale, seed)
         groups.append(hydro)
         registrations["storage-stations"].append(row)
-    start = scenario.midnight(scenario.earlier_days[0])
+    start = scenario.midnight(scenario.earlier_days[0]) if start is None else start
     return GeneratedFleet(
         scenario=scenario,
         portfolio=portfolio,
@@ -205,11 +208,3 @@ def _pumped_hydro(scenario: Scenario, power_kw: float, seed: int) -> tuple[Devic
         "wear_cost_per_kwh": 0.005,
     }
     return group, row
-
-
-Progress = Callable[[date], None]
-
-
-def warm_up_start(scenario: Scenario) -> datetime:
-    """When devices are switched on so that the first earlier day finds them as if they had always run."""
-    return (scenario.midnight(scenario.earlier_days[0]) - WARM_UP).astimezone(UTC)

@@ -5,7 +5,6 @@ Registered numbers are nameplates and assumptions in the usual ranges; true ones
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from datetime import datetime, timedelta
 from typing import Any
 
 import numpy as np
@@ -73,7 +72,7 @@ def _hvac(order: Order) -> Made:
     always = use >= 0.72
     opens, closes = np.where(always, 0.0, opens), np.where(always, 0.0, closes)
     band = order.full(2.5)
-    nominal = ThermalMasses(0.30 * heat / 14, 0.15 * heat, 0.030 * heat, 0.50 * heat)
+    nominal = ThermalMasses(0.30 * heat / 14, 0.15 * heat, 0.035 * heat, 0.28 * heat)
     promise = comfort_promise(nominal, cop, band)
     decrease = np.minimum(promise.decrease_kw, 0.45 * rated)
     store_low = promise.store_low_kwh * decrease / promise.decrease_kw
@@ -353,8 +352,3 @@ MAKERS: dict[str, Callable[[Order], Made]] = {
     "lighting": _lighting,
 }
 """Maker of every class a scenario file may name."""
-
-
-def run_start(scenario: Scenario) -> datetime:
-    """Start of the table of a run profile: a run has no time of its own, so its table begins with the event day."""
-    return scenario.local(0.0) + timedelta(0)

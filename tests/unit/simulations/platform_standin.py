@@ -1,4 +1,4 @@
-"""A platform as small as can be: an embedded broker and a listener that answers, written with aiomqtt and json alone."""
+"""A platform as small as can be: an embedded broker and a listener that answers, with aiomqtt and json alone."""
 
 import asyncio
 import contextlib
@@ -6,7 +6,7 @@ import json
 import socket
 from collections import defaultdict
 from collections.abc import AsyncIterator
-from typing import Any
+from typing import Any, Self
 
 import aiomqtt
 from amqtt.broker import Broker
@@ -45,7 +45,7 @@ class StandIn:
         self._task: asyncio.Task[None] | None = None
         self._ids = 0
 
-    async def __aenter__(self) -> "StandIn":
+    async def __aenter__(self) -> Self:
         self._ready = asyncio.Event()
         self._task = asyncio.create_task(self._listen(), name="stand-in platform")
         await asyncio.wait_for(self._ready.wait(), 10)
@@ -64,7 +64,12 @@ class StandIn:
         await self._client.publish(f"vpp/v1/{aggregator}/down/{end}", json.dumps(body | fields), qos=1)
 
     async def _listen(self) -> None:
-        async with aiomqtt.Client("127.0.0.1", self.port, identifier="platform") as client:
+        async with aiomqtt.Client(
+            "127.0.0.1",
+            self.port,
+            identifier="platform",
+            socket_options=((socket.IPPROTO_TCP, socket.TCP_NODELAY, 1),),
+        ) as client:
             self._client = client
             await client.subscribe("vpp/v1/+/up/#", qos=1)
             self._ready.set()
