@@ -45,6 +45,7 @@ def random_problem(
     step: timedelta = timedelta(hours=1),
     sessions_per_charger: int = 1,
     negative_prices: bool = False,
+    hydro_share: float = 0.2,
 ) -> DispatchProblem:
     """A problem with ``resources`` devices whose kinds take turns through ``kinds``."""
     dice = np.random.default_rng(seed)
@@ -55,7 +56,12 @@ def random_problem(
     tariffs = _tariffs(dice, clock_h, negative=negative_prices)
     rows: list[ResourceBase] = []
     for index in range(resources):
-        rows.extend(_rows(dice, index, kinds[index % len(kinds)], grid, names, sessions_per_charger))
+        kind = kinds[index % len(kinds)]
+        if kind is ResourceKind.STORAGE:
+            common = _common(dice, index, Pillar.SOURCE, names)
+            rows.append(_storage(dice, common, hydro=dice.random() < hydro_share))
+        else:
+            rows.extend(_rows(dice, index, kind, grid, names, sessions_per_charger))
     fleet = Fleet.from_rows(rows)
     load, limit = _zone_tables(dice, grid, fleet, names, profiles)
     made = tuple(_event(dice, k, grid, names, resources) for k in range(events))
@@ -123,12 +129,11 @@ def _rows(
     zones: tuple[str, ...],
     sessions: int,
 ) -> list[ResourceBase]:
-    source = kind in (ResourceKind.STORAGE, ResourceKind.GENERATOR, ResourceKind.PV)
+    source = kind in (ResourceKind.GENERATOR, ResourceKind.PV)
     common = _common(dice, index, Pillar.SOURCE if source else Pillar.LOAD, zones)
     if kind is ResourceKind.EV_SESSION:
         return list(_sessions(dice, common, grid, sessions))
     make = {
-        ResourceKind.STORAGE: _storage,
         ResourceKind.CURTAILABLE_LOAD: _curtailable,
         ResourceKind.INTERRUPTIBLE_LOAD: _interruptible,
         ResourceKind.SHIFTABLE_LOAD: _shiftable,
@@ -139,10 +144,9 @@ def _rows(
     return [make(dice, common, grid)]
 
 
-def _storage(dice: np.random.Generator, common: dict[str, Any], grid: IntervalGrid) -> ResourceBase:
+def _storage(dice: np.random.Generator, common: dict[str, Any], *, hydro: bool) -> ResourceBase:
     power = dice.uniform(20, 120)
     energy = power * dice.uniform(1, 4)
-    hydro = dice.random() < 0.2
     start = dice.uniform(0.2, 0.8) * energy
     return Storage(
         **common,
@@ -161,9 +165,7 @@ def _storage(dice: np.random.Generator, common: dict[str, Any], grid: IntervalGr
     )
 
 
-def _sessions(
-    dice: np.random.Generator, common: dict[str, Any], grid: IntervalGrid, count: int
-) -> list[EvSession]:
+def _sessions(dice: np.random.Generator, common: dict[str, Any], grid: IntervalGrid, count: int) -> list[EvSession]:
     span_h = (grid.end - grid.start).total_seconds() / 3600
     cuts = np.sort(dice.uniform(-0.05, 1.1, 2 * count)) * span_h
     power = float(dice.choice([7.0, 11.0, 60.0])) * dice.uniform(0.9, 1.1)
@@ -323,9 +325,7 @@ def _zone_tables(
     return zone_load, limit
 
 
-def _event(
-    dice: np.random.Generator, k: int, grid: IntervalGrid, zones: tuple[str, ...], resources: int
-) -> Event:
+def _event(dice: np.random.Generator, k: int, grid: IntervalGrid, zones: tuple[str, ...], resources: int) -> Event:
     count = len(grid)
     first = int(dice.integers(count // 4, max(count // 4 + 1, count // 2 + 1)))
     last = min(count, first + max(1, round(float(dice.choice([1.0, 2.0])) / float(grid.hours[0]))))
@@ -352,17 +352,13 @@ def _event(
     )
 
 
-def _commitments(
-    dice: np.random.Generator, grid: IntervalGrid, events: tuple[Event, ...]
-) -> list[Commitment]:
+def _commitments(dice: np.random.Generator, grid: IntervalGrid, events: tuple[Event, ...]) -> list[Commitment]:
     made: list[Commitment] = []
     for event in events:
         for name in AGGREGATORS[:2]:
             share = event.target_kw * dice.uniform(0.1, 0.3)
             made.extend(
-                Commitment(
-                    event_id=event.event_id, aggregator_id=name, interval_start=start, accepted_kw=share
-                )
+                Commitment(event_id=event.event_id, aggregator_id=name, interval_start=start, accepted_kw=share)
                 for start, inside in zip(grid.starts, grid.inside(event.start, event.end), strict=True)
                 if inside
             )

@@ -35,7 +35,8 @@ def admit(problem: DispatchProblem) -> tuple[DispatchProblem, tuple[Admission, .
     changed = False
     for row in problem.fleet.rows():
         state = problem.states.get(row.resource_id, ResourceState())
-        admitted, news = row, []
+        admitted: ResourceBase = row
+        news: list[Admission] = []
         if row.kind is ResourceKind.STORAGE:
             admitted, news = _storage(row, state, problem)
         elif row.kind is ResourceKind.EV_SESSION:
@@ -64,13 +65,9 @@ def _storage(row: Storage, state: ResourceState, problem: DispatchProblem) -> tu
     low, high = min(row.energy_min_kwh, start), max(row.energy_max_kwh, start)
     news = []
     if low < row.energy_min_kwh:
-        news.append(
-            Admission(row.resource_id, "energy_min_kwh", row.energy_min_kwh, low, "level measured below it")
-        )
+        news.append(Admission(row.resource_id, "energy_min_kwh", row.energy_min_kwh, low, "level measured below it"))
     if high > row.energy_max_kwh:
-        news.append(
-            Admission(row.resource_id, "energy_max_kwh", row.energy_max_kwh, high, "level measured above it")
-        )
+        news.append(Admission(row.resource_id, "energy_max_kwh", row.energy_max_kwh, high, "level measured above it"))
     reach = _fullest(row, start, high, problem)
     end = row.energy_end_min_kwh
     if _below(reach, end):
@@ -78,9 +75,7 @@ def _storage(row: Storage, state: ResourceState, problem: DispatchProblem) -> tu
     end = min(end, reach)
     if not news and end == row.energy_end_min_kwh:
         return row, news
-    return row.model_copy(
-        update={"energy_min_kwh": low, "energy_max_kwh": high, "energy_end_min_kwh": end}
-    ), news
+    return row.model_copy(update={"energy_min_kwh": low, "energy_max_kwh": high, "energy_end_min_kwh": end}), news
 
 
 def _fullest(row: Storage, start: float, high: float, problem: DispatchProblem) -> float:
@@ -94,9 +89,7 @@ def _fullest(row: Storage, start: float, high: float, problem: DispatchProblem) 
     return level
 
 
-def _stay(
-    row: EvSession, state: ResourceState, problem: DispatchProblem
-) -> tuple[EvSession, list[Admission]]:
+def _stay(row: EvSession, state: ResourceState, problem: DispatchProblem) -> tuple[EvSession, list[Admission]]:
     """The energy by departure to the most (or, if there is too much already, the least) that is still reachable."""
     grid = problem.grid
     if row.departure <= grid.start:
@@ -127,21 +120,15 @@ def _stay_row(row: EvSession, limit: str, asked: float, granted: float, reason: 
     return Admission(row.resource_id, limit, asked, granted, reason, session_id=row.session_id)
 
 
-def _thermal(
-    row: ThermalLoad, state: ResourceState, problem: DispatchProblem
-) -> tuple[ThermalLoad, list[Admission]]:
+def _thermal(row: ThermalLoad, state: ResourceState, problem: DispatchProblem) -> tuple[ThermalLoad, list[Admission]]:
     """Store limits to where the store is; the end condition to the coldest that can be reached."""
     start = state.store_kwh or 0.0
     low, high = max(row.store_low_kwh, -start), max(row.store_high_kwh, start)
     news = []
     if low > row.store_low_kwh:
-        news.append(
-            Admission(row.resource_id, "store_low_kwh", row.store_low_kwh, low, "store measured below it")
-        )
+        news.append(Admission(row.resource_id, "store_low_kwh", row.store_low_kwh, low, "store measured below it"))
     if high > row.store_high_kwh:
-        news.append(
-            Admission(row.resource_id, "store_high_kwh", row.store_high_kwh, high, "store measured above it")
-        )
+        news.append(Admission(row.resource_id, "store_high_kwh", row.store_high_kwh, high, "store measured above it"))
     level = start
     for span in problem.grid.hours:
         decay = row.decay_per_hour
@@ -154,9 +141,7 @@ def _thermal(
     end = min(end, level)
     if not news and end == row.store_end_min_kwh:
         return row, news
-    return row.model_copy(
-        update={"store_low_kwh": low, "store_high_kwh": high, "store_end_min_kwh": end}
-    ), news
+    return row.model_copy(update={"store_low_kwh": low, "store_high_kwh": high, "store_end_min_kwh": end}), news
 
 
 def _shiftable(
@@ -173,20 +158,14 @@ def _shiftable(
     granted = min(max(left, row.power_min_kw * hours), row.power_max_kw * hours)
     if granted == left:
         return row, []
-    why = (
-        "too late for the rest of the window"
-        if granted < left
-        else "minimum power for the rest of the window"
-    )
+    why = "too late for the rest of the window" if granted < left else "minimum power for the rest of the window"
     energy = granted + done
     missed = _below(granted, left) or _below(left, granted)
     news = [Admission(row.resource_id, "energy_kwh", row.energy_kwh, energy, why)] if missed else []
     return row.model_copy(update={"energy_kwh": energy}), news
 
 
-def _run(
-    row: ShiftableLoad, state: ResourceState, problem: DispatchProblem
-) -> tuple[ShiftableLoad, list[Admission]]:
+def _run(row: ShiftableLoad, state: ResourceState, problem: DispatchProblem) -> tuple[ShiftableLoad, list[Admission]]:
     grid, shape = problem.grid, problem.run_profiles[str(row.run_profile)]
     if state.on or row.energy_kwh - (state.delivered_kwh or 0.0) <= 1e-9:
         return row, []
@@ -200,9 +179,7 @@ def _run(
     end = grid.start + timedelta(hours=float(starts[0]) + run_h)
     asked, granted = row.window_end.timestamp(), end.timestamp()
     return row.model_copy(update={"window_end": end}), [
-        Admission(
-            row.resource_id, "window_end", asked, granted, "the run cannot begin early enough (seconds, UTC)"
-        )
+        Admission(row.resource_id, "window_end", asked, granted, "the run cannot begin early enough (seconds, UTC)")
     ]
 
 
@@ -220,8 +197,6 @@ def _interruptible(
     granted = been + (float(ends[allowed - 1]) if allowed else 0.0)
     granted = min(granted, row.shortest_h)
     news: list[Any] = [
-        Admission(
-            row.resource_id, "shortest_h", row.shortest_h, granted, "would pass longest_h on these intervals"
-        )
+        Admission(row.resource_id, "shortest_h", row.shortest_h, granted, "would pass longest_h on these intervals")
     ]
     return row.model_copy(update={"shortest_h": granted}), news

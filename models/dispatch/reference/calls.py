@@ -38,9 +38,7 @@ def rebound_before_kw(
     if load.rebound_share == 0:
         return back
     for ago_h, length_h, power_kw in state_of(problem, load.resource_id).curtailed_history:
-        overlap = np.clip(
-            np.minimum(ends, load.rebound_hours_h - ago_h) - np.maximum(starts, -ago_h), 0, None
-        )
+        overlap = np.clip(np.minimum(ends, load.rebound_hours_h - ago_h) - np.maximum(starts, -ago_h), 0, None)
         back += load.rebound_share / load.rebound_hours_h * length_h * power_kw * overlap / hours
     return back
 

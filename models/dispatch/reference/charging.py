@@ -35,7 +35,7 @@ class ChargingWriter:
     def __init__(self, slots: int, *, both_ways: bool) -> None:
         self.slots, self.both_ways = slots, both_ways
 
-    def shape(self, rows: list[EvSession], problem: DispatchProblem) -> tuple[Any, ...]:
+    def shape(self, rows: list[EvSession], problem: DispatchProblem) -> tuple[Any, ...]:  # noqa: ARG002 - the protocol
         """What belongs to the charger, not to the stay."""
         back = rows[0].discharge_efficiency if self.both_ways else 1.0
         return (self.both_ways, self.slots, rows[0].charge_efficiency, back)
@@ -131,9 +131,7 @@ def given_stays(rows: list[EvSession], problem: DispatchProblem, slots: int, *, 
     return Given(values, coefficients)
 
 
-def add_charging(
-    block: Any, charger: EvSession, hours: list[float], given: Given, *, both_ways: bool
-) -> None:
+def add_charging(block: Any, charger: EvSession, hours: list[float], given: Given, *, both_ways: bool) -> None:
     r"""Write the equations of a charger's stays k into ``block``; limits and energies are on it already.
 
         (E1)   p_t = Σ_k (c_kt - d_kt)                                  net power of the charger      [kW]
@@ -220,11 +218,7 @@ def add_charging(
 def _add_both_ways(block: Any, charger: EvSession, hours: list[float], given: Given) -> Any:
     """Write E5 to E13 of ``add_charging``; returns the cost of wear and of feeding back after the horizon."""
     steps, stays = range(len(hours)), range(len(np.atleast_1d(given.values["start_kwh"])))
-    power_in, power_out = given.coefficients["charge_limit_kw"], given.coefficients["discharge_limit_kw"]
-    in_after, out_after = given.coefficients["in_after_limit_kwh"], given.coefficients["out_after_limit_kwh"]
     block.energy_kwh = pyo.Var(stays, steps, domain=pyo.NonNegativeReals)
-    block.is_charging = pyo.Var(stays, steps, domain=pyo.Binary)
-    block.is_charging_after = pyo.Var(stays, domain=pyo.Binary)
 
     def plugged_in(b: Any, k: int, t: int) -> Any:
         return b.discharge_kw[k, t] <= b.discharge_limit_kw[k, t]
@@ -234,20 +228,41 @@ def _add_both_ways(block: Any, charger: EvSession, hours: list[float], given: Gi
 
     def balance(b: Any, k: int, t: int) -> Any:
         before = b.energy_kwh[k, t - 1] if t else b.start_kwh[k]
-        gained = (
-            charger.charge_efficiency * b.charge_kw[k, t]
-            - b.discharge_kw[k, t] / charger.discharge_efficiency
-        )
+        gained = charger.charge_efficiency * b.charge_kw[k, t] - b.discharge_kw[k, t] / charger.discharge_efficiency
         return b.energy_kwh[k, t] == before + hours[t] * gained
 
     def not_fuller(b: Any, k: int, t: int) -> Any:
         return b.energy_kwh[k, t] <= b.capacity_kwh[k]
 
     def charged(b: Any, k: int) -> Any:
-        after = (
-            charger.charge_efficiency * b.in_after_kwh[k] - b.out_after_kwh[k] / charger.discharge_efficiency
-        )
+        after = charger.charge_efficiency * b.in_after_kwh[k] - b.out_after_kwh[k] / charger.discharge_efficiency
         return b.energy_kwh[k, len(hours) - 1] + after == b.target_kwh[k]
+
+    block.E5 = pyo.Constraint(stays, steps, rule=plugged_in, doc="(E5)")
+    block.E6 = pyo.Constraint(stays, rule=slot_after, doc="(E6)")
+    block.E7 = pyo.Constraint(stays, steps, rule=balance, doc="(E7)")
+    block.E8 = pyo.Constraint(stays, steps, rule=not_fuller, doc="(E8)")
+    block.E9 = pyo.Constraint(stays, rule=charged, doc="(E9)")
+    _add_never_both(block, hours, given)
+    wear, cost_after = given.coefficients["wear"], given.coefficients["out_after_cost"]
+    for k in stays:
+        note(block, "out_after_cost", k, None, block.out_after_kwh[k])
+        for t in steps:
+            note(block, "wear", k, None, block.charge_kw[k, t])
+            note(block, "wear", k, None, block.discharge_kw[k, t])
+    worn = pyo.quicksum(
+        float(wear[k]) * hours[t] * (block.charge_kw[k, t] + block.discharge_kw[k, t]) for k in stays for t in steps
+    )
+    return worn + sum(cost_after[k] * block.out_after_kwh[k] for k in stays)
+
+
+def _add_never_both(block: Any, hours: list[float], given: Given) -> None:
+    """Write E10 to E13 of ``add_charging``, the lazy ones."""
+    steps, stays = range(len(hours)), range(len(np.atleast_1d(given.values["start_kwh"])))
+    power_in, power_out = given.coefficients["charge_limit_kw"], given.coefficients["discharge_limit_kw"]
+    in_after, out_after = given.coefficients["in_after_limit_kwh"], given.coefficients["out_after_limit_kwh"]
+    block.is_charging = pyo.Var(stays, steps, domain=pyo.Binary)
+    block.is_charging_after = pyo.Var(stays, domain=pyo.Binary)
 
     def charge_only(b: Any, k: int, t: int) -> Any:
         return b.charge_kw[k, t] - power_in[k, t] * b.is_charging[k, t] <= 0
@@ -261,11 +276,6 @@ def _add_both_ways(block: Any, charger: EvSession, hours: list[float], given: Gi
     def discharge_only_after(b: Any, k: int) -> Any:
         return b.out_after_kwh[k] + out_after[k] * b.is_charging_after[k] <= b.out_after_limit_kwh[k]
 
-    block.E5 = pyo.Constraint(stays, steps, rule=plugged_in, doc="(E5)")
-    block.E6 = pyo.Constraint(stays, rule=slot_after, doc="(E6)")
-    block.E7 = pyo.Constraint(stays, steps, rule=balance, doc="(E7)")
-    block.E8 = pyo.Constraint(stays, steps, rule=not_fuller, doc="(E8)")
-    block.E9 = pyo.Constraint(stays, rule=charged, doc="(E9)")
     block.E10 = pyo.Constraint(stays, steps, rule=charge_only, doc="(E10)")
     block.E11 = pyo.Constraint(stays, steps, rule=discharge_only, doc="(E11)")
     block.E12 = pyo.Constraint(stays, rule=charge_only_after, doc="(E12)")
@@ -277,15 +287,3 @@ def _add_both_ways(block: Any, charger: EvSession, hours: list[float], given: Gi
             note(block, "discharge_limit_kw", at, block.E11[k, t], block.is_charging[k, t])
         note(block, "in_after_limit_kwh", k, block.E12[k], block.is_charging_after[k])
         note(block, "out_after_limit_kwh", k, block.E13[k], block.is_charging_after[k])
-    wear, cost_after = given.coefficients["wear"], given.coefficients["out_after_cost"]
-    for k in stays:
-        note(block, "out_after_cost", k, None, block.out_after_kwh[k])
-        for t in steps:
-            note(block, "wear", k, None, block.charge_kw[k, t])
-            note(block, "wear", k, None, block.discharge_kw[k, t])
-    worn = pyo.quicksum(
-        float(wear[k]) * hours[t] * (block.charge_kw[k, t] + block.discharge_kw[k, t])
-        for k in stays
-        for t in steps
-    )
-    return worn + sum(cost_after[k] * block.out_after_kwh[k] for k in stays)

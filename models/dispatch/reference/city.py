@@ -7,7 +7,7 @@ import pyomo.environ as pyo
 from pyomo.core.expr.visitor import identify_variables
 
 from models.dispatch.caps import cap_kw
-from models.dispatch.problem import DispatchProblem
+from models.dispatch.problem import DispatchProblem, RealTimeTerms
 from models.dispatch.reference.given import Given, hold, note
 from models.dispatch.reference.structure import Entry, committed_aggregators, event_slots
 from models.events import Direction, Event
@@ -55,7 +55,7 @@ def given_city(problem: DispatchProblem, entries: list[Entry], baseline_kw: Floa
     if aggregators:
         values |= _given_commitments(problem, entries, weights, baseline_kw)
     if problem.real_time is not None:
-        more, costs = _given_real_time(problem, entries)
+        more, costs = _given_real_time(problem, problem.real_time, entries)
         values, coefficients = values | more, coefficients | costs
     return Given(values, coefficients)
 
@@ -97,17 +97,14 @@ def _given_commitments(
     return {"committed_expected_kw": expected, "committed_low_kw": low, "committed_high_kw": high}
 
 
-def _given_real_time(problem: DispatchProblem, entries: list[Entry]) -> tuple[dict[str, Any], dict[str, Any]]:
-    terms, hours, penalties = problem.real_time, problem.grid.hours, problem.penalties
-    assert terms is not None  # the caller asked
+def _given_real_time(
+    problem: DispatchProblem, terms: RealTimeTerms, entries: list[Entry]
+) -> tuple[dict[str, Any], dict[str, Any]]:
+    hours, penalties = problem.grid.hours, problem.penalties
     position = {name: i for i, name in enumerate(problem.fleet.resource_ids)}
     nothing = np.full(len(hours), np.nan)
-    now = np.array(
-        [terms.now_kw[position[e.resource_id]] if e.resource_id in position else np.nan for e in entries]
-    )
-    plan = np.array(
-        [terms.plan_kw[position[e.resource_id]] if e.resource_id in position else nothing for e in entries]
-    )
+    now = np.array([terms.now_kw[position[e.resource_id]] if e.resource_id in position else np.nan for e in entries])
+    plan = np.array([terms.plan_kw[position[e.resource_id]] if e.resource_id in position else nothing for e in entries])
     applies = np.asarray(terms.stray_applies, dtype=np.float64) * hours
     values: dict[str, Any] = {}
     costs: dict[str, Any] = {}
@@ -204,9 +201,7 @@ def _add_zones(city: Any, problem: DispatchProblem, entries: list[Entry], net: l
 
     city.M1 = pyo.Constraint(zones, steps, rule=zone_limit, doc="(M1)")
     price = problem.penalties.overload_per_kwh
-    return pyo.quicksum(
-        price * float(problem.grid.hours[t]) * city.overload_kw[z, t] for z in zones for t in steps
-    )
+    return pyo.quicksum(price * float(problem.grid.hours[t]) * city.overload_kw[z, t] for z in zones for t in steps)
 
 
 def _add_events(city: Any, problem: DispatchProblem, given: Given, net: list[Any]) -> Any:
@@ -252,9 +247,7 @@ def _add_events(city: Any, problem: DispatchProblem, given: Given, net: list[Any
     )
 
 
-def _add_commitments(
-    city: Any, problem: DispatchProblem, entries: list[Entry], given: Given, net: list[Any]
-) -> Any:
+def _add_commitments(city: Any, problem: DispatchProblem, entries: list[Entry], given: Given, net: list[Any]) -> Any:
     """Write M5; returns what its slacks cost."""
     steps, slots, names = (
         range(len(problem.grid)),

@@ -66,15 +66,15 @@ class CompiledCity:
             var.unfix()
         form = LinearStandardFormCompiler().write(model, mixed_form=True)
         column = {id(var): k for k, var in enumerate(form.columns)}
-        self._split(form, column, {id(var) for var in fixed})
+        self._split(form, {id(var) for var in fixed})
         row = {id(entry.constraint): k for k, entry in enumerate(form.rows)}
-        self._read_patches(model, form, column, row)
+        self._read_patches(model, column, row)
         self._read_places(model, column, row)
         self._find_bounds()
 
     # ---- compile
 
-    def _split(self, form: Any, column: Mapping[int, int], given: set[int]) -> None:
+    def _split(self, form: Any, given: set[int]) -> None:
         """Cut the columns into variables and given values."""
         matrix = sparse.csr_matrix(form.A)
         matrix.sort_indices()
@@ -93,7 +93,7 @@ class CompiledCity:
         self.sense = np.array([entry.bound_type for entry in form.rows], dtype=np.int64)
         self.cost = np.asarray(form.c.todense()).ravel()[~is_given]
 
-    def _read_patches(self, model: Any, form: Any, column: Mapping[int, int], row: Mapping[int, int]) -> None:
+    def _read_patches(self, model: Any, column: Mapping[int, int], row: Mapping[int, int]) -> None:
         """Turn the notes of all blocks into arrays of places."""
         count = self.a.shape[1]
         in_row = np.repeat(np.arange(self.a.shape[0]), np.diff(self.a.indptr))
@@ -130,9 +130,7 @@ class CompiledCity:
             block = model.resource[i]
             self.columns.append(self._read_block(i, block, column))
             for constraint in block.component_objects(pyo.Constraint):
-                places = np.array(
-                    [row[id(item)] for item in constraint.values() if id(item) in row], dtype=np.int64
-                )
+                places = np.array([row[id(item)] for item in constraint.values() if id(item) in row], dtype=np.int64)
                 self.row_owner[places] = i
                 self.lazy_row[places] = constraint.local_name in block.lazy
         self.city = self._read_block(CITY, model.city, column)
@@ -142,9 +140,7 @@ class CompiledCity:
                 [row.get(id(item), -1) for item in constraint.values()], dtype=np.int64
             )
         # A binary that stands in lazy rows only is lazy with them.
-        stands = sparse.csr_matrix(
-            (np.ones_like(self.a.data), self.a.indices, self.a.indptr), shape=self.a.shape
-        )
+        stands = sparse.csr_matrix((np.ones_like(self.a.data), self.a.indices, self.a.indptr), shape=self.a.shape)
         elsewhere = np.asarray(stands[~self.lazy_row].sum(axis=0)).ravel() > 0
         inside = np.asarray(stands[self.lazy_row].sum(axis=0)).ravel() > 0
         self.lazy_column = inside & ~elsewhere
@@ -193,9 +189,7 @@ class CompiledCity:
         self._apply_bounds(row_low, row_high, low, high)
         return Numbers(cost, low, high, row_low, row_high, values)
 
-    def _fill(
-        self, owner: int, given: Given, theta: FloatArray, cost: FloatArray, values: FloatArray
-    ) -> None:
+    def _fill(self, owner: int, given: Given, theta: FloatArray, cost: FloatArray, values: FloatArray) -> None:
         for name, places in self._theta[owner].items():
             array = np.asarray(given.values[name], dtype=np.float64).ravel()
             known = places >= 0
@@ -207,9 +201,7 @@ class CompiledCity:
             else:
                 values[patch.target] = patch.base * array[patch.source]
 
-    def _apply_bounds(
-        self, row_low: FloatArray, row_high: FloatArray, low: FloatArray, high: FloatArray
-    ) -> None:
+    def _apply_bounds(self, row_low: FloatArray, row_high: FloatArray, low: FloatArray, high: FloatArray) -> None:
         at, factor = self._bound_columns, self._bound_factors
         below, above = row_low[self._bound_rows] / factor, row_high[self._bound_rows] / factor
         swapped = factor < 0
@@ -226,9 +218,7 @@ class CompiledCity:
         for made in self.entries:
             entry = wanted.get(made.resource_id)
             if entry is None:
-                entry = Entry(
-                    made.resource_id, made.kind, empty_charger(made, problem), made.writer, made.shape
-                )
+                entry = Entry(made.resource_id, made.kind, empty_charger(made, problem), made.writer, made.shape)
             filled.append(entry)
         return filled
 

@@ -17,7 +17,7 @@ EPS = 1e-9
 class GeneratorWriter:
     """Generators as the city sees them."""
 
-    def shape(self, rows: list[Generator], problem: DispatchProblem) -> tuple[Any, ...]:
+    def shape(self, rows: list[Generator], problem: DispatchProblem) -> tuple[Any, ...]:  # noqa: ARG002 - the protocol
         """Everything but the state."""
         (unit,) = rows
         limits = (
@@ -149,7 +149,7 @@ def available_kw(plant: Pv, problem: DispatchProblem) -> FloatArray:
 class PvWriter:
     """Photovoltaic plants as the city sees them."""
 
-    def shape(self, rows: list[Pv], problem: DispatchProblem) -> tuple[Any, ...]:
+    def shape(self, rows: list[Pv], problem: DispatchProblem) -> tuple[Any, ...]:  # noqa: ARG002 - the protocol
         """The price of curtailing."""
         (plant,) = rows
         return (plant.curtail_cost_per_kwh,)

@@ -28,7 +28,7 @@ LEAST_DEPTH = 0.01
 class CurtailableWriter:
     """Curtailable loads as the city sees them."""
 
-    def shape(self, rows: list[CurtailableLoad], problem: DispatchProblem) -> tuple[Any, ...]:
+    def shape(self, rows: list[CurtailableLoad], problem: DispatchProblem) -> tuple[Any, ...]:  # noqa: ARG002 - the protocol
         """Rebound, price, and whether whole calls count."""
         (load,) = rows
         return (load.rebound_share, load.rebound_hours_h, load.cost_per_kwh, load.is_integer, load.rest_h)
@@ -152,7 +152,7 @@ def add_curtailable(block: Any, load: CurtailableLoad, hours: list[float], given
 class InterruptibleWriter:
     """Interruptible loads as the city sees them."""
 
-    def shape(self, rows: list[InterruptibleLoad], problem: DispatchProblem) -> tuple[Any, ...]:
+    def shape(self, rows: list[InterruptibleLoad], problem: DispatchProblem) -> tuple[Any, ...]:  # noqa: ARG002 - the protocol
         """Durations, rest, rebound and price."""
         (load,) = rows
         durations = (load.shortest_h, load.longest_h, load.rest_h)

@@ -6,16 +6,15 @@ entry in.  Never Pyomo's own HiGHS interfaces: they deadlock under threads.
 
 import time
 from dataclasses import dataclass
+from typing import Any
 
 import highspy
 import numpy as np
 
 from models.dispatch.reference.compiled import CompiledCity, IntArray, Numbers
+from models.dispatch.reference.highs import quiet_highs
 from models.errors import DeadlineError, SolverError
 from models.intervals import FloatArray
-
-FEASIBILITY = 1e-9
-"""Primal and dual feasibility asked of linear programs: energies add up over many intervals."""
 
 
 @dataclass(frozen=True)
@@ -36,7 +35,7 @@ class Program:
     def __init__(self, city: CompiledCity) -> None:
         self.city = city
         self.awake: set[int] = set()
-        self.highs = quiet_highs()
+        self.highs: Any = quiet_highs()  # highspy declares only a part of itself
         self._loaded: FloatArray | None = None
         self._rows: IntArray = np.empty(0, dtype=np.int64)
         self._columns: IntArray = np.empty(0, dtype=np.int64)
@@ -49,9 +48,17 @@ class Program:
             self._loaded = None
 
     def solve(
-        self, numbers: Numbers, *, until: float, integer: bool, gap: float = 1e-4, base_cny: float = 0.0
+        self,
+        numbers: Numbers,
+        *,
+        until: float,
+        integer: bool,
+        gap: float = 1e-4,
+        base_cny: float = 0.0,
+        guess: FloatArray | None = None,
     ) -> Outcome:
-        """Minimise; ``until`` is a ``time.monotonic`` moment; ``base_cny`` the constant that must not flatter the gap.
+        """Minimise; ``until`` is a ``time.monotonic`` moment; ``base_cny`` the constant that must not flatter the gap;
+        ``guess`` a whole solution to begin with.
 
         Raises ``DeadlineError`` if nothing was found in time, ``SolverError`` for any status but optimal or feasible.
         """
@@ -63,8 +70,11 @@ class Program:
         highs.setOptionValue("time_limit", highs.getRunTime() + left)
         highs.setOptionValue("mip_rel_gap", gap)
         highs.setOptionValue("mip_abs_gap", gap * max(1e-3 * abs(base_cny), 1e-6))
+        if guess is not None and self._has_integers:
+            index = np.arange(len(self._columns), dtype=np.int32)
+            highs.setSolution(len(index), index, guess[self._columns])
         highs.run()
-        return self._outcome(integer, base_cny, left)
+        return self._outcome(base_cny, left)
 
     def fix_and_solve(self, numbers: Numbers, x: FloatArray, *, until: float, base_cny: float) -> Outcome:
         """The linear program with every binary held at its rounded value: a clean schedule and its duals."""
@@ -87,9 +97,7 @@ class Program:
         wanted = integer and bool(self.city.integer[self._columns].any())
         if wanted or self._has_integers:
             kinds = (
-                self.city.integer[self._columns].astype(np.uint8)
-                if wanted
-                else np.zeros(len(self._columns), np.uint8)
+                self.city.integer[self._columns].astype(np.uint8) if wanted else np.zeros(len(self._columns), np.uint8)
             )
             index = np.arange(len(self._columns), dtype=np.int32)
             self.highs.changeColsIntegrality(len(index), index, kinds)
@@ -135,14 +143,11 @@ class Program:
         if basis is not None:
             self.highs.setBasis(basis)
 
-    def _outcome(self, integer: bool, base_cny: float, asked_s: float) -> Outcome:
+    def _outcome(self, base_cny: float, asked_s: float) -> Outcome:
         highs, info = self.highs, self.highs.getInfo()
         status = highs.getModelStatus()
         known = {highspy.HighsModelStatus.kOptimal: "optimal"}
-        if (
-            info.primal_solution_status == highspy.SolutionStatus.kSolutionStatusFeasible
-            and self._has_integers
-        ):
+        if info.primal_solution_status == highspy.SolutionStatus.kSolutionStatusFeasible and self._has_integers:
             known |= dict.fromkeys(
                 (highspy.HighsModelStatus.kTimeLimit, highspy.HighsModelStatus.kInterrupt), "feasible"
             )
@@ -161,13 +166,3 @@ class Program:
         objective = info.objective_function_value + base_cny
         bound = info.mip_dual_bound + base_cny if self._has_integers else objective
         return Outcome(x, dual, objective, bound, known[status], int(info.mip_node_count))
-
-
-def quiet_highs() -> highspy.Highs:
-    """A HiGHS that says nothing and uses one thread."""
-    highs = highspy.Highs()
-    highs.setOptionValue("output_flag", False)
-    highs.setOptionValue("threads", 1)
-    highs.setOptionValue("primal_feasibility_tolerance", FEASIBILITY)
-    highs.setOptionValue("dual_feasibility_tolerance", FEASIBILITY)
-    return highs

@@ -59,9 +59,7 @@ def _rows(city: CompiledCity, problem: DispatchProblem) -> Iterator[_Row]:
             for t in range(count):
                 at = e * count + t
                 row, column = int(city.rows[family][at]), int(city.city[slack][at])
-                yield _Row(
-                    requirement, kind, name, grid.starts[t], event.event_id, row, column, float(grid.hours[t])
-                )
+                yield _Row(requirement, kind, name, grid.starts[t], event.event_id, row, column, float(grid.hours[t]))
         for a, aggregator in enumerate(committed_aggregators(problem)):
             for t in range(count):
                 at = (e * len(committed_aggregators(problem)) + a) * count + t
@@ -95,26 +93,20 @@ def slack_amounts(
     missing = np.maximum(np.maximum(numbers.row_low[index] - value, value - numbers.row_high[index]), 0.0)
     x[slacks] = missing
     found = tuple(
-        RequirementAmount(
-            row.requirement, row.scope_kind, row.scope_id, row.start, float(amount), row.event_id
-        )
+        RequirementAmount(row.requirement, row.scope_kind, row.scope_id, row.start, float(amount), row.event_id)
         for row, amount in zip(rows, missing, strict=True)
         if amount > UNMET_KW
     )
     return found, x
 
 
-def prices_of(
-    city: CompiledCity, problem: DispatchProblem, row_dual: FloatArray
-) -> tuple[RequirementAmount, ...]:
+def prices_of(city: CompiledCity, problem: DispatchProblem, row_dual: FloatArray) -> tuple[RequirementAmount, ...]:
     """Row duals / Δ, CNY per kWh, where they are not zero."""
     found = []
     for row in _rows(city, problem):
         price = abs(float(row_dual[row.row])) / row.hours
         if price > _WORTHLESS:
             found.append(
-                RequirementAmount(
-                    row.requirement, row.scope_kind, row.scope_id, row.start, price, row.event_id
-                )
+                RequirementAmount(row.requirement, row.scope_kind, row.scope_id, row.start, price, row.event_id)
             )
     return tuple(found)

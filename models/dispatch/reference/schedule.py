@@ -85,9 +85,7 @@ def own_cost_cny(entry: Entry, power_kw: FloatArray, problem: DispatchProblem) -
     if entry.kind is ResourceKind.EV_SESSION:
         return _stay_cost(entry.rows, power_kw, problem)
     if entry.kind is ResourceKind.PV:
-        return float(
-            row.curtail_cost_per_kwh * np.maximum(available_kw(row, problem) + power_kw, 0.0) @ hours
-        )
+        return float(row.curtail_cost_per_kwh * np.maximum(available_kw(row, problem) + power_kw, 0.0) @ hours)
     if entry.kind is ResourceKind.GENERATOR:
         return _generator_cost(row, power_kw, problem)
     if entry.kind is ResourceKind.SHIFTABLE_LOAD:

@@ -238,7 +238,5 @@ def add_run(block: Any, hours: list[float], given: Given) -> None:
     for s in steps:
         note(block, "deviation_cost", s, None, block.begins[s])
     note(block, "deviation_cost_later", 0, None, block.begins_later)
-    total = (
-        pyo.quicksum(float(cost[s]) * block.begins[s] for s in steps) + float(later[0]) * block.begins_later
-    )
+    total = pyo.quicksum(float(cost[s]) * block.begins[s] for s in steps) + float(later[0]) * block.begins_later
     block.own_cost = pyo.Expression(expr=total)

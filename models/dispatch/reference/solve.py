@@ -4,7 +4,6 @@ import resource
 import sys
 import time
 from collections import OrderedDict
-from dataclasses import dataclass, field
 
 import numpy as np
 
@@ -13,29 +12,19 @@ from models.dispatch.problem import DispatchProblem
 from models.dispatch.reference.baseline import make_baseline
 from models.dispatch.reference.city import given_city
 from models.dispatch.reference.compiled import CompiledCity, Numbers, is_charger
-from models.dispatch.reference.exclusive import doing_both
+from models.dispatch.reference.own import OwnPrograms
 from models.dispatch.reference.program import Outcome, Program
 from models.dispatch.reference.requirements import prices_of, slack_amounts
 from models.dispatch.reference.schedule import energy_kwh, own_cost_cny
+from models.dispatch.reference.search import Kept, search
 from models.dispatch.reference.structure import Entry, Shape, city_key, covers, entries_of
 from models.intervals import FloatArray
 from models.plan import Admission, DispatchPlan, PlanSource
 
 CACHED = 12
 """Compiled structures kept: real time goes through the phases of the half hour."""
-ROUNDS = 8
-"""Rounds of waking lazy equations; every round wakes at least one more resource, and few need a second."""
 MARGIN = 0.03
 """Part of the deadline kept back for reading the solution out."""
-
-
-@dataclass
-class _Kept:
-    """One compiled structure with its HiGHS."""
-
-    city: CompiledCity
-    program: Program
-    chargers: dict[str, Entry] = field(default_factory=dict)
 
 
 class ReferenceSolver:
@@ -45,7 +34,7 @@ class ReferenceSolver:
     """
 
     def __init__(self) -> None:
-        self._kept: OrderedDict[Shape, _Kept] = OrderedDict()
+        self._kept: OrderedDict[Shape, Kept] = OrderedDict()
         self._chargers: dict[str, Entry] = {}
 
     def solve(self, problem: DispatchProblem, *, deadline_s: float, gap: float = 1e-4) -> DispatchPlan:
@@ -60,12 +49,10 @@ class ReferenceSolver:
         kept = self._compiled(admitted, wanted)
         city = kept.city
         entries = city.entries_for(admitted, wanted)
-        baseline = self._baseline(city, admitted, entries, until)
+        baseline = self._baseline(kept, admitted, entries, until)
         numbers = city.numbers(admitted, entries, baseline)
         base_cny = self._baseline_cost(admitted, entries, baseline)
-        outcome, final = self._search(
-            kept, numbers, admitted, entries, until=until, gap=gap, base_cny=base_cny
-        )
+        outcome, final = search(kept, numbers, admitted, entries, until=until, gap=gap, base_cny=base_cny)
         return self._plan(
             kept,
             numbers,
@@ -81,7 +68,7 @@ class ReferenceSolver:
 
     # ---- compile, or find
 
-    def _compiled(self, problem: DispatchProblem, wanted: dict[str, Entry]) -> _Kept:
+    def _compiled(self, problem: DispatchProblem, wanted: dict[str, Entry]) -> Kept:
         chargers = {name: entry for name, entry in wanted.items() if is_charger(entry)}
         key = city_key(problem, list(wanted.values()))
         kept = self._kept.get(key)
@@ -94,8 +81,8 @@ class ReferenceSolver:
         ]
         entries.sort(key=lambda entry: entry.resource_id.encode())
         city = CompiledCity(problem, entries, np.zeros((len(entries), len(problem.grid))))
-        kept = _Kept(
-            city, Program(city), {entry.resource_id: entry for entry in entries if is_charger(entry)}
+        kept = Kept(
+            city, Program(city), OwnPrograms(city), {entry.resource_id: entry for entry in entries if is_charger(entry)}
         )
         self._kept[key] = kept
         self._kept.move_to_end(key)
@@ -104,10 +91,8 @@ class ReferenceSolver:
         return kept
 
     @staticmethod
-    def _has_room(kept: _Kept, chargers: dict[str, Entry]) -> bool:
-        return all(
-            name in kept.chargers and covers(kept.chargers[name], entry) for name, entry in chargers.items()
-        )
+    def _has_room(kept: Kept, chargers: dict[str, Entry]) -> bool:
+        return all(name in kept.chargers and covers(kept.chargers[name], entry) for name, entry in chargers.items())
 
     def _remember(self, problem: DispatchProblem, chargers: dict[str, Entry]) -> list[Entry]:
         """The chargers of this problem, and those of earlier ones whose cars may come again."""
@@ -120,18 +105,15 @@ class ReferenceSolver:
         usable = {
             name: entry
             for name, entry in self._chargers.items()
-            if name in chargers
-            or (entry.row.zone_id in problem.zones and len(self._chargers) <= 4 * len(chargers))
+            if name in chargers or (entry.row.zone_id in problem.zones and len(self._chargers) <= 4 * len(chargers))
         }
         return [entry for name, entry in usable.items() if name in chargers or name not in problem.attributes]
 
     # ---- solve
 
-    def _baseline(
-        self, city: CompiledCity, problem: DispatchProblem, entries: list[Entry], until: float
-    ) -> FloatArray:
+    def _baseline(self, kept: Kept, problem: DispatchProblem, entries: list[Entry], until: float) -> FloatArray:
         if problem.baseline_kw is None:
-            return make_baseline(city, problem, entries, until=until)
+            return make_baseline(kept.own, problem, entries, until=until)
         position = {name: i for i, name in enumerate(problem.fleet.resource_ids)}
         baseline = np.zeros((len(entries), len(problem.grid)))
         for i, entry in enumerate(entries):
@@ -146,49 +128,11 @@ class ReferenceSolver:
         own = sum(own_cost_cny(entry, baseline[i], problem) for i, entry in enumerate(entries))
         return float((prices * baseline).sum() + own)
 
-    def _search(
-        self,
-        kept: _Kept,
-        numbers: Numbers,
-        problem: DispatchProblem,
-        entries: list[Entry],
-        *,
-        until: float,
-        gap: float,
-        base_cny: float,
-    ) -> tuple[Outcome, Outcome]:
-        """(the outcome that carries the bound, the linear program at its binaries that carries schedule and duals)."""
-        program, city = kept.program, kept.city
-        for _ in range(ROUNDS):
-            outcome = program.solve(numbers, until=until, integer=False, base_cny=base_cny)
-            outcome, final = self._with_integers(
-                kept, numbers, outcome, until=until, gap=gap, base_cny=base_cny
-            )
-            waking = {i for i, entry in enumerate(entries) if doing_both(city, entry, i, final.x, problem)}
-            if not waking - program.awake:
-                break
-            program.wake(waking)
-        return outcome, final
-
-    @staticmethod
-    def _with_integers(
-        kept: _Kept, numbers: Numbers, relaxed: Outcome, *, until: float, gap: float, base_cny: float
-    ) -> tuple[Outcome, Outcome]:
-        """The relaxed outcome if its binaries are whole already, else the integer one."""
-        program, city = kept.program, kept.city
-        whole = city.integer & ~city.lazy_column
-        for i in program.awake:
-            whole |= city.integer & (city.owner == i)
-        if not whole.any() or np.abs(relaxed.x[whole] - np.round(relaxed.x[whole])).max() < 1e-7:
-            return relaxed, relaxed
-        outcome = program.solve(numbers, until=until, integer=True, gap=gap, base_cny=base_cny)
-        return outcome, program.fix_and_solve(numbers, outcome.x, until=until + 1.0, base_cny=base_cny)
-
     # ---- read out
 
     def _plan(
         self,
-        kept: _Kept,
+        kept: Kept,
         numbers: Numbers,
         problem: DispatchProblem,
         entries: list[Entry],

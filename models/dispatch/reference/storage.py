@@ -13,7 +13,7 @@ from models.resources import Storage
 class StorageWriter:
     """Batteries and pumped hydro as the city sees them."""
 
-    def shape(self, rows: list[Storage], problem: DispatchProblem) -> tuple[Any, ...]:
+    def shape(self, rows: list[Storage], problem: DispatchProblem) -> tuple[Any, ...]:  # noqa: ARG002 - the protocol
         """Efficiencies, wear and limits; a level or an end condition may change freely."""
         (unit,) = rows
         limits = (unit.charge_limit_kw, unit.discharge_limit_kw)
@@ -133,9 +133,7 @@ def add_storage(block: Any, unit: Storage, hours: list[float]) -> None:
     block.S6 = pyo.Constraint(steps, rule=charge_only, doc="(S6)")
     block.S7 = pyo.Constraint(steps, rule=discharge_only, doc="(S7)")
     block.S8 = pyo.Constraint(steps, rule=never_both, doc="(S8)")
-    wear = pyo.quicksum(
-        unit.wear_cost_per_kwh * hours[t] * (block.charge_kw[t] + block.discharge_kw[t]) for t in steps
-    )
+    wear = pyo.quicksum(unit.wear_cost_per_kwh * hours[t] * (block.charge_kw[t] + block.discharge_kw[t]) for t in steps)
     changes = _add_hydro(block, unit, hours) if unit.is_pumped_hydro else 0.0
     block.own_cost = pyo.Expression(expr=wear + changes)
 

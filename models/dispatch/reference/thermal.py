@@ -29,7 +29,7 @@ def store_start_kwh(load: ThermalLoad, problem: DispatchProblem) -> float:
 class ThermalWriter:
     """Thermal loads as the city sees them."""
 
-    def shape(self, rows: list[ThermalLoad], problem: DispatchProblem) -> tuple[Any, ...]:
+    def shape(self, rows: list[ThermalLoad], problem: DispatchProblem) -> tuple[Any, ...]:  # noqa: ARG002 - the protocol
         """Leakage and the price of discomfort."""
         (load,) = rows
         return (load.decay_per_hour, load.discomfort_cost_per_kwh)

@@ -1,0 +1,173 @@
+"""Solves in a process of their own: one long-lived worker, spawned, killed at the wall-clock deadline.
+
+The worker holds a ``ReferenceSolver`` with everything that it has compiled, so that the next cycle updates numbers in
+place.  A worker that is late is killed, and its memory with it; the next solve starts another.  Spawned, not forked:
+the parent has threads and sockets.
+"""
+
+import asyncio
+import multiprocessing
+import pickle
+import signal
+import time
+from collections.abc import Callable
+from multiprocessing.connection import Connection
+from multiprocessing.process import BaseProcess
+from typing import Any, Protocol
+
+from models.dispatch.problem import DispatchProblem
+from models.errors import DeadlineError, SolverError, VppError
+from models.plan import DispatchPlan
+
+GRACE_S = 0.5
+"""The solver minds the deadline by itself; the worker is killed so much later."""
+START_S = 60.0
+"""A worker must be ready in so many seconds; a cold machine imports slowly."""
+_STOP_S = 2.0
+
+
+class BlockingSolver(Protocol):
+    """What runs inside the worker."""
+
+    def solve(self, problem: DispatchProblem, *, deadline_s: float, gap: float = 1e-4) -> DispatchPlan:
+        """A plan, or a ``SolverError``."""
+
+
+def reference_solver() -> BlockingSolver:
+    """The solver of record; imported in the worker only, because Pyomo is slow to import."""
+    from models.dispatch.reference.solve import ReferenceSolver  # noqa: PLC0415
+
+    return ReferenceSolver()
+
+
+class SolverPool:
+    """Implements ``models.ports.Solver``: one solve at a time, each with a deadline that holds.
+
+    ``make`` is called in the worker and must be importable there.  The clock of the deadline starts when ``solve`` is
+    called, except that starting a worker (first solve, or after a kill) is not counted.
+    """
+
+    def __init__(self, make: Callable[[], BlockingSolver] = reference_solver) -> None:
+        self._make = make
+        self._context = multiprocessing.get_context("spawn")
+        self._process: BaseProcess | None = None
+        self._pipe: Connection | None = None
+        self._one = asyncio.Lock()
+
+    @property
+    def worker_pid(self) -> int | None:
+        """Process id of the worker, None while there is none."""
+        return None if self._process is None else self._process.pid
+
+    async def warm(self) -> None:
+        """Start the worker and return once it is ready."""
+        async with self._one:
+            await self._ready()
+
+    async def solve(self, problem: DispatchProblem, *, deadline_s: float, gap: float = 1e-4) -> DispatchPlan:
+        """The best plan found within ``deadline_s`` seconds.
+
+        Raises ``DeadlineError`` if there is none by then (the worker is killed), ``SolverError`` if the solver fails or
+        its process dies, and whatever ``VppError`` the solver raised.
+        """
+        called = time.monotonic()
+        async with self._one:
+            before = time.monotonic()
+            pipe = await self._ready()
+            started_s = time.monotonic() - before
+            left = deadline_s - (time.monotonic() - called - started_s)
+            if left <= 0:
+                raise DeadlineError(deadline_s)
+            # Pickled by a thread, so that the loop goes on; a plain message is a few MB at most.
+            task = await asyncio.to_thread(pickle.dumps, (problem, left, gap))
+            try:
+                answer = await self._exchange(pipe, task, left + GRACE_S)
+            except TimeoutError:
+                await self._kill()
+                raise DeadlineError(deadline_s) from None
+            except (EOFError, OSError) as error:
+                await self._kill()
+                raise SolverError("crashed", "the solver's process ended") from error
+            except asyncio.CancelledError:
+                await self._kill()
+                raise
+        if isinstance(answer, VppError):
+            raise answer
+        if not isinstance(answer, DispatchPlan):
+            raise SolverError("failed", str(answer))
+        return answer
+
+    async def close(self) -> None:
+        """Stop the worker; a later ``solve`` would start another."""
+        async with self._one:
+            await self._kill()
+
+    # ---- the worker, seen from here
+
+    async def _ready(self) -> Connection:
+        if self._process is not None and not self._process.is_alive():
+            await self._kill()
+        if self._process is None or self._pipe is None:
+            here, there = self._context.Pipe()
+            process = self._context.Process(target=_work, args=(there, self._make), name="vpp-solver", daemon=True)
+            await asyncio.to_thread(process.start)
+            there.close()
+            self._process, self._pipe = process, here
+            try:
+                await self._exchange(here, None, START_S)
+            except TimeoutError:
+                await self._kill()
+                raise SolverError("not ready", f"the solver's process did not start in {START_S:g} s") from None
+            except (EOFError, OSError) as error:
+                await self._kill()
+                raise SolverError("crashed", "the solver's process ended while starting") from error
+            except asyncio.CancelledError:
+                await self._kill()
+                raise
+        return self._pipe
+
+    async def _exchange(self, pipe: Connection, task: bytes | None, timeout_s: float) -> Any:
+        """Send (nothing, for the first sign of life) and wait for the answer; ``TimeoutError`` if it does not come."""
+        until = time.monotonic() + timeout_s
+        if task is not None:
+            await asyncio.wait_for(asyncio.to_thread(pipe.send_bytes, task), timeout_s)
+        arrived = asyncio.Event()
+        loop = asyncio.get_running_loop()
+        loop.add_reader(pipe.fileno(), arrived.set)
+        try:
+            async with asyncio.timeout(max(0.0, until - time.monotonic())):
+                await arrived.wait()
+        finally:
+            loop.remove_reader(pipe.fileno())
+        return await asyncio.to_thread(pipe.recv)
+
+    async def _kill(self) -> None:
+        process, pipe = self._process, self._pipe
+        self._process = self._pipe = None
+        if process is not None:
+            process.kill()
+            await asyncio.to_thread(process.join, _STOP_S)
+            if process.exitcode is not None:
+                process.close()
+        if pipe is not None:
+            pipe.close()
+
+
+def _work(pipe: Connection, make: Callable[[], BlockingSolver]) -> None:
+    """The worker: ready, then one answer for each task until the pipe closes."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the parent's to handle
+    solver = make()
+    pipe.send("ready")
+    while True:
+        try:
+            problem, deadline_s, gap = pickle.loads(pipe.recv_bytes())  # noqa: S301 - from our own parent
+        except EOFError:
+            return
+        answer: object
+        try:
+            answer = solver.solve(problem, deadline_s=deadline_s, gap=gap)
+        except VppError as error:
+            answer = error
+        except Exception as error:  # noqa: BLE001 - whatever it is, the parent must hear of it and go on
+            answer = f"{type(error).__name__}: {error}"
+        pipe.send(answer)
