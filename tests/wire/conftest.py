@@ -155,10 +155,20 @@ class GatewayUnderTest:
 class Platform:
     """A broker, a link and a handler, and a way to make gateways."""
 
-    def __init__(self, broker: RunningBroker, link: MqttLink, handler: MemoryHandler) -> None:
-        self.broker, self.link, self.handler = broker, link, handler
+    def __init__(self, broker: RunningBroker) -> None:
+        self.broker, self.handler = broker, MemoryHandler()
         self.passwords: dict[str, str] = {}
-        self._stack = contextlib.AsyncExitStack()
+
+    async def start_link(self, **changed: Any) -> None:
+        """Start the service's side; the handler, like a database, outlives it."""
+        settings = self.broker.platform.model_copy(update=changed)
+        self.link = MqttLink(settings, self.handler, WallClock())
+        self._running = asyncio.create_task(self.link.run())
+        await self.link.wait_connected(10)
+
+    async def stop_link(self) -> None:
+        self._running.cancel()
+        await asyncio.gather(self._running, return_exceptions=True)
 
     async def add(self, name: str) -> str:
         self.passwords[name] = new_password()
@@ -230,15 +240,12 @@ def broker_kind(request: pytest.FixtureRequest) -> str:
 @pytest.fixture
 async def platform(broker_kind: str, tmp_path: Path) -> AsyncIterator[Platform]:
     async with open_broker(BrokerSettings(broker=broker_kind, folder=tmp_path / "broker")) as broker:
-        handler = MemoryHandler()
-        link = MqttLink(broker.platform, handler, WallClock())
-        running = asyncio.create_task(link.run())
+        made = Platform(broker)
+        await made.start_link()
         try:
-            await link.wait_connected(10)
-            yield Platform(broker, link, handler)
+            yield made
         finally:
-            running.cancel()
-            await asyncio.gather(running, return_exceptions=True)
+            await made.stop_link()
 
 
 @pytest.fixture

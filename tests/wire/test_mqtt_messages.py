@@ -9,7 +9,7 @@ from typing import Any
 import aiomqtt
 import pytest
 
-from models.errors import BrokerError, DeviceError, StoreError
+from models.errors import BrokerError, DeviceError, EventStateError, StoreError
 from models.events import Direction, EventNotice
 from models.plan import Setpoint, SetpointBatch
 
@@ -262,6 +262,39 @@ async def test_what_cannot_be_read_is_set_aside_and_its_sender_told(name: str, p
     assert (aggregator_id, topic, payload) == ("alpha", "vpp/v1/alpha/up/ack", BROKEN[name])
     assert refusals
     assert platform.link.counters.dead_letters == 1
+
+
+async def test_a_dead_letter_that_could_not_be_kept_is_not_answered(platform: Any, message: Make, until: Any) -> None:
+    platform.handler.failures_to_come = [StoreError("disk full")]
+    broken = BROKEN["wrong version"]
+    async with platform.gateway("alpha") as alpha:
+        await alpha.send("ack", broken)
+        await until(lambda: platform.link.counters.handler_failures == 1)
+        assert alpha.inbox == []
+        await alpha.send("ack", broken)
+        await alpha.receipt("m")
+    assert len(platform.handler.dead) == 1
+
+
+async def test_a_step_that_the_house_does_not_allow_is_refused_and_not_asked_for_again(
+    platform: Any, message: Make
+) -> None:
+    platform.handler.failures_to_come = [EventStateError("event-1", "ended", "answer", "it is over")]
+    async with platform.gateway("alpha") as alpha:
+        await alpha.send("event-response", message("late", event_id="event-1", answer="accept"))
+        receipt = await alpha.receipt("late")
+    assert "it is over" in receipt["refused"][0]["rule"]
+    assert len(platform.handler.dead) == 1
+
+
+async def test_a_status_that_cannot_be_read_is_set_aside_without_an_answer(
+    platform: Any, message: Make, until: Any
+) -> None:
+    async with platform.gateway("alpha") as alpha:
+        await alpha.send("status", message(status="asleep"))
+        await until(lambda: len(platform.handler.dead) == 1)
+        await asyncio.sleep(0.1)
+        assert alpha.inbox == []
 
 
 async def test_an_unknown_topic_is_set_aside(platform: Any, message: Make) -> None:

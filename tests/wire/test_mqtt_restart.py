@@ -63,21 +63,57 @@ async def test_a_broker_restart_in_mid_stream_loses_nothing_and_doubles_nothing(
     assert len(platform.handler.applied) == 401  # the handler asserts that none is applied twice
 
 
-async def test_the_platform_takes_up_what_was_sent_while_its_link_was_away(
-    broker_kind: str, tmp_path: Path, platform: Any, message: Make
-) -> None:
-    """The broker keeps messages for the fixed client id; a second link of the same id throws the first one
-    out.
-    """
-    clock = platform.link._clock
-    second = MqttLink(platform.broker.platform, platform.handler, clock)
-    running = asyncio.create_task(second.run())
-    await second.wait_connected(10)
+async def test_what_was_sent_while_the_platform_was_away_is_waiting_for_it(platform: Any, message: Make) -> None:
+    await platform.stop_link()
     async with platform.gateway("alpha") as alpha:
-        await alpha.send("ack", message("one", acks=[{"command_id": "c", "status": "done"}]))
-        await alpha.receipt("one", 15)
-    running.cancel()
-    await asyncio.gather(running, return_exceptions=True)
+        for k in range(50):
+            await alpha.send("ack", message(f"early-{k}", acks=[{"command_id": "c", "status": "done"}]))
+        await platform.start_link()
+        await alpha.receipt("early-49")
+    assert platform.handler.applied == [("alpha", f"early-{k}") for k in range(50)]
+
+
+async def test_a_message_that_was_committed_but_not_answered_before_a_crash_is_answered_when_it_comes_again(
+    platform: Any, message: Make, until: Any
+) -> None:
+    sent = message("once", acks=[{"command_id": "c", "status": "done"}])
+    platform.handler.gate = asyncio.Event()
+    async with platform.gateway("alpha") as alpha:
+        await alpha.send("ack", sent)
+        await until(lambda: platform.link.counters.received == 1)
+        platform.link._publish = lambda *_: asyncio.sleep(3600)  # the last thing before the crash is the commit
+        platform.handler.gate.set()
+        await until(lambda: bool(platform.handler.applied))
+        await platform.stop_link()
+        await platform.start_link()
+        await asyncio.sleep(0.2)
+        assert alpha.inbox == []
+        await alpha.send("ack", sent)
+        await alpha.receipt("once")
+    assert platform.handler.applied == [("alpha", "once")]
+
+
+async def test_what_does_not_fit_is_dropped_unanswered_and_taken_when_it_is_sent_again(
+    platform: Any, message: Make, until: Any
+) -> None:
+    await platform.stop_link()
+    await platform.start_link(queue_bytes=2_000)
+    platform.handler.gate = asyncio.Event()
+    messages = [message(f"m{k}", acks=[{"command_id": "c", "status": "done"}]) for k in range(20)]
+    async with platform.gateway("alpha") as alpha, platform.gateway("beta") as beta:
+        for sent in messages:
+            await alpha.send("ack", sent)
+        await until(lambda: platform.link.counters.received == 20)
+        assert 10 < platform.link.counters.overflows < 20
+        await beta.send("ack", b"nonsense")
+        await beta.expect("receipt")  # others are not touched by it
+        platform.handler.gate.set()
+        while len(platform.handler.applied) < 20:
+            for sent in messages:
+                if ("alpha", sent["message_id"]) not in platform.handler.applied:
+                    await alpha.send("ack", sent)
+                    await alpha.receipt(sent["message_id"])
+    assert sorted(platform.handler.applied) == sorted(("alpha", f"m{k}") for k in range(20))
 
 
 async def test_a_link_without_a_broker_says_so_and_connects_when_there_is_one(
