@@ -99,6 +99,7 @@ class DeliveryStage:
         self._link = link
         self._metrics = metrics
         self._read_only = read_only
+        self.last_sequence: dict[str, int] = {}
         self.sent_batches = 0
         self.sent_setpoints = 0
 
@@ -132,9 +133,7 @@ class DeliveryStage:
             self._metrics.setpoint_clamps.labels(kind=type(resource).__name__).inc()
         return clamped
 
-    async def _send(
-        self, aggregator_id: str, plan_hash: str, window: Window, setpoints: Sequence[Setpoint]
-    ) -> None:
+    async def _send(self, aggregator_id: str, plan_hash: str, window: Window, setpoints: Sequence[Setpoint]) -> None:
         if self._read_only:
             return
         sequence = await asyncio.to_thread(self._store.next_sequence, aggregator_id)
@@ -153,6 +152,7 @@ class DeliveryStage:
         except (BrokerError, DeviceError) as error:
             log.error("setpoints not sent", aggregator_id=aggregator_id, error=str(error))
             return
+        self.last_sequence[aggregator_id] = sequence
         self.sent_batches += 1
         self.sent_setpoints += len(setpoints)
         self._metrics.setpoints_sent.labels(aggregator=aggregator_id).inc(len(setpoints))

@@ -85,6 +85,11 @@ class History:
                 found[name] = np.maximum(-merged[row] if is_pv else merged[row], 0.0)
         return found
 
+    def run_profile(self, aggregator_id: str, profile_id: str) -> FloatArray | None:
+        """The shape of a contiguous run that an aggregator has sent, per unit; None if it has not."""
+        found = [each for each in self._store.profiles(aggregator_id) if each.profile_id == profile_id]
+        return np.array(found[0].values) if found else None
+
     def expected_sessions(self, now: datetime, grid: IntervalGrid) -> Mapping[str, Sequence[ChargingSession]]:
         """Stays to come at every charger, from like days."""
         records = self._store.sessions(now - timedelta(days=LIKE_DAYS_BACK + 1), now)

@@ -15,7 +15,7 @@ from adapters.store.store import Store
 from models.events import Event, EventRecord
 from models.intervals import FloatArray, IntervalGrid
 from models.records import BaselineTable
-from models.resources import EvCharger
+from models.resources import EvCharger, Generator, ShiftableLoad, Storage
 from models.settlement.performance import EventPerformance, JudgedEvent, Metered, judge_event, without_gaps
 from vpp.history import metered_on
 from vpp.problem_builder import merged_baseline
@@ -83,6 +83,37 @@ def event_performance(
     return judge_event(judged, day.grid, day.baseline_kw, day.metered, owners, zone, windows)
 
 
+def undispatched_kw(day: MeasuredDay, state: LiveState, sessions: SessionBaselines) -> FloatArray:
+    """What the devices would do if neither we nor the tariff told them anything, (R, T): u of (P4).
+
+    Storage and generators stand still, cars charge at once, a shiftable process runs when it prefers; loads and PV
+    are as in b.
+    """
+    made = day.baseline_kw.copy()
+    for row, name in enumerate(day.resource_ids):
+        live = state.get(name)
+        resource = live.record.resource if live is not None else None
+        if isinstance(resource, Storage | Generator):
+            made[row] = 0.0
+        elif isinstance(resource, EvCharger):
+            made[row] = sessions.at_once(resource, day.grid)
+        elif isinstance(resource, ShiftableLoad) and resource.power_max_kw > 0:
+            made[row] = _preferred_kw(resource, day.grid)
+    return made
+
+
+def _preferred_kw(load: ShiftableLoad, grid: IntervalGrid) -> FloatArray:
+    """The preferred run of a daily process, on every day that the grid touches."""
+    start = load.preferred_start or load.window_start
+    length = timedelta(hours=load.energy_kwh / load.power_max_kw)
+    days = (grid.start - start).days
+    total = np.zeros(len(grid))
+    for ahead in range(days - 1, days + (grid.end - grid.start).days + 3):
+        begin = start + timedelta(days=ahead)
+        total += load.power_max_kw * grid.overlap_h(begin, begin + length) / grid.hours
+    return total
+
+
 def evaluation(performance: EventPerformance) -> dict[str, object]:
     """The figures of an event as they are kept with its record and shown by the API."""
     return {
@@ -92,7 +123,5 @@ def evaluation(performance: EventPerformance) -> dict[str, object]:
         "rebound_kw_by_hour": list(performance.rebound_kw_by_hour),
         "missing_readings": performance.missing,
         "interpolated_readings": performance.interpolated,
-        "by_aggregator": {
-            name: [hour.ratio for hour in hours] for name, hours in performance.by_aggregator.items()
-        },
+        "by_aggregator": {name: [hour.ratio for hour in hours] for name, hours in performance.by_aggregator.items()},
     }

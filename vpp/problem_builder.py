@@ -9,7 +9,7 @@ stays in the problem with its freedom taken away.  And every number is traceable
 forecast.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from zoneinfo import ZoneInfo
@@ -29,6 +29,7 @@ from models.resources import (
     InterruptibleLoad,
     Pv,
     ResourceBase,
+    ResourceKind,
     ShiftableLoad,
     Storage,
     ThermalLoad,
@@ -47,22 +48,35 @@ def baseline_on(table: BaselineTable, grid: IntervalGrid) -> dict[str, FloatArra
 
 
 def merged_baseline(tables: Sequence[BaselineTable], grid: IntervalGrid) -> dict[str, FloatArray]:
-    """B on ``grid`` from the tables of several market days, in their order: a later day wins where it
-    begins.
+    """Baseline on ``grid`` from the tables of several market days, in their order: a later day wins where it begins.
+
+    Beyond the last table b is what it is a day earlier: good enough for the far end of a horizon, and never judged.
     """
     merged: dict[str, FloatArray] = {}
     for table in tables:
         for name, values in baseline_on(table, grid).items():
             known = merged.get(name)
             merged[name] = values if known is None else np.where(np.isnan(values), known, values)
+    if tables and grid.end > tables[-1].grid.end:
+        day_earlier = IntervalGrid(tuple(edge - timedelta(days=1) for edge in grid.edges))
+        for name, values in baseline_on(tables[-1], day_earlier).items():
+            merged[name] = np.where(np.isnan(merged[name]), values, merged[name])
     return {name: values for name, values in merged.items() if not np.isnan(values).any()}
 
 
 class ProblemBuilder:
     """Builds the problems of the day-ahead and the real-time stage from the live state."""
 
-    def __init__(self, state: LiveState, zone: ZoneInfo, penalties: Penalties) -> None:
+    def __init__(
+        self,
+        state: LiveState,
+        zone: ZoneInfo,
+        penalties: Penalties,
+        run_profile: Callable[[str, str], FloatArray | None],
+    ) -> None:
+        """``run_profile``: shape of a run by aggregator and profile id, None if it was never sent."""
         self._state = state
+        self._run_profile = run_profile
         self._zone = zone
         self._penalties = penalties
 
@@ -103,6 +117,7 @@ class ProblemBuilder:
             zone_limit_kw=limit,
             tariffs=city.tariffs,
             profiles={_profile_id(name): values for name, values in load_profiles.items()},
+            run_profiles=self._run_profiles(fleet),
             areas=city.areas,
             events=tuple(events),
             commitments=tuple(commitments),
@@ -157,6 +172,7 @@ class ProblemBuilder:
             zone_limit_kw=city.limit_kw,
             tariffs=city.tariffs,
             profiles={_profile_id(name): self._profile(name, values) for name, values in baseline.items()},
+            run_profiles=self._run_profiles(fleet),
             areas=city.areas,
             events=tuple(events),
             commitments=tuple(commitments),
@@ -203,7 +219,7 @@ class ProblemBuilder:
             update = {"available_profile": _profile_id(live.resource_id), "available_scale_kw": 1.0}
             return [resource.model_copy(update=update)]
         if isinstance(resource, ShiftableLoad):
-            return [self._on_day(resource, grid)]
+            return self._process(resource, grid)
         return [resource]
 
     def _sessions(
@@ -226,6 +242,25 @@ class ProblemBuilder:
                 yield _planned_session(charger, stay)
         if not made:  # an empty place, so that the charger keeps its row in the problem
             yield charger.session("none", grid.start, grid.end, 0.0)
+
+    def _process(self, load: ShiftableLoad, grid: IntervalGrid) -> list[ResourceBase]:
+        moved = self._on_day(load, grid)
+        if load.run_profile is None:
+            return [moved]
+        if self._run_profile(load.aggregator_id, load.run_profile) is None:
+            return []  # the shape of its run was never sent: nothing can be planned
+        return [moved.model_copy(update={"run_profile": _run_id(load)})]
+
+    def _run_profiles(self, fleet: Fleet) -> dict[str, FloatArray]:
+        found: dict[str, FloatArray] = {}
+        for row in fleet.rows(ResourceKind.SHIFTABLE_LOAD):
+            live = self._state.get(row.resource_id)
+            registered = live.record.resource if live is not None else None
+            if row.run_profile and isinstance(registered, ShiftableLoad) and registered.run_profile:
+                shape = self._run_profile(registered.aggregator_id, registered.run_profile)
+                if shape is not None:
+                    found[row.run_profile] = shape
+        return found
 
     def _on_day(self, load: ShiftableLoad, grid: IntervalGrid) -> ShiftableLoad:
         """The daily process of ``load`` on the local day that the grid is in, at the registered clock
@@ -257,7 +292,11 @@ class ProblemBuilder:
                 continue
             if planning_ahead:
                 continue  # tomorrow begins at rest: today's levels say little about tomorrow's midnight
-            states[name] = live.problem_state(now, day_start)
+            state = live.problem_state(now, day_start)
+            registered = live.record.resource
+            if isinstance(registered, ShiftableLoad):
+                state = live.process_state(now, self._on_day(registered, grid).window_start)
+            states[name] = state
         return states
 
     def _now_kw(self, name: str, now: datetime) -> float:
@@ -295,6 +334,10 @@ def _stacked(values: Mapping[str, FloatArray], ids: Sequence[str], grid: Interva
 
 def _profile_id(resource_id: str) -> str:
     return f"of:{resource_id}"
+
+
+def _run_id(load: ShiftableLoad) -> str:
+    return f"{load.aggregator_id}:{load.run_profile}"
 
 
 def _planned_session(charger: EvCharger, session: ChargingSession) -> EvSession:

@@ -34,6 +34,12 @@ FEEDBACK_LIMITS = (-0.12, 0.30)
 """The correction stays within these shares of the order."""
 
 
+COARSE = timedelta(minutes=30)
+LEAST_SPAN = timedelta(hours=18)
+SPAN_STEP = timedelta(hours=6)
+"""Lengths of the real-time horizon: 18, 24, 30 h ..., never less than the model asks for (14 h, 6 h past events)."""
+
+
 @dataclass
 class EventFeedback:
     """What is added to the order of one event because of what was measured, kW."""
@@ -89,16 +95,18 @@ class RealTimeStage:
         self.last: DispatchPlan | None = None
         self.feedback: dict[str, EventFeedback] = {}
 
-    def grid(self, now: datetime, events: Sequence[Event], known_until: datetime) -> IntervalGrid:
-        """The horizon of this cycle: as ``IntervalGrid.real_time``, no further than a day plan reaches."""
-        windows = [(event.start, event.end) for event in events if event.end > now]
-        grid = IntervalGrid.real_time(now, fine=self._cycle, windows=windows)
-        keep = [end <= known_until for end in grid.ends]
-        return grid.restrict(keep) if any(keep) else grid
+    def grid(self, now: datetime, events: Sequence[Event]) -> IntervalGrid:
+        """The horizon of this cycle, as ``IntervalGrid.real_time`` but rounded up to one of few lengths.
 
-    def learn(
-        self, now: datetime, event: Event, baseline_now_kw: Mapping[str, float], ids: Sequence[str]
-    ) -> None:
+        A horizon that shrank with every half hour would be a new structure for the solver each time; rounded up to
+        multiples of ``SPAN_STEP`` there are six structures (the phases of the half hour) for each length that occurs.
+        """
+        windows = [(event.start, event.end) for event in events if event.end > now]
+        exact = IntervalGrid.real_time(now, fine=self._cycle, windows=windows)
+        span = SPAN_STEP * (-(-(exact.end - exact.start - COARSE) // SPAN_STEP))
+        return IntervalGrid.real_time(now, fine=self._cycle, span=max(span, LEAST_SPAN), windows=windows)
+
+    def learn(self, now: datetime, event: Event, baseline_now_kw: Mapping[str, float], ids: Sequence[str]) -> None:
         """Compare what the event's devices drew over the last cycle with their baseline, and correct the
         order.
         """
@@ -157,9 +165,7 @@ def fallback_plan(problem: DispatchProblem, last: DispatchPlan | None) -> Dispat
     so.
     """
     ids = problem.fleet.resource_ids
-    baseline = (
-        problem.baseline_kw if problem.baseline_kw is not None else np.zeros((len(ids), len(problem.grid)))
-    )
+    baseline = problem.baseline_kw if problem.baseline_kw is not None else np.zeros((len(ids), len(problem.grid)))
     power = baseline.copy()
     if last is not None:
         moved = problem.grid.mean_from(last.grid, last.power_kw)

@@ -45,6 +45,8 @@ from vpp.state import LiveState, ResourceLive
 
 log = structlog.get_logger(__name__)
 
+DAY = timedelta(days=1)
+
 
 @dataclass(frozen=True, slots=True)
 class Rhythm:
@@ -168,9 +170,7 @@ class Runtime:
         boundary = self._boundary(now - offset)
         while True:
             boundary += self.rhythm.cycle
-            if self._is_busy(boundary) or (
-                boundary - _midnight(boundary)
-            ) % self.rhythm.quiet_cycle == timedelta(0):
+            if self._is_busy(boundary) or (boundary - _midnight(boundary)) % self.rhythm.quiet_cycle == timedelta(0):
                 return boundary + offset
 
     def _is_busy(self, moment: datetime) -> bool:
@@ -210,9 +210,7 @@ class Runtime:
     async def measured(self, start: datetime, end: datetime) -> MeasuredDay:
         """B and m of all resources over [start, end) in steps of five minutes."""
         tables = [self.day_ahead.days[day].baseline for day in sorted(self.day_ahead.days)]
-        return await asyncio.to_thread(
-            measured_day, self.store, self.state, self.sessions, tables, start, end
-        )
+        return await asyncio.to_thread(measured_day, self.store, self.state, self.sessions, tables, start, end)
 
     def performance(self, day: MeasuredDay, record: EventRecord) -> EventPerformance:
         """One event judged on what was measured."""
@@ -231,10 +229,9 @@ class Runtime:
         tables = self._tables(start)
         if not tables or not any(table.grid.start <= start < table.grid.end for table in tables):
             return
-        known_until = max(table.grid.end for table in tables)
         planned = self.events.planned(start)
         self._learn(start, tables)
-        grid = self.real_time.grid(start, planned, known_until)
+        grid = self.real_time.grid(start, planned)
         expected = self._expected_sessions(start, grid)
         baseline = self.sessions.overlay(merged_baseline(tables, grid), grid, self.state, expected)
         inputs = RealTimeInputs(
@@ -256,9 +253,7 @@ class Runtime:
         grace = self.rhythm.cycle
         first = Window(start, start + hold, start + hold + grace)
         windows = [first]
-        if (
-            busy
-        ):  # the next interval is sent along: who does not hear the next cycle still does the right thing
+        if busy:  # the next interval is sent along: who does not hear the next cycle still does the right thing
             windows.append(Window(start + hold, start + 2 * hold, start + 2 * hold + grace))
         await self.delivery.deliver(plan, windows)
         self._note_orders(plan, first)
@@ -319,21 +314,21 @@ class Runtime:
             values = grid.mean_from(plan.grid, plan.power_kw)
             for name, row in plan.row_of.items():
                 known = merged.get(name)
-                merged[name] = (
-                    values[row] if known is None else np.where(np.isnan(values[row]), known, values[row])
-                )
+                merged[name] = values[row] if known is None else np.where(np.isnan(values[row]), known, values[row])
         return merged
 
     def _end_energy(self, grid: IntervalGrid) -> dict[str, float]:
-        for day in sorted(self.day_ahead.days, reverse=True):
-            plan = self.day_ahead.days[day].plan
-            if plan.grid.start < grid.end <= plan.grid.end:
-                column = next(t for t, end in enumerate(plan.grid.ends) if end >= grid.end)
-                return {
-                    live.resource_id: float(plan.energy_kwh[plan.row_of[live.resource_id], column])
-                    for live in self.state
-                    if isinstance(live.record.resource, Storage) and live.resource_id in plan.row_of
-                }
+        """The day plans' stored energy at the end of ``grid`` (where none reaches so far: a day earlier)."""
+        for moment in (grid.end, grid.end - DAY):
+            for day in sorted(self.day_ahead.days, reverse=True):
+                plan = self.day_ahead.days[day].plan
+                if plan.grid.start < moment <= plan.grid.end:
+                    column = next(t for t, end in enumerate(plan.grid.ends) if end >= moment)
+                    return {
+                        live.resource_id: float(plan.energy_kwh[plan.row_of[live.resource_id], column])
+                        for live in self.state
+                        if isinstance(live.record.resource, Storage) and live.resource_id in plan.row_of
+                    }
         return {}
 
     def _gauge(self, now: datetime) -> None:
@@ -391,9 +386,7 @@ class Runtime:
             return self.current[1]
         now = self.clock.now()
         days = [self.day_ahead.days[day].plan for day in sorted(self.day_ahead.days, reverse=True)]
-        return next(
-            (plan for plan in days if plan.grid.start <= now < plan.grid.end), days[0] if days else None
-        )
+        return next((plan for plan in days if plan.grid.start <= now < plan.grid.end), days[0] if days else None)
 
     def measured_kw(self, event_id: str) -> float | None:
         """What the last complete cycle of a running event delivered, None before there was one."""

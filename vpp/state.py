@@ -59,6 +59,7 @@ class ResourceLive:
     curtailed: list[CurtailedPiece] = field(default_factory=list)
     opted_out_of: set[str] = field(default_factory=set)
     mode_since: datetime | None = None
+    process_kwh: list[tuple[datetime, float]] = field(default_factory=list)
 
     @property
     def resource_id(self) -> str:
@@ -128,6 +129,23 @@ class ResourceLive:
         """1 drawing, -1 feeding in, 0 idle: less than a hundredth of the nameplate is a meter's noise."""
         idle_kw = max(1e-6, 0.01 * self.record.connected_kw)
         return 0 if abs(power_kw) <= idle_kw else (1 if power_kw > 0 else -1)
+
+    def process_state(self, now: datetime, window_start: datetime) -> ResourceState:
+        """What a shiftable process has used since its window began, and for how long its run has been going."""
+        pieces = [(end, kwh) for end, kwh in self.process_kwh if end > window_start and kwh > 1e-6]
+        running = bool(pieces) and self.latest is not None and self.latest.power_kw > 1e-3
+        hours = (now - pieces[0][0]).total_seconds() / 3600 if pieces else 0.0
+        return ResourceState(
+            delivered_kwh=sum(kwh for _, kwh in pieces),
+            on=running,
+            hours_in_state_h=max(0.0, hours),
+            power_kw=self.latest.power_kw if self.latest is not None else None,
+        )
+
+    def note_process(self, end: datetime, kwh: float) -> None:
+        """Remember what a process used up to ``end``."""
+        self.process_kwh.append((end, kwh))
+        self.process_kwh = [piece for piece in self.process_kwh if piece[0] > end - 2 * HISTORY_KEPT]
 
     def _hours(self, now: datetime) -> float | None:
         return None if self.mode_since is None else max(0.0, (now - self.mode_since).total_seconds() / 3600)
@@ -236,6 +254,9 @@ class LiveState:
         if before is not None and live.mode_of(before.power_kw) != live.mode_of(reading.power_kw):
             live.mode_since = reading.measured_at
         self._take_session(live, before, reading)
+        if live.kind is ResourceKind.SHIFTABLE_LOAD and before is not None:
+            hours = (reading.measured_at - before.measured_at).total_seconds() / 3600
+            live.note_process(reading.measured_at, max(0.0, reading.power_kw) * min(hours, 1.0))
         if live.kind is ResourceKind.THERMAL_LOAD and reading.energy_kwh is not None:
             live.comfort_store_kwh = reading.energy_kwh
         return True

@@ -94,7 +94,7 @@ def _assemble(
         method_id=baseline_method,
         holidays=holidays.country_holidays("CN") if settings.service.time_zone == "Asia/Shanghai" else (),
     )
-    builder = ProblemBuilder(state, zone, _penalties(settings))
+    builder = ProblemBuilder(state, zone, _penalties(settings), history.run_profile)
     cycle = timedelta(seconds=settings.real_time.cycle_s)
     late = _LateLink()
 
@@ -205,12 +205,8 @@ def _assemble(
 def _broker_settings(settings: Settings) -> BrokerSettings:
     mqtt = settings.mqtt
     own_tls = (
-        BrokerTls(
-            certificate_file=mqtt.tls_certificate_file, key_file=mqtt.tls_key_file, ca_file=mqtt.tls_ca_file
-        )
-        if mqtt.tls_certificate_file is not None
-        and mqtt.tls_key_file is not None
-        and "://" not in mqtt.broker
+        BrokerTls(certificate_file=mqtt.tls_certificate_file, key_file=mqtt.tls_key_file, ca_file=mqtt.tls_ca_file)
+        if mqtt.tls_certificate_file is not None and mqtt.tls_key_file is not None and "://" not in mqtt.broker
         else None
     )
     client_tls = (
