@@ -16,11 +16,11 @@ log_ratio          -     how far the present lies above day k's past, plus a fif
 age_days           d     days since; last year's season counts as min(age, |age - 365| + 10) ======
 =================  ====  =============================================================================
 
-So a heat wave is found again in the days that began like it.
-Without weather this cannot foresee the first day of one: use an operator's forecast where there is one.  The
-constants of (F2) and (F3) were chosen on 2012-03 to 2013-04 of New York and 2012 of the Chinese region, and
-measured on other years
-(tests/data/test_load_forecast.py).
+So a heat wave is found again in the days that began like it.  Without weather this cannot foresee the first day of
+one: use an operator's forecast where there is one.  The constants of (F2) and (F3) were chosen on 2012-03 to 2013-04
+of New York and on 2012 and 2013 of a Chinese region; measured on the time after (tests/data/test_load_forecast.py),
+decided at 10:00 the day before: mean absolute error 4.2 % (same hour yesterday 5.5 %, last week 7.3 %) and 5.7 %
+(9.2 %, 12.2 %).  On the ten highest days of New York it is 12 %, where the operator's own forecast has 3.7 %.
 
 Missing readings: a level of which less than 70 % is known is left out of (F2), its place taken by the longer
 one. Strictly causal: the history must end by the decision; a longer one is refused, not cut.

@@ -38,6 +38,7 @@ class LoadSeries:
     """A load curve in equal steps: mean ``kw`` over [start + k·resolution, ...), NaN where there is no value.
 
     ``issued_at``: of a forecast, when the newest part of it was issued (None where the file does not say).
+    ``unmended_kw``: the values before spikes were taken out and short holes filled, which looks at what came after.
     """
 
     place: str
@@ -47,6 +48,7 @@ class LoadSeries:
     kw: FloatArray
     repairs: tuple[Repair, ...] = ()
     issued_at: datetime | None = None
+    unmended_kw: FloatArray | None = None
 
     def __len__(self) -> int:
         return len(self.kw)
@@ -62,17 +64,17 @@ class LoadSeries:
         return tuple(self.start + self.resolution * k for k in range(len(self.kw)))
 
     def before(self, moment: datetime) -> "LoadSeries":
-        """The part whose intervals have ended at ``moment``: what may be known then."""
+        """The part whose intervals have ended at ``moment``, mended again from itself alone: what may be known then."""
         count = min(max((moment - self.start) // self.resolution, 0), len(self.kw))
-        return replace(self, kw=self.kw[:count])
+        raw = self.kw[:count] if self.unmended_kw is None else self.unmended_kw[:count]
+        kw, _ = _mended(raw, self.start, self.resolution)
+        return replace(self, kw=kw, unmended_kw=raw)
 
     def gaps(self, start: datetime, end: datetime) -> list[tuple[datetime, datetime]]:
         """Spans of [start, end) for which there is no value."""
         first = (start - self.start) // self.resolution
         last = -((self.start - end) // self.resolution)
-        known = np.array(
-            [0 <= k < len(self.kw) and bool(np.isfinite(self.kw[k])) for k in range(first, last)]
-        )
+        known = np.array([0 <= k < len(self.kw) and bool(np.isfinite(self.kw[k])) for k in range(first, last)])
         edges = np.flatnonzero(np.diff(np.concatenate([[False], ~known, [False]]).astype(np.int8)))
         return [
             (
@@ -145,21 +147,24 @@ def series_from(table: LoadTable, unit: Unit, resolution: timedelta | None) -> L
     kw = np.where(dropout, np.nan, kw)
     start_us, kw, row, merged = merge_duplicates(table.place, table.load_column, start_us, kw, row)
     refuse_wrong_unit(table.place, table.load_column, unit, kw, row)
-    kw, full_us = _on_steps(table, start_us, kw, row, step)
-    spike = spikes(kw, step)
-    repairs += [*merged, *holes_by("spike", "values far off their neighbours taken as holes", spike, full_us)]
-    kw, filled = fill_short_gaps(np.where(spike, np.nan, kw), step, full_us)
-    start = moment(int(full_us[0]))
-    found = (*table.repairs, *repairs, *filled)
-    return LoadSeries(table.place, table.load_column, start, step, kw, found)
+    raw, start = _on_steps(table, start_us, kw, row, step)
+    kw, mended = _mended(raw, start, step)
+    found = (*table.repairs, *repairs, *merged, *mended)
+    return LoadSeries(table.place, table.load_column, start, step, kw, found, unmended_kw=raw)
+
+
+def _mended(raw_kw: FloatArray, start: datetime, step: timedelta) -> tuple[FloatArray, list[Repair]]:
+    """Spikes taken out, short holes filled by a straight line."""
+    full_us = microseconds(start - moment(0)) + np.arange(len(raw_kw), dtype=np.int64) * microseconds(step)
+    spike = spikes(raw_kw, step)
+    kw, filled = fill_short_gaps(np.where(spike, np.nan, raw_kw), step, full_us)
+    return kw, [*holes_by("spike", "values far off their neighbours taken as holes", spike, full_us), *filled]
 
 
 def _resolution(table: LoadTable, asked: timedelta | None) -> timedelta:
     found = common_step(table.labels)
     if asked is None and not found:
-        raise InputError(
-            [InputFault(table.place, table.time_column, len(table.row), "needs at least two rows")]
-        )
+        raise InputError([InputFault(table.place, table.time_column, len(table.row), "needs at least two rows")])
     if asked is not None and found and asked != found:
         rule = f"the file's rows are {found} apart, not {asked} as asked"
         raise InputError([InputFault(table.place, table.time_column, str(asked), rule)])
@@ -193,7 +198,7 @@ def _fills_the_spring_hour(labels: pd.DatetimeIndex, keep: NDArray[np.bool_], st
 
 def _on_steps(
     table: LoadTable, start_us: NDArray[np.int64], kw: FloatArray, row: NDArray[np.int64], step: timedelta
-) -> tuple[FloatArray, NDArray[np.int64]]:
+) -> tuple[FloatArray, datetime]:
     """Rows put on equal steps from the first; steps without a row are NaN."""
     step_us = microseconds(step)
     place, off = np.divmod(start_us - start_us[0], step_us)
@@ -204,10 +209,8 @@ def _on_steps(
         raise InputError([InputFault(table.place, table.time_column, shown, rule, int(row[at]))])
     count = int(place[-1]) + 1
     if count > 20 * len(kw) + 1000:
-        rule = (
-            f"the rows span {count} steps of {step} but there are only {len(kw)}: are most of them missing?"
-        )
+        rule = f"the rows span {count} steps of {step} but there are only {len(kw)}: are most of them missing?"
         raise InputError([InputFault(table.place, table.time_column, len(kw), rule)])
     full = np.full(count, np.nan)
     full[place] = kw
-    return full, start_us[0] + np.arange(count, dtype=np.int64) * step_us
+    return full, moment(int(start_us[0]))

@@ -51,7 +51,7 @@ def layout_of(speaker: Speaker, height: int, **more: Any) -> dict[str, Any]:
         "yref": "paper",
         "x": 1,
         "y": 0,
-        "yshift": -56,
+        "yshift": -62,
         "xanchor": "right",
         "yanchor": "bottom",
         "showarrow": False,
@@ -59,7 +59,7 @@ def layout_of(speaker: Speaker, height: int, **more: Any) -> dict[str, Any]:
     }
     return {
         "height": height,
-        "margin": {"l": 64, "r": 20, "t": 42, "b": 62},
+        "margin": {"l": 64, "r": 20, "t": 42, "b": 68},
         "font": {"family": FONT, "size": 13, "color": INK},
         "paper_bgcolor": "rgba(0,0,0,0)",
         "plot_bgcolor": "rgba(0,0,0,0)",

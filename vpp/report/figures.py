@@ -221,8 +221,8 @@ def aggregators(result: DayResult, speaker: Speaker) -> Figure:
         yaxis=axis_of(autorange="reversed", type="category"),
         shapes=[band, full],
     )
-    layout["margin"] = {**layout["margin"], "b": 82}
-    layout["annotations"][-1]["yshift"] = -76
+    layout["margin"] = {**layout["margin"], "b": 88}
+    layout["annotations"][-1]["yshift"] = -82
     return {"data": data, "layout": layout}
 
 

@@ -6,6 +6,8 @@ from zoneinfo import ZoneInfo
 import numpy as np
 import pandas as pd
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from adapters.feeds.forecast_file import read_forecast
 from adapters.feeds.load_file import LoadSeries, read_load
@@ -103,14 +105,10 @@ def test_days_on_which_the_clock_changes_are_read_in_order_of_appearance(
 
 
 @pytest.mark.parametrize("custom", ["clock", "instant"])
-def test_both_customs_of_labelling_interval_ends_are_understood_in_autumn(
-    tmp_path: Path, custom: str
-) -> None:
+def test_both_customs_of_labelling_interval_ends_are_understood_in_autumn(tmp_path: Path, custom: str) -> None:
     grid = IntervalGrid.market_day(date(2025, 11, 2), NEW_YORK, timedelta(hours=1))
     if custom == "clock":
-        labels = [
-            start.astimezone(NEW_YORK).replace(tzinfo=None) + timedelta(hours=1) for start in grid.starts
-        ]
+        labels = [start.astimezone(NEW_YORK).replace(tzinfo=None) + timedelta(hours=1) for start in grid.starts]
     else:
         labels = [end.astimezone(NEW_YORK).replace(tzinfo=None) for end in grid.ends]
     frame = pd.DataFrame({"hour_end": labels, "mw": 10_000 + np.arange(25.0)})
@@ -120,9 +118,7 @@ def test_both_customs_of_labelling_interval_ends_are_understood_in_autumn(
 
 
 def test_a_clock_time_that_never_was_is_refused_unless_the_file_fills_the_hour(tmp_path: Path) -> None:
-    hourly = pd.DataFrame(
-        {"time": pd.date_range("2025-03-08", periods=72, freq="h"), "mw": 10_000.0 + np.arange(72)}
-    )
+    hourly = pd.DataFrame({"time": pd.date_range("2025-03-08", periods=72, freq="h"), "mw": 10_000.0 + np.arange(72)})
     filled = read_load(written(tmp_path, hourly), time_zone="America/New_York")
     assert repairs(filled) == {"clock_skips": 1}
     assert len(filled) == 71
@@ -213,9 +209,7 @@ def test_rows_out_of_order_are_sorted_and_named(tmp_path: Path) -> None:
         ("time", "2025-07-16T00:47:00", "must lie whole steps"),
     ],
 )
-def test_a_bad_cell_is_named_with_file_row_column_and_rule(
-    tmp_path: Path, column: str, value: str, words: str
-) -> None:
+def test_a_bad_cell_is_named_with_file_row_column_and_rule(tmp_path: Path, column: str, value: str, words: str) -> None:
     frame = quarter_hours("2025-07-16").astype({"load_mw": object, "time": str})
     frame.loc[3, column] = value
     message = refusal(written(tmp_path, frame))
@@ -251,9 +245,7 @@ def test_other_time_formats_are_read_by_option(tmp_path: Path) -> None:
 def test_a_chinese_spreadsheet_in_gb18030_with_semicolons_is_read(tmp_path: Path) -> None:
     frame = quarter_hours("2025-07-16").rename(columns={"time": "时间", "load_mw": "负荷"})
     (tmp_path / "负荷.csv").write_bytes(frame.to_csv(index=False, sep=";").encode("gb18030"))
-    series = read_load(
-        tmp_path / "负荷.csv", time_zone="Asia/Shanghai", time_column="时间", load_column="负荷"
-    )
+    series = read_load(tmp_path / "负荷.csv", time_zone="Asia/Shanghai", time_column="时间", load_column="负荷")
     assert len(series) == 192
 
 
@@ -281,6 +273,24 @@ def test_what_lies_after_a_moment_can_be_cut_off(tmp_path: Path) -> None:
     known = series.before(series.start + timedelta(minutes=50))
     assert len(known) == 3
     assert known.end <= series.start + timedelta(minutes=50)
+
+
+@settings(max_examples=25, deadline=None)
+@given(
+    holes=st.lists(st.integers(1, 190), max_size=40),
+    spikes_at=st.lists(st.integers(1, 190), max_size=4),
+    cut=st.integers(20, 190),
+)
+def test_what_is_known_at_a_moment_does_not_depend_on_what_came_after(
+    tmp_path_factory: pytest.TempPathFactory, holes: list[int], spikes_at: list[int], cut: int
+) -> None:
+    folder = tmp_path_factory.mktemp("cut")
+    frame = quarter_hours("2025-07-16")
+    frame.loc[spikes_at, "load_mw"] *= 6
+    frame.loc[holes, "load_mw"] = np.nan
+    whole = read_load(written(folder, frame), time_zone="Asia/Shanghai")
+    early = read_load(written(folder, frame[:cut], "early.csv"), time_zone="Asia/Shanghai")
+    np.testing.assert_array_equal(whole.before(whole.start + cut * whole.resolution).kw, early.kw)
 
 
 def forecast_file(folder: Path) -> Path:
