@@ -106,7 +106,10 @@ class Journal(Part):
     def add_dead_letter(self, letter: DeadLetter) -> int:
         """Set a message aside, cut to its first bytes; returns its number."""
         table = schema.dead_letters
-        values = {name: getattr(letter, name) for name in ("at", "place", "reason", "aggregator_id", "message_id")}
+        values: dict[str, Any] = {
+            name: clean(getattr(letter, name)) for name in ("place", "reason", "aggregator_id", "message_id")
+        }
+        values["at"] = letter.at
         values["payload"] = letter.payload[:PAYLOAD_BYTES]
         with self._db.writing() as connection:
             return int(connection.execute(table.insert().values(values).returning(table.c.letter_id)).scalar_one())
@@ -154,7 +157,7 @@ class Journal(Part):
         table = schema.audit
         query = select(table).where(table.c.entry_id > after_id).order_by(table.c.entry_id).limit(limit)
         if subject is not None:
-            query = query.where(table.c.subject == subject)
+            query = query.where(table.c.subject == clean(subject))
         with self._db.reading() as connection:
             return [_entry(row) for row in connection.execute(query)]
 

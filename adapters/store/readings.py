@@ -22,6 +22,7 @@ PARTITION = re.compile(r"readings_\d{6}")
 
 _INSERT = f"INSERT OR IGNORE INTO readings ({', '.join(COLUMNS)}) VALUES ({', '.join('?' * len(COLUMNS))})"  # noqa: S608
 _COPY_TYPES = ("int8", "int4", "int8", "float8", "float8", "float8", "bool", "int8", "text")
+_LARGEST = 2**63 - 1
 _MANY = 200
 """More resources than this are picked from the time range in memory instead of in SQL."""
 
@@ -58,7 +59,7 @@ class Readings(Registry):
                     [reading.energy_kwh for reading in readings],
                     [reading.temperature_celsius for reading in readings],
                     [reading.available for reading in readings],
-                    [reading.sequence for reading in readings],
+                    [min(reading.sequence, _LARGEST) for reading in readings],
                     [_session_text(reading) for reading in readings],
                     strict=False,
                 )

@@ -41,6 +41,8 @@ def decode_cursor(cursor: str | None, *kinds: type) -> list[Any] | None:
         raise _broken(cursor)
     if any(isinstance(part, int) and abs(part) >= 2**63 for part in parts):
         raise _broken(cursor)
+    if any(isinstance(part, str) and not part.isprintable() for part in parts):
+        raise _broken(cursor)
     return list(parts)
 
 
