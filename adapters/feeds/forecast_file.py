@@ -49,9 +49,7 @@ def read_forecast(
     issued = _issue_times(table, issue_column, lead_column, options.get("time_format"))
     step = options.get("resolution") or _step_within_issues(table, issued)
     if issued is None:
-        note = Repair(
-            "no_issue_time", "the file has no issue times: taken as known at the decision", len(table.row)
-        )
+        note = Repair("no_issue_time", "the file has no issue times: taken as known at the decision", len(table.row))
         return series_from(replace(table, repairs=(*table.repairs, note)), unit, step)
     decision_us = microseconds(decision_time - moment(0))
     times = resolve_starts(table.labels, table.zone, step, at_end=table.label == "end", group=issued)
@@ -81,9 +79,7 @@ def _target_column(columns: list[str], issue_column: str | None) -> str | None:
     """The time column beside the issue time, where only one is left that is named ts, time, interval or
     start.
     """
-    rest = [
-        name for name in columns if name != issue_column and {"ts", "time", "interval", "start"} & words(name)
-    ]
+    rest = [name for name in columns if name != issue_column and {"ts", "time", "interval", "start"} & words(name)]
     return rest[0] if issue_column is not None and len(rest) == 1 else None
 
 
@@ -104,15 +100,11 @@ def _issue_times(
         return None
     lead = as_numbers(table.place, lead_column, table.frame[lead_column])
     if table.labels.tz is None:
-        local = table.labels.tz_localize(
-            table.zone, ambiguous=np.zeros(len(lead), bool), nonexistent="shift_forward"
-        )
+        local = table.labels.tz_localize(table.zone, ambiguous=np.zeros(len(lead), bool), nonexistent="shift_forward")
     else:
         local = table.labels.tz_convert(table.zone)
     midnight = local.tz_localize(None).normalize() - pd.to_timedelta(lead - 1, unit="D")
-    issued = midnight.tz_localize(
-        table.zone, ambiguous=np.zeros(len(lead), bool), nonexistent="shift_forward"
-    )
+    issued = midnight.tz_localize(table.zone, ambiguous=np.zeros(len(lead), bool), nonexistent="shift_forward")
     return np.asarray(issued.tz_convert("UTC").as_unit("us").asi8)
 
 

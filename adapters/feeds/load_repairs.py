@@ -71,9 +71,7 @@ def merge_duplicates(
     same = np.flatnonzero(start_us[1:] == start_us[:-1]) + 1
     if not len(same):
         return start_us, kw, row, []
-    conflict = [
-        at for at in same if not (kw[at] == kw[at - 1] or (np.isnan(kw[at]) and np.isnan(kw[at - 1])))
-    ]
+    conflict = [at for at in same if not (kw[at] == kw[at - 1] or (np.isnan(kw[at]) and np.isnan(kw[at - 1])))]
     if conflict:
         raise InputError(
             [
@@ -145,7 +143,5 @@ def fill_short_gaps(
             at = np.concatenate([np.arange(begin, end) for begin, end in spans])
             filled[at] = np.interp(at, good, kw[good])
         count = int(sum(end - begin for begin, end in spans))
-        repairs.append(
-            Repair(name, what, count, moment(start_us[spans[0][0]]), moment(start_us[spans[-1][1] - 1]))
-        )
+        repairs.append(Repair(name, what, count, moment(start_us[spans[0][0]]), moment(start_us[spans[-1][1] - 1])))
     return filled, repairs

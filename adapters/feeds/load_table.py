@@ -80,9 +80,7 @@ def _read_csv(path: Path) -> pd.DataFrame:
     )
 
 
-def _choose(
-    place: str, asked: str | None, candidates: Sequence[str], columns: Sequence[str], option: str
-) -> str:
+def _choose(place: str, asked: str | None, candidates: Sequence[str], columns: Sequence[str], option: str) -> str:
     listed = ", ".join(columns)
     if asked is not None:
         if asked not in columns:
@@ -106,9 +104,7 @@ def choose_time(place: str, frame: pd.DataFrame, asked: str | None) -> str:
     """
     columns = [str(name) for name in frame.columns]
     typed = [
-        name
-        for name in columns
-        if isinstance(frame[name].dtype, pd.DatetimeTZDtype) or frame[name].dtype.kind == "M"
+        name for name in columns if isinstance(frame[name].dtype, pd.DatetimeTZDtype) or frame[name].dtype.kind == "M"
     ]
     named = [name for name in columns if TIME_WORDS & words(name)]
     return _choose(place, asked, typed or named[:1], columns, "time_column")
@@ -121,8 +117,7 @@ def choose_load(place: str, frame: pd.DataFrame, asked: str | None, others: set[
     named = [
         name
         for name in numbers
-        if any(word in name.lower() for word in LOAD_WORDS)
-        and not any(word in name.lower() for word in NOT_LOADS)
+        if any(word in name.lower() for word in LOAD_WORDS) and not any(word in name.lower() for word in NOT_LOADS)
     ]
     return _choose(place, asked, numbers if len(numbers) == 1 else named, columns, "load_column")
 
@@ -152,9 +147,7 @@ def as_numbers(place: str, name: str, column: "pd.Series[str]") -> FloatArray:
     rows = np.flatnonzero(bad)
     if len(rows):
         rule = "must be a finite number with a decimal point and no thousands separator, or empty"
-        faults = [
-            InputFault(place, name, column.iloc[row], rule, int(row) + 1) for row in rows[:SHOWN_FAULTS]
-        ]
+        faults = [InputFault(place, name, column.iloc[row], rule, int(row) + 1) for row in rows[:SHOWN_FAULTS]]
         raise InputError(faults)
     return numbers
 

@@ -42,9 +42,7 @@ def microseconds(span: timedelta) -> int:
     return span // timedelta(microseconds=1)
 
 
-def parse_labels(
-    place: str, column: str, values: "pd.Series[str]", time_format: str | None
-) -> pd.DatetimeIndex:
+def parse_labels(place: str, column: str, values: "pd.Series[str]", time_format: str | None) -> pd.DatetimeIndex:
     """Text labels as naive times, or as UTC where every label has an offset; ``InputError`` names every bad
     row.
     """
@@ -60,9 +58,7 @@ def parse_labels(
     if len(bad):
         wanted = time_format or "ISO 8601 (2013-07-19T14:05:00, with or without offset)"
         rule = f"must be a time of the form {wanted}; another form is read with a time format by option"
-        raise InputError(
-            [InputFault(place, column, text.iloc[row], rule, int(row) + 1) for row in bad[:SHOWN_FAULTS]]
-        )
+        raise InputError([InputFault(place, column, text.iloc[row], rule, int(row) + 1) for row in bad[:SHOWN_FAULTS]])
     return pd.DatetimeIndex(parsed)
 
 

@@ -95,9 +95,7 @@ def _row(
     outlier_fraction: float | None = None,
 ) -> BaselineMethod:
     family = "NAESB Baseline Type-I"
-    return BaselineMethod(
-        method_id, family, pick, *days, look_back_days, adjustment, outlier_fraction, source=source
-    )
+    return BaselineMethod(method_id, family, pick, *days, look_back_days, adjustment, outlier_fraction, source=source)
 
 
 _ROWS = (
@@ -201,9 +199,7 @@ def _without_outliers(history: ClockDays, chosen: BoolArray, fraction: float | N
         return np.asarray(chosen & ~(np.abs(level - usual) > fraction * np.abs(usual)))
 
 
-def _picked(
-    history: ClockDays, chosen: BoolArray, pick: Pick, take: int, window: BoolArray | None
-) -> BoolArray:
+def _picked(history: ClockDays, chosen: BoolArray, pick: Pick, take: int, window: BoolArray | None) -> BoolArray:
     if pick == "all":
         return chosen
     slots = np.ones(history.values.shape[2], dtype=np.bool_) if window is None else window
@@ -239,9 +235,7 @@ def baseline_profiles(
     used = _picked(history, chosen, method.pick, count.take, event_slots)
     enough = chosen.sum(axis=1) >= count.minimum
     used = used & enough[:, None]
-    profile = mean_known(
-        history.values, np.broadcast_to(used[:, :, None], history.values.shape).astype(float), 1
-    )
+    profile = mean_known(history.values, np.broadcast_to(used[:, :, None], history.values.shape).astype(float), 1)
     return Baselines(method.method_id, profile, used, np.asarray(enough))
 
 
@@ -262,9 +256,7 @@ def adjusted(
     return baseline_kw * factor[:, None], factor
 
 
-def placebo_errors(
-    baseline_kw: Sequence[FloatArray], metered_kw: Sequence[FloatArray]
-) -> tuple[float, float]:
+def placebo_errors(baseline_kw: Sequence[FloatArray], metered_kw: Sequence[FloatArray]) -> tuple[float, float]:
     """How good a method is where the truth is known: (RRMSE, bias) over days on which nothing was called.
 
     RRMSE = √mean((b - L)²) / mean(L); bias = mean(b - L) / mean(L).

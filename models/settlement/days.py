@@ -34,9 +34,7 @@ def day_class(day: date, holidays: Container[date], working_weekends: Container[
     return DayClass.WEEKEND if day.weekday() >= 5 or day in holidays else DayClass.WEEKDAY
 
 
-def slots_of(
-    starts: Iterable[datetime], zone: ZoneInfo, step: timedelta
-) -> tuple[list[date], NDArray[np.int64]]:
+def slots_of(starts: Iterable[datetime], zone: ZoneInfo, step: timedelta) -> tuple[list[date], NDArray[np.int64]]:
     """Local day and clock slot of every start; each must lie on a whole slot."""
     days, slots = [], []
     for start in starts:
@@ -63,9 +61,7 @@ class ClockDays:
     zone: ZoneInfo
 
     @classmethod
-    def from_grid(
-        cls, grid: IntervalGrid, values: FloatArray, zone: ZoneInfo, step: timedelta
-    ) -> "ClockDays":
+    def from_grid(cls, grid: IntervalGrid, values: FloatArray, zone: ZoneInfo, step: timedelta) -> "ClockDays":
         """Days from ``values`` (R, T) on a grid of equal ``step``."""
         days, slots = slots_of(grid.starts, zone, step)
         if not np.allclose(grid.hours, step / timedelta(hours=1)):

@@ -63,9 +63,7 @@ def without_gaps(
     """Readings (R, T) with NaN where there is none, completed by policy ``gap15``."""
     if metered_kw.shape != baseline_kw.shape or metered_kw.shape[1] != len(grid):
         shapes = (metered_kw.shape, baseline_kw.shape, len(grid))
-        raise InputError(
-            [InputFault("performance", "metered_kw", shapes, "shapes must be (R, T), (R, T) and T")]
-        )
+        raise InputError([InputFault("performance", "metered_kw", shapes, "shapes must be (R, T), (R, T) and T")])
     power = np.array(metered_kw, dtype=np.float64)
     hole = ~np.isfinite(power)
     interpolated = np.zeros_like(hole)

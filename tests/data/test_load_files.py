@@ -76,9 +76,7 @@ FILES = [
 ]
 
 
-@pytest.mark.parametrize(
-    ("name", "options", "rows", "minutes", "peak_mw"), FILES, ids=[row[0] for row in FILES]
-)
+@pytest.mark.parametrize(("name", "options", "rows", "minutes", "peak_mw"), FILES, ids=[row[0] for row in FILES])
 def test_a_measured_load_file_is_read(
     data_dir: Path, name: str, options: dict, rows: int, minutes: int, peak_mw: float
 ) -> None:
@@ -116,9 +114,7 @@ def test_a_file_of_several_areas_asks_which_one(data_dir: Path) -> None:
 
 
 @pytest.mark.parametrize(("day", "hours"), [("2013-07-19", 24), ("2013-03-10", 23), ("2013-11-03", 25)])
-def test_the_operators_forecast_is_the_one_issued_the_day_before(
-    data_dir: Path, day: str, hours: int
-) -> None:
+def test_the_operators_forecast_is_the_one_issued_the_day_before(data_dir: Path, day: str, hours: int) -> None:
     zone = ZoneInfo("America/New_York")
     wanted = date.fromisoformat(day)
     decision = datetime.combine(wanted - timedelta(days=1), datetime.min.time(), zone).replace(hour=12)
