@@ -8,7 +8,7 @@ power is positive when consuming.
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
-from math import exp
+from math import exp, expm1
 
 from models.dispatch.problem import ResourceState
 from models.records import RegisteredResourceRecord
@@ -205,7 +205,7 @@ class ResourceLive:
             return
         decay = resource.decay_per_hour
         kept = exp(-decay * hours)
-        gain_h = hours if decay == 0 else (1 - kept) / decay
+        gain_h = hours if decay * hours < 1e-12 else -expm1(-decay * hours) / decay  # 1 - kept would cancel
         level = kept * self.comfort_store_kwh + gain_h * moved_kw
         self.comfort_store_kwh = min(max(level, -resource.store_low_kwh), resource.store_high_kwh)
 
