@@ -35,6 +35,7 @@ from adapters.mqtt.envelope import (
     topic_of,
 )
 from adapters.mqtt.payloads import EventMessage, SetpointsMessage
+from adapters.mqtt.queues import AggregatorQueue, AggregatorQueues, Incoming
 from adapters.mqtt.settings import MqttSettings
 from adapters.mqtt.uplink import Answer, Received, UplinkHandler, refused_whole
 from models.errors import BrokerError, DeviceError, InputError, InputFault, MessageError, VppError
@@ -51,7 +52,6 @@ NO_DELAY = (socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
 """Without it every small message waits up to 40 ms for the one before (measured: 23 messages a second)."""
 
 _REFUSED_SUBSCRIPTION = 0x80
-_OVERHEAD_BYTES = 200
 
 
 @dataclass(slots=True)
@@ -72,14 +72,6 @@ class LinkCounters:
     events_sent: int = 0
 
 
-@dataclass(slots=True)
-class _Queue:
-    """What one aggregator has sent and nobody has looked at yet."""
-
-    waiting: asyncio.Queue[tuple[str, str, bytes]]
-    held_bytes: int = 0
-
-
 class MqttLink:
     """``models.ports.DeviceLink`` over MQTT. ``run`` it in a task; it lives until it is cancelled."""
 
@@ -92,8 +84,7 @@ class MqttLink:
         self._client: aiomqtt.Client | None = None
         self._up = asyncio.Event()
         self._lost: asyncio.Future[None] | None = None
-        self._queues: dict[str, _Queue] = {}
-        self._held_bytes = 0
+        self._queues = AggregatorQueues(settings.queue_bytes, settings.all_queues_bytes)
         self._workers: asyncio.TaskGroup | None = None
         self._tries: dict[tuple[str, str], int] = {}
 
@@ -172,50 +163,41 @@ class MqttLink:
         way, _, last = rest.partition("/")
         if not topic.startswith(head) or way != "up" or not aggregator_id:
             return
-        payload = bytes(message.payload)
         self.counters.received += 1
         queue = self._queues.get(aggregator_id)
         if queue is None:
             if self._workers is None:
                 raise BrokerError("the link is not running")
-            queue = self._queues[aggregator_id] = _Queue(asyncio.Queue())
+            queue = self._queues.open(aggregator_id)
             self._workers.create_task(self._work(aggregator_id, queue), name=f"mqtt-{aggregator_id}")
-        size = len(payload) + _OVERHEAD_BYTES
-        limits = self.settings
-        if queue.held_bytes + size > limits.queue_bytes or self._held_bytes + size > limits.all_queues_bytes:
+        if not queue.put(Incoming(topic, last, bytes(message.payload))):
             self.counters.overflows += 1
-            return
-        queue.held_bytes += size
-        self._held_bytes += size
-        queue.waiting.put_nowait((topic, last, payload))
 
-    async def _work(self, aggregator_id: str, queue: _Queue) -> None:
+    async def _work(self, aggregator_id: str, queue: AggregatorQueue) -> None:
         while True:
-            topic, last, payload = await queue.waiting.get()
-            size = len(payload) + _OVERHEAD_BYTES
-            queue.held_bytes -= size
-            self._held_bytes -= size
+            message = await queue.get()
             try:
-                await self._take(aggregator_id, topic, last, payload)
+                await self._take(aggregator_id, message)
             except VppError as failed:
                 self.counters.handler_failures += 1
-                log.warning("%s is not answered: %s", topic, failed)
+                log.warning("%s is not answered: %s", message.topic, failed)
             except Exception:
                 self.counters.handler_failures += 1
-                log.exception("%s is not answered", topic)
+                log.exception("%s is not answered", message.topic)
 
-    async def _take(self, aggregator_id: str, topic: str, last: str, payload: bytes) -> None:
+    async def _take(self, aggregator_id: str, message: Incoming) -> None:
         """One message: decode, recall or apply, answer. Raises if it is not to be answered now."""
+        topic, payload = message.topic, message.payload
         context = DecodeContext(
             self._clock.now(),
             aggregator_id,
             lambda resource_id: self._handler.capability_kw(aggregator_id, resource_id),
         )
         try:
-            kind = UpTopic(last)
+            kind = UpTopic(message.last)
         except ValueError:
             known = ", ".join(UpTopic)
-            fault = InputFault(topic, "topic", last, f"must end in one of {known}")
+            fault = InputFault(topic, "topic", message.last, f"must end in one of {known}")
             await self._set_aside(aggregator_id, topic, payload, peek_message_id(payload), [fault])
             return
         try:
