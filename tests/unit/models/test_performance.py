@@ -40,9 +40,7 @@ def whole(power: np.ndarray) -> Metered:
     return Metered(power, nothing, nothing)
 
 
-def judged(
-    direction: Direction, ordered: float, members: list[bool], accepted: dict[str, float]
-) -> JudgedEvent:
+def judged(direction: Direction, ordered: float, members: list[bool], accepted: dict[str, float]) -> JudgedEvent:
     return JudgedEvent(
         event_id="e1",
         direction=direction,

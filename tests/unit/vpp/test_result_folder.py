@@ -35,9 +35,7 @@ def test_a_result_comes_back_as_it_was_written(tmp_path: Path) -> None:
     again = read_result(tmp_path / "day")
     assert again.summary == result.summary
     for name in TABLES:
-        pd.testing.assert_frame_equal(
-            getattr(again, name), getattr(result, name), check_dtype=False, check_freq=False
-        )
+        pd.testing.assert_frame_equal(getattr(again, name), getattr(result, name), check_dtype=False, check_freq=False)
 
 
 def test_the_summary_has_every_field_of_the_contract(tmp_path: Path) -> None:
