@@ -26,7 +26,7 @@ from models.dispatch.check import CheckReport, check_plan
 from models.dispatch.problem import DispatchProblem
 from models.errors import InputError, InputFault, PortfolioError, SolverError
 from models.plan import DispatchPlan
-from vpp.cli.example_portfolio import example_problem
+from vpp.example_portfolio import example_problem
 from vpp.solver_pool import SolverPool
 
 portfolio_app = typer.Typer(

@@ -11,7 +11,7 @@ from models.dispatch.problem import DispatchProblem
 from models.errors import PortfolioError
 from models.events import ScopeKind
 from models.plan import Admission, DispatchPlan, PlanSource, Requirement, RequirementAmount
-from vpp.cli.example_portfolio import example_problem
+from vpp.example_portfolio import example_problem
 
 
 @pytest.fixture(scope="module")

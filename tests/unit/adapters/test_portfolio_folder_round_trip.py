@@ -11,7 +11,7 @@ from models.dispatch.problem import DispatchProblem, ResourceState
 from models.fleet import Fleet
 from models.intervals import IntervalGrid
 from models.resources import Pillar, Pv
-from vpp.cli.example_portfolio import example_problem
+from vpp.example_portfolio import example_problem
 
 
 def assert_same(one: DispatchProblem, other: DispatchProblem) -> None:
