@@ -37,6 +37,7 @@ from models.errors import BrokerError
 log = logging.getLogger(__name__)
 
 START_LIMIT_S = 10.0
+PORTS_TO_TRY = 5
 SIGNALS = 10
 SIGNAL_PAUSE_S = 0.5
 RELOAD_PAUSE_S = 0.05
@@ -116,21 +117,18 @@ class MosquittoBroker(RunningBroker):
     def __init__(self, settings: BrokerSettings, store: CredentialStore, program: Path) -> None:
         self._program = program
         self._folder = settings.folder.absolute()
-        port = settings.port or free_port(settings.host)
-        inner_port = free_port("127.0.0.1") if settings.tls is not None else port
         password = new_password()
         self._platform_hash = hash_password(password)
         platform = MqttSettings(
             host=inner_host(settings),
-            port=inner_port,
             username=PLATFORM_USER,
             password=SecretStr(password),
             prefix=settings.prefix,
             client_id=platform_client_id(self._folder),
         )
         super().__init__(settings, store, platform)
-        self.host, self.port = settings.host, port
-        self._inner_port = inner_port
+        self.host, self.port = settings.host, settings.port
+        self._inner_port = settings.port
         self._process: asyncio.subprocess.Process | None = None
         self._keeper: asyncio.Task[None] | None = None
         self._hashes: Mapping[str, str] | None = None
@@ -148,17 +146,31 @@ class MosquittoBroker(RunningBroker):
         """Write the files, start the child, return once it serves; ``BrokerError`` if it does not."""
         await self._write_passwords()
         write_private(self._folder / "acl", access_rule(self.settings.prefix))
-        text = configuration(self.settings, self._folder, self.port, self._inner_port)
-        write_private(self._folder / "mosquitto.conf", text)
+        for _ in range(PORTS_TO_TRY):
+            self._choose_ports()
+            text = configuration(self.settings, self._folder, self.port, self._inner_port)
+            write_private(self._folder / "mosquitto.conf", text)
+            if await self._started():
+                return
+            await self.stop()
+            if "in use" not in self._last_line or self.settings.port:
+                break  # a port of our own choice may be taken by somebody else in the meantime
+        raise BrokerError(f"mosquitto does not start: {self._last_line or 'no word from it'}")
+
+    def _choose_ports(self) -> None:
+        encrypted = self.settings.tls is not None
+        self.port = self.settings.port or free_port(self.settings.host)
+        self._inner_port = free_port("127.0.0.1") if encrypted else self.port
+        self._platform = self._platform.model_copy(update={"port": self._inner_port})
+
+    async def _started(self) -> bool:
         self._keeper = asyncio.create_task(self._keep(), name="mosquitto")
         waiting = asyncio.create_task(self._running.wait())
         try:
             await asyncio.wait((waiting, self._keeper), timeout=START_LIMIT_S, return_when=asyncio.FIRST_COMPLETED)
         finally:
             waiting.cancel()
-        if not self._running.is_set():
-            await self.stop()
-            raise BrokerError(f"mosquitto does not start: {self._last_line or 'no word from it'}")
+        return self._running.is_set()
 
     async def stop(self) -> None:
         """End the child, softly, so that it writes its queues down."""
