@@ -9,6 +9,7 @@ from models.dispatch.reference.calls import load_kw
 from models.dispatch.reference.charging import hours_after, stay_start_kwh, stay_target_kwh, stay_wear
 from models.dispatch.reference.generation import available_kw
 from models.dispatch.reference.given import state_of
+from models.dispatch.reference.modes import mode_cost, mode_of, running_cost
 from models.dispatch.reference.shifting import preferred_kw
 from models.dispatch.reference.storage import end_energy_kwh, start_kwh
 from models.dispatch.reference.structure import Entry
@@ -97,19 +98,15 @@ def own_cost_cny(entry: Entry, power_kw: FloatArray, problem: DispatchProblem) -
 def _mode_cost(row: Any, power_kw: FloatArray, problem: DispatchProblem) -> float:
     if row.mode_change_cost == 0:
         return 0.0
-    before = state_of(problem, row.resource_id).power_kw or 0.0
-    power = np.concatenate([[before], power_kw])
-    mode = np.where(power > RUNNING_KW, 1, np.where(power < -RUNNING_KW, -1, 0))
-    return float(row.mode_change_cost * np.count_nonzero(np.diff(mode)))
+    before = mode_of(np.array([state_of(problem, row.resource_id).power_kw or 0.0]), RUNNING_KW)
+    return mode_cost(row, mode_of(power_kw, RUNNING_KW), int(before[0]))
 
 
 def _generator_cost(row: Any, power_kw: FloatArray, problem: DispatchProblem) -> float:
-    on = -power_kw > RUNNING_KW
-    was_on = bool(state_of(problem, row.resource_id).on)
-    starts = np.count_nonzero(on & ~np.concatenate([[was_on], on[:-1]]))
-    hours = problem.grid.hours
-    running = row.no_load_cost_per_h * float(on @ hours) + row.start_cost * starts
-    return float(row.cost_per_kwh * np.maximum(-power_kw, 0.0) @ hours) + float(running)
+    state = state_of(problem, row.resource_id)
+    been_h = np.inf if state.hours_in_state_h is None else state.hours_in_state_h
+    running = running_cost(row, -power_kw > RUNNING_KW, bool(state.on), been_h, problem.grid)
+    return float(row.cost_per_kwh * np.maximum(-power_kw, 0.0) @ problem.grid.hours) + running
 
 
 def _stay_cost(rows: list[EvSession], power_kw: FloatArray, problem: DispatchProblem) -> float:
