@@ -52,9 +52,7 @@ class Metrics:
 
     def _planning(self) -> None:
         kind = "kind"
-        self.plan_made_at = self._gauge(
-            "plan_made_timestamp_seconds", "When the plan in force was made.", kind
-        )
+        self.plan_made_at = self._gauge("plan_made_timestamp_seconds", "When the plan in force was made.", kind)
         self.plan_gap = self._gauge("plan_gap_ratio", "Relative gap of the plan in force.", kind)
         self.plan_wall_s = self._gauge("plan_wall_seconds", "How long the plan in force took.", kind)
         self.plans_made = self._counter("plans_made", "Plans by who made them.", kind, "source")

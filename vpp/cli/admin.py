@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from adapters.mqtt.credentials import check_name, hash_password, new_password
+from adapters.mqtt.credentials import check_name, hash_password, new_password, write_private
 from adapters.store import Store
 from models.errors import InputError, InputFault, VppError
 from models.records import AggregatorRecord, Role
@@ -142,6 +142,26 @@ def remove_aggregator(
             raise InputError([InputFault("aggregators", "aggregator_id", name, rule)])
         store.append_audit(now, _me(), "aggregator.removed", name)
     answer({"aggregator_id": name, "removed": True}, as_json, f"{name}: removed")
+
+
+@aggregator_app.command("passwords")
+def write_passwords(
+    file: Annotated[Path, typer.Argument(help="Mosquitto's password_file.")],
+    config: Config = None,
+    as_json: AsJson = False,
+) -> None:
+    """Write the password file of a Mosquitto of your own (hashes only); SIGHUP makes it read the file again."""
+    settings = load_settings(config)
+    with _opened(settings) as store:
+        hashes = {record.aggregator_id: record.secret_hash for record in store.aggregators()}
+    mqtt = settings.mqtt
+    if mqtt.username is not None and mqtt.password is not None:
+        hashes[mqtt.username] = hash_password(mqtt.password.get_secret_value())
+    try:
+        write_private(file, "".join(f"{name}:{hashed}\n" for name, hashed in sorted(hashes.items())))
+    except OSError as error:
+        raise VppError(f"cannot write {file}: {error}") from error
+    answer({"file": str(file), "names": sorted(hashes)}, as_json, f"{file}: {len(hashes)} names")
 
 
 def backup(

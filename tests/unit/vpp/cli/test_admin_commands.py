@@ -117,6 +117,18 @@ def test_a_removed_aggregator_loses_its_access_and_may_come_back(vpp: Vpp, home:
     assert vpp("aggregator", "add", "buildings")["api_token"] != token
 
 
+def test_a_mosquitto_of_your_own_gets_a_password_file(vpp: Vpp, home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    password = vpp("aggregator", "add", "buildings")["mqtt_password"]
+    monkeypatch.setenv("VPP_MQTT__USERNAME", "_platform")
+    monkeypatch.setenv("VPP_MQTT__PASSWORD", "ours")
+    file = home / "broker" / "passwords"
+    assert vpp("aggregator", "passwords", str(file))["names"] == ["_platform", "buildings"]
+    hashes = dict(line.split(":", 1) for line in file.read_text().splitlines())
+    assert verify_password("ours", hashes["_platform"])
+    assert verify_password(password, hashes["buildings"])
+    assert file.stat().st_mode & 0o077 == 0
+
+
 def test_backup_and_restore_are_two_commands(vpp: Vpp, home: Path) -> None:
     vpp("user", "add", "wang", "--role", "operator")
     file = str(home / "state.zip")
