@@ -104,7 +104,9 @@ class RealTimeStage:
         windows = [(event.start, event.end) for event in events if event.end > now]
         exact = IntervalGrid.real_time(now, fine=self._cycle, windows=windows)
         span = SPAN_STEP * (-(-(exact.end - exact.start - COARSE) // SPAN_STEP))
-        return IntervalGrid.real_time(now, fine=self._cycle, span=max(span, LEAST_SPAN), windows=windows)
+        rounded = IntervalGrid.real_time(now, fine=self._cycle, span=max(span, LEAST_SPAN))
+        inside = {edge for window in windows for edge in window if rounded.start < edge < rounded.end}
+        return IntervalGrid(tuple(sorted({*rounded.edges, *inside})))
 
     def learn(self, now: datetime, event: Event, baseline_now_kw: Mapping[str, float], ids: Sequence[str]) -> None:
         """Compare what the event's devices drew over the last cycle with their baseline, and correct the

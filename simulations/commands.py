@@ -1,0 +1,234 @@
+"""The commands of the far side: ``vpp demo``, ``vpp replay``, ``vpp simulate`` (found by entry point)."""
+
+import asyncio
+import json
+import logging
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import date, datetime, time
+from pathlib import Path
+from typing import Annotated
+from zoneinfo import ZoneInfo
+
+import structlog
+import typer
+from rich.console import Console
+from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
+from rich.table import Table
+
+from adapters.feeds.load_options import LoadOptions, Unit
+from models.errors import InputError, InputFault
+from simulations.day import DaySetup, run_day
+from simulations.demo import demo_setup
+from simulations.replay import ReplayOrder, replay_setup
+from vpp.report.result_folder import EventResult, Summary
+from vpp.report.write import write_report
+
+DEMO_FOLDER = Path("var/demo")
+JsonFlag = Annotated[bool, typer.Option("--json", help="Print the summary as one JSON object.")]
+
+
+def demo(
+    resources: Annotated[int, typer.Option(min=40, max=2000, help="How many devices to simulate.")] = 300,
+    portfolio: Annotated[str, typer.Option(help="2030 (assumption) or 2024 (about 400 MW).")] = "2030",
+    seed: Annotated[int | None, typer.Option(help="Another throw of all dice.")] = None,
+    out: Annotated[Path, typer.Option(help="Result folder.")] = DEMO_FOLDER,
+    as_json: JsonFlag = False,
+) -> None:
+    """A whole day of a city: register, plan, order, dispatch over real MQTT, prove, report."""
+    _run(demo_setup(resources, portfolio, seed), out, as_json)
+
+
+def replay(
+    load: Annotated[Path, typer.Option(help="Measured load, CSV or Parquet.")],
+    day: Annotated[str, typer.Option("--date", help="Market day, YYYY-MM-DD.")],
+    time_zone: Annotated[str, typer.Option(help="IANA zone of the market.")],
+    out: Annotated[Path, typer.Option(help="Result folder.")],
+    time_column: Annotated[str | None, typer.Option(help="Column of times (else guessed).")] = None,
+    load_column: Annotated[str | None, typer.Option(help="Column of the load (else guessed).")] = None,
+    unit: Annotated[str, typer.Option(help="W, kW, MW or GW.")] = "MW",
+    label: Annotated[str | None, typer.Option(help="Times label the start or the end of intervals.")] = None,
+    forecast: Annotated[Path | None, typer.Option(help="The operator's own forecast.")] = None,
+    forecast_column: Annotated[str | None, typer.Option(help="Its column (else as the load's).")] = None,
+    window: Annotated[str | None, typer.Option(help="HH:MM/HH:MM local; else the two highest hours.")] = None,
+    resources: Annotated[int, typer.Option(min=40, max=2000, help="How many devices to simulate.")] = 300,
+    portfolio: Annotated[str, typer.Option(help="2030 or 2024.")] = "2030",
+    response_was_called: Annotated[
+        bool, typer.Option(help="Demand response was really called that day: the load is after it.")
+    ] = False,
+    as_json: JsonFlag = False,
+) -> None:
+    """A measured day through the path that runs live."""
+    options = LoadOptions(
+        time_zone=_zone(time_zone),
+        time_column=time_column,
+        load_column=load_column,
+        unit=_one_of("unit", unit, ("W", "kW", "MW", "GW")),  # type: ignore[typeddict-item]
+    )
+    if label is not None:
+        options["label"] = _one_of("label", label, ("start", "end"))  # type: ignore[typeddict-item]
+    forecast_options = LoadOptions(
+        time_zone=time_zone, load_column=forecast_column or load_column, unit=options["unit"]
+    )
+    order = ReplayOrder(
+        load=load,
+        day=_day(day),
+        options=options,
+        forecast=forecast,
+        forecast_options=forecast_options,
+        window=_window(window),
+        resources=resources,
+        portfolio=portfolio,
+        response_was_called=response_was_called,
+        command="vpp " + " ".join(sys.argv[1:]),
+    )
+    _run(replay_setup(order), out, as_json)
+
+
+def _run(setup: DaySetup, out: Path, as_json: bool) -> None:
+    console = Console(stderr=True)
+    with _quiet_logs(out), _bar(console) as progress:
+        task = progress.add_task("", total=1.0)
+
+        def show(zh: str, en: str, share: float) -> None:
+            progress.update(task, completed=share, description=f"{zh}  {en}")
+
+        result = asyncio.run(run_day(setup, out, show))
+        show("完成", "done", 1.0)
+    page = write_report(out)
+    if as_json:
+        sys.stdout.write(result.summary.model_dump_json() + "\n")
+    else:
+        _tell(Console(), result.summary, page)
+
+
+def _bar(console: Console) -> Progress:
+    return Progress(BarColumn(bar_width=30), TimeElapsedColumn(), TextColumn("{task.description}"), console=console)
+
+
+@contextmanager
+def _quiet_logs(out: Path) -> Iterator[None]:
+    """Logs go into a file of the result folder, so that the screen stays readable."""
+    out.mkdir(parents=True, exist_ok=True)
+    with (out / "log.jsonl").open("w", encoding="utf-8") as file:
+        structlog.configure(
+            processors=[
+                structlog.processors.add_log_level,
+                structlog.processors.TimeStamper(fmt="iso", utc=True),
+                structlog.processors.JSONRenderer(),
+            ],
+            logger_factory=structlog.PrintLoggerFactory(file),
+        )
+        handler = logging.StreamHandler(file)
+        root = logging.getLogger()
+        root.addHandler(handler)
+        try:
+            yield
+        finally:
+            root.removeHandler(handler)
+            structlog.reset_defaults()
+
+
+def _tell(console: Console, summary: Summary, page: Path) -> None:
+    zone = ZoneInfo(summary.time_zone)
+    console.print(f"\n[bold]{summary.scenario_title_zh}[/bold]  {summary.scenario_title_en}")
+    console.print(
+        f"仿真 simulated · {summary.resources} 台设备 devices · 比例 scale 1:{1 / summary.scale:,.0f} · "
+        f"下列 kW 均为该比例 all kW at that scale"
+    )
+    table = Table(title="事件 events")
+    for column in (
+        "时段 window",
+        "5 %",
+        "可调 callable",
+        "下令 ordered",
+        "差额 short",
+        "交付 delivered",
+        "真实 true",
+        "逐时比 ratio",
+    ):
+        table.add_column(column, justify="right")
+    for event in summary.events:
+        table.add_row(
+            f"{event.start.astimezone(zone):%H:%M}-{event.end.astimezone(zone):%H:%M}",
+            f"{event.five_percent_kw:,.0f}",
+            f"{event.callable_kw:,.0f}",
+            f"{event.ordered_kw:,.0f}",
+            f"{event.five_percent_kw - event.ordered_kw:,.0f}",
+            f"{event.delivered_kw:,.0f}",
+            "-" if event.true_delivered_kw is None else f"{event.true_delivered_kw:,.0f}",
+            _ratios(event),
+        )
+    console.print(table)
+    cut = summary.peak_before_kw - summary.peak_after_kw
+    console.print(
+        f"日峰 peak {summary.peak_before_kw:,.0f} → {summary.peak_after_kw:,.0f} kW "
+        f"(-{cut / summary.peak_before_kw:.2%}) · 注册 registered {summary.registrations.accepted}"
+        f" (拒绝 refused {summary.registrations.refused}) · 读数 readings {summary.readings:,}"
+        f" · 指令 setpoints {summary.setpoints:,} (确认 acknowledged {summary.acknowledged:,})"
+    )
+    if summary.measured_peak_kw is not None and summary.forecast_peak_kw is not None:
+        console.print(
+            f"预测峰 forecast peak {summary.forecast_peak_kw:,.0f} kW · 实测峰 measured {summary.measured_peak_kw:,.0f} kW"
+        )
+    console.print(f"用时 wall {summary.wall_s:.0f} s · 报告 report [bold]{page}[/bold]")
+
+
+def _ratios(event: EventResult) -> str:
+    return " ".join(
+        "-" if ratio is None else f"[{'green' if 0.9 <= ratio <= 1.1 else 'red'}]{ratio:.0%}[/]"
+        for ratio in event.ratio_by_hour
+    )
+
+
+def _day(value: str) -> date:
+    try:
+        return date.fromisoformat(value)
+    except ValueError as error:
+        raise InputError([InputFault("command line", "--date", value, "must be YYYY-MM-DD")]) from error
+
+
+def _zone(value: str) -> str:
+    try:
+        ZoneInfo(value)
+    except (KeyError, ValueError, OSError) as error:
+        rule = "must be an IANA zone such as America/New_York"
+        raise InputError([InputFault("command line", "--time-zone", value, rule)]) from error
+    return value
+
+
+def _one_of(option: str, value: str, known: tuple[Unit | str, ...]) -> str:
+    if value not in known:
+        rule = f"must be one of {', '.join(known)}"
+        raise InputError([InputFault("command line", f"--{option}", value, rule)])
+    return value
+
+
+def _window(value: str | None) -> tuple[time, time] | None:
+    if value is None:
+        return None
+    try:
+        start, end = (datetime.strptime(part, "%H:%M").time() for part in value.split("/"))  # noqa: DTZ007
+    except ValueError as error:
+        rule = "must be local clock times HH:MM/HH:MM"
+        raise InputError([InputFault("command line", "--window", value, rule)]) from error
+    return start, end
+
+
+def simulate(
+    broker: Annotated[str, typer.Option(help="Address of the platform's broker, mqtt://host:port.")],
+    credentials: Annotated[Path, typer.Option(help="JSON file: aggregator_id to password.")],
+    resources: Annotated[int, typer.Option(min=40, help="How many devices.")] = 300,
+    portfolio: Annotated[str, typer.Option(help="2030 or 2024.")] = "2030",
+    minutes: Annotated[float | None, typer.Option(help="Stop after so long; else run until stopped.")] = None,
+) -> None:
+    """A simulated fleet in real time, for any broker."""
+    from simulations.live import simulate_live  # noqa: PLC0415 - nothing of it is needed by the other commands
+
+    try:
+        known = json.loads(credentials.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        rule = f"must be a JSON object of passwords by aggregator: {error}"
+        raise InputError([InputFault("command line", "--credentials", str(credentials), rule)]) from error
+    asyncio.run(simulate_live(broker, known, resources, portfolio, minutes))
