@@ -166,6 +166,9 @@ def _check_baseline(
 ) -> float:
     """The baseline table: feasible for every device, and of least cost; returns what it costs."""
     checks = [device.check(power, horizon) for device, power in zip(devices, plan.baseline_kw, strict=True)]
+    for device, check in zip(devices, checks, strict=True):
+        if device.kind in PROFILED:  # undisturbed by definition, whatever the state still demands of it
+            check.findings, check.own_cost = [], 0.0
     _collect(devices, checks, plan.baseline_energy_kwh, horizon, "baseline", found)
     for device, check, power in zip(devices, checks, plan.baseline_kw, strict=True):
         _check_least(device, check, power, baseline_prices(problem, device, horizon), horizon, found)
