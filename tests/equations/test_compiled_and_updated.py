@@ -1,4 +1,4 @@
-"""The compiled arrays against Pyomo's own LP file, updates in place against fresh compiles, and when binaries appear."""
+"""The compiled arrays against Pyomo's own LP file, updates against fresh compiles, and when binaries appear."""
 
 from dataclasses import replace
 from pathlib import Path

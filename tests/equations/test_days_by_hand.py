@@ -295,7 +295,7 @@ def test_a_room_is_cooled_before_the_dear_hour_and_is_comfortable_at_the_end() -
 
 
 def test_what_was_cooled_ahead_leaks() -> None:
-    """Decay ln 2 per hour: half is lost in an hour.  At rest 2 kW more store 2 · 0.5 / ln 2 kWh, of which half stays."""
+    """Decay ln 2 per hour: half is lost in an hour.  2 kW more store 2 · 0.5 / ln 2 kWh; half stays."""
     leaky = ROOM.model_copy(update={"decay_per_hour": float(np.log(2))})
     plan = solve(city([leaky], [0.1, 1.0, 0.1]))
     change = power(plan) - 10

@@ -1,4 +1,4 @@
-"""Random small fleets of all kinds: a plan always comes out, physics holds, the bound is below, the baseline is blind."""
+"""Random small fleets of all kinds: a plan always comes out, physics holds, the baseline is blind."""
 
 from dataclasses import replace
 
@@ -195,7 +195,7 @@ def test_the_baseline_is_the_free_optimum_and_blind_to_events(seed: int) -> None
     # Without events and limits the baseline of everything but loads is what the city would do, at the same cost.
     free = replace(problem, events=(), zone_limit_kw=np.full_like(problem.zone_limit_kw, np.inf))
     alone = ReferenceSolver().solve(free, deadline_s=60, gap=1e-7)
-    entries = [e for e in entries_of(problem) if e.kind not in (ResourceKind.THERMAL_LOAD,)]
+    entries = [e for e in entries_of(problem) if e.kind is not ResourceKind.THERMAL_LOAD]
     hours = problem.grid.hours
     for entry in entries:
         base = plan.baseline_kw[plan.row_of[entry.resource_id]]

@@ -18,6 +18,8 @@ _PER_STAY = (
     "wear",
     "in_after_cost",
     "out_after_cost",
+    "charge_efficiency",
+    "per_discharged",
 )
 
 SLOTS = 2
@@ -35,19 +37,18 @@ class ChargingWriter:
     def __init__(self, slots: int, *, both_ways: bool) -> None:
         self.slots, self.both_ways = slots, both_ways
 
-    def shape(self, rows: list[EvSession], problem: DispatchProblem) -> tuple[Any, ...]:  # noqa: ARG002 - the protocol
-        """What belongs to the charger, not to the stay."""
-        back = rows[0].discharge_efficiency if self.both_ways else 1.0
-        return (self.both_ways, self.slots, rows[0].charge_efficiency, back)
+    def shape(self, rows: list[Any], problem: DispatchProblem) -> tuple[Any, ...]:  # noqa: ARG002 - the protocol
+        """Room and direction; whatever else a charger or a car has is given."""
+        return (self.both_ways, self.slots)
 
     def given(self, rows: list[EvSession], problem: DispatchProblem) -> Given:
         """Power limits x share of the interval plugged in, energies, and the virtual slot of every stay."""
         return given_stays(rows, problem, self.slots, both_ways=self.both_ways)
 
-    def add(self, block: Any, rows: list[EvSession], hours: list[float], given: Given) -> None:
+    def add(self, block: Any, rows: list[Any], hours: list[float], given: Given) -> None:  # noqa: ARG002 - the protocol
         """Write E1 to E13."""
         hold(block, given)
-        add_charging(block, rows[0], hours, given, both_ways=self.both_ways)
+        add_charging(block, hours, given, both_ways=self.both_ways)
 
 
 def stay_start_kwh(row: EvSession, problem: DispatchProblem) -> float:
@@ -85,6 +86,7 @@ def given_stays(rows: list[EvSession], problem: DispatchProblem, slots: int, *, 
     grid, count = problem.grid, len(problem.grid)
     charge, discharge = np.zeros((slots, count)), np.zeros((slots, count))
     one = {name: np.zeros(slots) for name in _PER_STAY}
+    one["charge_efficiency"][:] = one["per_discharged"][:] = 1.0
     tariff = problem.tariffs[rows[0].tariff_id]
     mean_price = float(tariff @ grid.hours / grid.hours.sum())
     for k, row in enumerate(rows):
@@ -93,6 +95,7 @@ def given_stays(rows: list[EvSession], problem: DispatchProblem, slots: int, *, 
         share = grid.overlap_h(row.arrival, row.departure) / grid.hours
         after_h = hours_after(row, problem)
         charge[k], discharge[k] = row.charge_limit_kw * share, row.discharge_limit_kw * share
+        one["charge_efficiency"][k], one["per_discharged"][k] = row.charge_efficiency, 1 / row.discharge_efficiency
         start, target = stay_start_kwh(row, problem), stay_target_kwh(row)
         one["start_kwh"][k], one["target_kwh"][k] = start, target
         wear = stay_wear(row)
@@ -113,7 +116,10 @@ def given_stays(rows: list[EvSession], problem: DispatchProblem, slots: int, *, 
         "target_kwh": one["target_kwh"],
         "in_after_limit_kwh": one["in_after"],
     }
-    coefficients: dict[str, Any] = {"in_after_cost": one["in_after_cost"]}
+    coefficients: dict[str, Any] = {
+        "charge_efficiency": one["charge_efficiency"],
+        "in_after_cost": one["in_after_cost"],
+    }
     if both_ways:
         values |= {
             "discharge_limit_kw": discharge,
@@ -121,6 +127,7 @@ def given_stays(rows: list[EvSession], problem: DispatchProblem, slots: int, *, 
             "out_after_limit_kwh": one["out_after"],
         }
         coefficients |= {
+            "per_discharged": one["per_discharged"],
             "wear": one["wear"],
             "out_after_cost": one["out_after_cost"],
             "charge_limit_kw": charge,
@@ -131,7 +138,7 @@ def given_stays(rows: list[EvSession], problem: DispatchProblem, slots: int, *, 
     return Given(values, coefficients)
 
 
-def add_charging(block: Any, charger: EvSession, hours: list[float], given: Given, *, both_ways: bool) -> None:
+def add_charging(block: Any, hours: list[float], given: Given, *, both_ways: bool) -> None:
     r"""Write the equations of a charger's stays k into ``block``; limits and energies are on it already.
 
         (E1)   p_t = Σ_k (c_kt - d_kt)                                  net power of the charger      [kW]
@@ -170,6 +177,7 @@ def add_charging(block: Any, charger: EvSession, hours: list[float], given: Give
     h       -                               h     hours from the horizon's end to a later departure
     price*  -                               CNY   mean of the tariff over the horizon, per kWh
     wear    wear[k]                         CNY   per kWh in or out; 0 one way
+    η⁺, η⁻  charge_efficiency[k], ...        -    of the stay; 1/η⁻ is per_discharged[k]
     ======  ==============================  ====  ===================================================
 
     A departure after the horizon adds one virtual slot of the hours left: it stands in no coupling row, and is
@@ -182,6 +190,7 @@ def add_charging(block: Any, charger: EvSession, hours: list[float], given: Give
     block.net_kw = pyo.Var(steps)
     block.charge_kw = pyo.Var(stays, steps, domain=pyo.NonNegativeReals)
     block.in_after_kwh = pyo.Var(stays, domain=pyo.NonNegativeReals)
+    stored = given.coefficients["charge_efficiency"]
     block.lazy = ("E10", "E11", "E12", "E13") if both_ways else ()
 
     def net(b: Any, t: int) -> Any:
@@ -195,8 +204,8 @@ def add_charging(block: Any, charger: EvSession, hours: list[float], given: Give
         return b.in_after_kwh[k] <= b.in_after_limit_kwh[k]
 
     def charged(b: Any, k: int) -> Any:
-        gained = pyo.quicksum(hours[t] * charger.charge_efficiency * b.charge_kw[k, t] for t in steps)
-        return b.start_kwh[k] + gained + charger.charge_efficiency * b.in_after_kwh[k] == b.target_kwh[k]
+        gained = pyo.quicksum(hours[t] * float(stored[k]) * b.charge_kw[k, t] for t in steps)
+        return b.start_kwh[k] + gained + float(stored[k]) * b.in_after_kwh[k] == b.target_kwh[k]
 
     if both_ways:
         block.discharge_kw = pyo.Var(stays, steps, domain=pyo.NonNegativeReals)
@@ -209,15 +218,20 @@ def add_charging(block: Any, charger: EvSession, hours: list[float], given: Give
     for k in stays:
         note(block, "in_after_cost", k, None, block.in_after_kwh[k])
     if both_ways:
-        cost += _add_both_ways(block, charger, hours, given)
+        cost += _add_both_ways(block, hours, given)
     else:
         block.E4 = pyo.Constraint(stays, rule=charged, doc="(E4)")
+        for k in stays:
+            note(block, "charge_efficiency", k, block.E4[k], block.in_after_kwh[k])
+            for t in steps:
+                note(block, "charge_efficiency", k, block.E4[k], block.charge_kw[k, t])
     block.own_cost = pyo.Expression(expr=cost)
 
 
-def _add_both_ways(block: Any, charger: EvSession, hours: list[float], given: Given) -> Any:
+def _add_both_ways(block: Any, hours: list[float], given: Given) -> Any:
     """Write E5 to E13 of ``add_charging``; returns the cost of wear and of feeding back after the horizon."""
     steps, stays = range(len(hours)), range(len(np.atleast_1d(given.values["start_kwh"])))
+    stored, taken = given.coefficients["charge_efficiency"], given.coefficients["per_discharged"]
     block.energy_kwh = pyo.Var(stays, steps, domain=pyo.NonNegativeReals)
 
     def plugged_in(b: Any, k: int, t: int) -> Any:
@@ -228,14 +242,14 @@ def _add_both_ways(block: Any, charger: EvSession, hours: list[float], given: Gi
 
     def balance(b: Any, k: int, t: int) -> Any:
         before = b.energy_kwh[k, t - 1] if t else b.start_kwh[k]
-        gained = charger.charge_efficiency * b.charge_kw[k, t] - b.discharge_kw[k, t] / charger.discharge_efficiency
+        gained = float(stored[k]) * b.charge_kw[k, t] - float(taken[k]) * b.discharge_kw[k, t]
         return b.energy_kwh[k, t] == before + hours[t] * gained
 
     def not_fuller(b: Any, k: int, t: int) -> Any:
         return b.energy_kwh[k, t] <= b.capacity_kwh[k]
 
     def charged(b: Any, k: int) -> Any:
-        after = charger.charge_efficiency * b.in_after_kwh[k] - b.out_after_kwh[k] / charger.discharge_efficiency
+        after = float(stored[k]) * b.in_after_kwh[k] - float(taken[k]) * b.out_after_kwh[k]
         return b.energy_kwh[k, len(hours) - 1] + after == b.target_kwh[k]
 
     block.E5 = pyo.Constraint(stays, steps, rule=plugged_in, doc="(E5)")
@@ -247,7 +261,11 @@ def _add_both_ways(block: Any, charger: EvSession, hours: list[float], given: Gi
     wear, cost_after = given.coefficients["wear"], given.coefficients["out_after_cost"]
     for k in stays:
         note(block, "out_after_cost", k, None, block.out_after_kwh[k])
+        note(block, "charge_efficiency", k, block.E9[k], block.in_after_kwh[k])
+        note(block, "per_discharged", k, block.E9[k], block.out_after_kwh[k])
         for t in steps:
+            note(block, "charge_efficiency", k, block.E7[k, t], block.charge_kw[k, t])
+            note(block, "per_discharged", k, block.E7[k, t], block.discharge_kw[k, t])
             note(block, "wear", k, None, block.charge_kw[k, t])
             note(block, "wear", k, None, block.discharge_kw[k, t])
     worn = pyo.quicksum(

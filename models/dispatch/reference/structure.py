@@ -113,11 +113,7 @@ def covers(made: Entry, wanted: Entry) -> bool:
         return False
     if made.row.zone_id != wanted.row.zone_id or made.row.aggregator_id != wanted.row.aggregator_id:
         return False
-    if made.writer.slots < wanted.writer.slots or (wanted.writer.both_ways and not made.writer.both_ways):
-        return False
-    same_in = made.row.charge_efficiency == wanted.row.charge_efficiency
-    same_out = made.row.discharge_efficiency == wanted.row.discharge_efficiency
-    return same_in and (same_out or not wanted.writer.both_ways)
+    return made.writer.slots >= wanted.writer.slots and (made.writer.both_ways or not wanted.writer.both_ways)
 
 
 def empty_charger(entry: Entry, problem: DispatchProblem) -> list[EvSession]:
