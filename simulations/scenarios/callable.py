@@ -68,14 +68,14 @@ def _promised_kw(row: Mapping[str, Any], own_kw: float, hours: float) -> float |
         case "thermal_load":
             decay = row["decay_per_hour"]
             held = row["store_low_kwh"] * decay / (1 - np.exp(-decay * hours))
-            return max(own_kw - min(held, row["decrease_limit_kw"]), 0.0)
+            return float(max(own_kw - min(held, row["decrease_limit_kw"]), 0.0))
         case "storage":
             usable = (row["energy_start_kwh"] - row["energy_min_kwh"]) * row["discharge_efficiency"]
             return float(-min(row["discharge_limit_kw"], usable / hours))
         case "ev_session":
             return None if row["tariff_id"] == "commercial" else float(-row.get("discharge_limit_kw", 0.0) * 0.8)
         case "interruptible_load":
-            return max(own_kw - row["block_kw"], 0.0)
+            return float(max(own_kw - row["block_kw"], 0.0))
         case "curtailable_load":
             return float(own_kw * (1 - row["curtail_share"]))
         case "generator":
@@ -88,8 +88,10 @@ def table(generated: GeneratedFleet, found: Mapping[str, Callable]) -> str:
     """Callable kW by class and window as text, with the target beside it."""
     names = list(found)
     lines = [f"{'class':<14}" + "".join(f"{name:>12}" for name in names)]
-    for each in _classes(found.values()):
-        lines.append(f"{each:<14}" + "".join(f"{found[name].by_class_kw.get(each, 0.0):>12.0f}" for name in names))
+    lines += [
+        f"{each:<14}" + "".join(f"{found[name].by_class_kw.get(each, 0.0):>12.0f}" for name in names)
+        for each in _classes(found.values())
+    ]
     lines.append(f"{'worst hour':<14}" + "".join(f"{found[name].worst_hour_kw:>12.0f}" for name in names))
     lines.append(f"{'5 % of peak':<14}" + "".join(f"{generated.target_kw:>12.0f}" for _ in names))
     return "\n".join(lines)

@@ -76,8 +76,8 @@ def generate_fleet(
 ) -> GeneratedFleet:
     """A fleet of ``resources`` devices; the same arguments give the same fleet.
 
-    The devices' time stands at ``start``, else at the start of the first of the scenario's earlier days.  ``InputError`` for an unknown
-    portfolio or too few resources.
+    The devices' time stands at ``start``, else at the start of the first of the earlier days.
+    ``InputError`` for an unknown portfolio or too few resources.
     """
     file = scenario.file
     if portfolio not in file.portfolios:

@@ -295,7 +295,7 @@ class AggregatorGateway:
                 self.state.counts["not_ours"] += 1  # a broker's mistake: amqtt hands out others' retained messages
                 continue
             try:
-                payload = message.payload if isinstance(message.payload, bytes) else b""
+                payload = bytes(message.payload)
                 received = codec.decode(str(message.topic).rsplit("/", 1)[-1], payload)
                 await self._handle(received)
             except MessageError:

@@ -1,5 +1,6 @@
 """Devices by themselves: energy, limits, comfort, and dice that know nothing of orders."""
 
+import time
 from collections.abc import Callable
 from datetime import datetime, timedelta
 
@@ -114,7 +115,7 @@ def test_coarse_and_fine_steps_tell_the_same_story(bank: DeviceBank, scenario: S
 
 def test_an_order_ends_by_itself(bank: DeviceBank, scenario: Scenario, ids_of: Ids) -> None:
     ids = ids_of("grid-storage")
-    bank.advance(scenario.local(9))
+    bank.advance(scenario.local(9), 300.0)
     order_all(bank, ids, -50.0, scenario.local(9), scenario.local(9.5))
     bank.advance(scenario.local(10))
     _, power = bank.true_power_kw(scenario.local(9), scenario.local(10))
@@ -126,7 +127,7 @@ def test_an_order_for_later_waits_and_a_release_frees_at_once(
     bank: DeviceBank, scenario: Scenario, ids_of: Ids
 ) -> None:
     one = ids_of("grid-storage")[:1]
-    bank.advance(scenario.local(9))
+    bank.advance(scenario.local(9), 300.0)
     order_all(bank, one, -20.0, scenario.local(9), scenario.local(11))
     order_all(bank, one, -40.0, scenario.local(9.25), scenario.local(11))
     bank.advance(scenario.local(9.5))
@@ -145,7 +146,7 @@ def test_a_battery_neither_makes_nor_loses_energy_unaccounted(
 ) -> None:
     group = group_of(bank, name)
     assert isinstance(group, BatteryGroup)
-    bank.advance(scenario.local(8))
+    bank.advance(scenario.local(8), 300.0)
     before, lost_before = group.energy_kwh.copy(), group.lost_kwh.copy()
     for hour, power in ((8, -1e4), (10, 1e4), (12, -3.0), (14, 2.0)):
         order_all(bank, ids_of(name), power, scenario.local(hour), scenario.local(hour + 2))
@@ -189,7 +190,7 @@ def test_the_meter_of_a_battery_drifts_away_from_the_truth(bank: DeviceBank, sce
 
 
 def test_two_masses_keep_account_of_their_heat() -> None:
-    masses = ThermalMasses(*(np.array([value]) for value in (0.5, 3.0, 1.0, 12.0)))
+    masses = ThermalMasses(np.array([0.5]), np.array([3.0]), np.array([1.0]), np.array([12.0]))
     air, mass = np.array([26.0]), np.array([27.0])
     before = masses.heat_content_kwh(air, mass)
     inflow = 0.0
@@ -201,7 +202,7 @@ def test_two_masses_keep_account_of_their_heat() -> None:
 
 
 def test_one_long_step_of_the_masses_equals_many_short_ones() -> None:
-    masses = ThermalMasses(*(np.array([value]) for value in (0.5, 3.0, 1.0, 12.0)))
+    masses = ThermalMasses(np.array([0.5]), np.array([3.0]), np.array([1.0]), np.array([12.0]))
     gains = (np.array([20.0]), np.array([1.0]))
     once = masses.after(1.0, np.array([26.0]), np.array([27.0]), *gains)
     air, mass = np.array([26.0]), np.array([27.0])
@@ -217,7 +218,7 @@ def test_a_building_gives_up_power_only_within_comfort_and_takes_some_back(
     group = group_of(bank, "hvac")
     assert isinstance(group, BuildingGroup)
     ids = ids_of("hvac")
-    bank.advance(scenario.local(13))
+    bank.advance(scenario.local(13), 300.0)
     own = bank.copy()
     truth = group.truth
     warmest = group.air_celsius.copy()
@@ -246,7 +247,7 @@ def test_a_building_pre_cools_when_ordered_up_and_not_below_comfort(
 ) -> None:
     group = group_of(bank, "hvac")
     assert isinstance(group, BuildingGroup)
-    bank.advance(scenario.local(11))
+    bank.advance(scenario.local(11), 300.0)
     before = group.air_celsius.copy()
     order_all(bank, ids_of("hvac"), 1e4, scenario.local(11), scenario.local(12.5))
     bank.advance(scenario.local(12.5))
@@ -259,7 +260,7 @@ def test_a_building_at_its_limit_says_so_and_refuses(bank: DeviceBank, scenario:
     group = group_of(bank, "hvac")
     assert isinstance(group, BuildingGroup)
     ids = ids_of("hvac")
-    bank.advance(scenario.local(13))
+    bank.advance(scenario.local(13), 300.0)
     order_all(bank, ids, 0.0, scenario.local(13), scenario.local(16))
     reading = bank.advance(scenario.local(15))
     left = [each for each in ids if not reading.available[bank.row_of[each]]]
@@ -273,7 +274,7 @@ def test_home_air_conditioners_cycle_and_keep_their_rooms(bank: DeviceBank, scen
     group = group_of(bank, "home-ac")
     assert isinstance(group, ResidentialGroup)
     switched = 0
-    bank.advance(scenario.local(21))
+    bank.advance(scenario.local(21), 300.0)
     for minute in range(60):
         before = group.is_on.copy()
         bank.advance(scenario.local(21) + timedelta(minutes=minute + 1))
@@ -288,7 +289,7 @@ def test_home_air_conditioners_follow_a_mean_order_by_switching(
     bank: DeviceBank, scenario: Scenario, ids_of: Ids
 ) -> None:
     ids = ids_of("home-ac")
-    bank.advance(scenario.local(21.5))
+    bank.advance(scenario.local(21.5), 300.0)
     own = bank.copy()
     own.advance(scenario.local(22))
     before = own.true_power_kw(scenario.local(21.5), scenario.local(22))[1][rows(bank, ids)].mean(axis=1)
@@ -317,7 +318,7 @@ def test_every_car_that_stays_as_said_leaves_with_what_it_needed(bank: DeviceBan
 def test_charging_tapers_above_four_fifths_and_stops_at_the_wish(bank: DeviceBank, scenario: Scenario) -> None:
     group = group_of(bank, "depot")
     assert isinstance(group, ChargerGroup)
-    bank.advance(scenario.local(20))
+    bank.advance(scenario.local(20), 300.0)
     tapered = 0
     for step in range(60):
         socs = np.where(group._visit_columns[2] > 0, group.level_kwh / np.maximum(group._visit_columns[2], 1), 0)
@@ -334,7 +335,7 @@ def test_charging_tapers_above_four_fifths_and_stops_at_the_wish(bank: DeviceBan
 def test_v2g_feeds_back_what_the_battery_holds_and_no_more(bank: DeviceBank, scenario: Scenario, ids_of: Ids) -> None:
     group = group_of(bank, "v2g")
     assert isinstance(group, ChargerGroup)
-    bank.advance(scenario.local(21.5))
+    bank.advance(scenario.local(21.5), 300.0)
     order_all(bank, ids_of("v2g"), -1e3, scenario.local(21.5), scenario.local(26))
     bank.advance(scenario.local(26))
     power = bank.true_power_kw(scenario.local(21.5), scenario.local(26))[1][rows(bank, ids_of("v2g"))]
@@ -352,7 +353,7 @@ def test_a_factory_ramps_down_stays_off_its_shortest_time_and_comes_back(
     group = group_of(bank, "factory")
     assert isinstance(group, InterruptibleGroup)
     ids = ids_of("factory")
-    bank.advance(scenario.local(14))
+    bank.advance(scenario.local(14), 300.0)
     for step in range(2):
         at = scenario.local(14) + step * STEP
         order_all(bank, ids, 0.0, at, at + STEP)
@@ -372,7 +373,7 @@ def test_a_factory_starts_again_by_itself_after_its_longest_time(
 ) -> None:
     group = group_of(bank, "factory")
     assert isinstance(group, InterruptibleGroup)
-    bank.advance(scenario.local(10))
+    bank.advance(scenario.local(10), 300.0)
     order_all(bank, ids_of("factory"), 0.0, scenario.local(10), scenario.local(16))
     bank.advance(scenario.local(11))
     assert group.is_off.any()
@@ -394,7 +395,7 @@ def test_the_work_of_a_process_is_done_whatever_is_ordered(bank: DeviceBank, sce
 
 def test_a_batch_that_has_begun_is_not_broken(bank: DeviceBank, scenario: Scenario, ids_of: Ids) -> None:
     one = ids_of("batch")[0]
-    bank.advance(scenario.local(9))
+    bank.advance(scenario.local(9), 300.0)
     bank.command(one, 1e3, scenario.local(9), scenario.local(9.1))
     bank.advance(scenario.local(10))
     assert bank.command(one, 0.0, scenario.local(10), scenario.local(11)) is not None
@@ -409,7 +410,7 @@ def test_a_backup_set_starts_late_ramps_and_keeps_its_minimum(
     group = group_of(bank, "backup")
     assert isinstance(group, GeneratorGroup)
     ids = ids_of("backup")
-    bank.advance(scenario.local(13))
+    bank.advance(scenario.local(13), 300.0)
     order_all(bank, ids, -1e4, scenario.local(13), scenario.local(14))
     bank.advance(scenario.local(13) + timedelta(minutes=1))
     assert (group.output_kw == 0).all()
@@ -439,7 +440,7 @@ def test_starts_fail_at_about_the_stated_rate(scenario: Scenario) -> None:
 def test_the_sun_is_capped_but_not_made(bank: DeviceBank, scenario: Scenario, ids_of: Ids) -> None:
     group = group_of(bank, "solar")
     assert isinstance(group, PvGroup)
-    bank.advance(scenario.local(12))
+    bank.advance(scenario.local(12), 300.0)
     order_all(bank, ids_of("solar"), -5.0, scenario.local(12), scenario.local(12.5))
     bank.advance(scenario.local(13))
     power = bank.true_power_kw(scenario.local(12), scenario.local(13))[1][rows(bank, ids_of("solar"))]
@@ -450,7 +451,7 @@ def test_the_sun_is_capped_but_not_made(bank: DeviceBank, scenario: Scenario, id
 
 def test_lamps_burn_in_the_evening_and_dim_to_a_safe_share(bank: DeviceBank, scenario: Scenario, ids_of: Ids) -> None:
     ids = ids_of("lighting")
-    bank.advance(scenario.local(21))
+    bank.advance(scenario.local(21), 300.0)
     order_all(bank, ids, 0.0, scenario.local(21), scenario.local(22))
     bank.advance(scenario.local(23))
     noon = bank.true_power_kw(scenario.local(13), scenario.local(14))[1][rows(bank, ids)]
@@ -462,8 +463,6 @@ def test_lamps_burn_in_the_evening_and_dim_to_a_safe_share(bank: DeviceBank, sce
 
 
 def test_a_day_of_three_hundred_devices_takes_seconds(bank: DeviceBank, scenario: Scenario) -> None:
-    import time
-
     began = time.process_time()
     bank.advance(scenario.local(24), 60.0)
     assert time.process_time() - began < 8.0  # 1.2 s on a quiet core; the machine may be shared
