@@ -78,6 +78,7 @@ class DayAheadStage:
         interval: timedelta,
         deadline_s: float,
         gap: float,
+        quote_gap: float,
         on_plan: Callable[[DispatchPlan, int], None],
     ) -> None:
         self._clock = clock
@@ -91,6 +92,7 @@ class DayAheadStage:
         self._interval = interval
         self._deadline_s = deadline_s
         self._gap = gap
+        self._quote_gap = quote_gap
         self._on_plan = on_plan
         self.days: dict[date, DayPlan] = {}
         self.inputs: dict[date, DayInputs] = {}
@@ -139,9 +141,7 @@ class DayAheadStage:
     ) -> DayPlan:
         """The plan of the day with events: same inputs, same baseline table."""
         day = await self.make(market_day)
-        problem = self._problem(
-            self.inputs[market_day], baseline=day.baseline, events=events, commitments=commitments
-        )
+        problem = self._problem(self.inputs[market_day], baseline=day.baseline, events=events, commitments=commitments)
         plan = await self._solver.solve(problem, deadline_s=self._deadline_s, gap=self._gap)
         await self._publish(market_day, day.baseline, plan, problem, check_bound=False)
         return self.days[market_day]
@@ -160,10 +160,8 @@ class DayAheadStage:
         asked = list(wanted)
         best = dict.fromkeys((event.event_id for event in wanted), 0.0)
         for _ in range(3):
-            problem = self._problem(
-                self.inputs[market_day], baseline=day.baseline, events=[*standing, *asked]
-            )
-            plan = await self._solver.solve(problem, deadline_s=self._deadline_s, gap=self._gap)
+            problem = self._problem(self.inputs[market_day], baseline=day.baseline, events=[*standing, *asked])
+            plan = await self._solver.solve(problem, deadline_s=self._deadline_s, gap=self._quote_gap)
             level = {event.event_id: level_kw(problem, plan, event) for event in asked}
             mean = {event.event_id: mean_kw(problem, plan, event) for event in asked}
             for name, value in level.items():

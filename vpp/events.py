@@ -146,9 +146,7 @@ class EventDesk:
         records = [self._get(event_id) for event_id in event_ids]
         for record in records:
             if by == record.steps[0].by:
-                raise AccessError(
-                    f"event {record.event.event_id} was declared by {by}: a second person must approve"
-                )
+                raise AccessError(f"event {record.event.event_id} was declared by {by}: a second person must approve")
         now = self._clock.now()
         day = records[0].event.start.astimezone(self._zone).date()
         table_hash = (await self._day_ahead.make(day)).baseline.baseline_hash
@@ -220,9 +218,7 @@ class EventDesk:
         for name in response.opted_out_resource_ids:
             live = self._state.get(name)
             if live is None or live.record.resource.aggregator_id != aggregator_id:
-                raise InputError(
-                    [InputFault(place, "opted_out_resource_ids", name, "must be a resource of yours")]
-                )
+                raise InputError([InputFault(place, "opted_out_resource_ids", name, "must be a resource of yours")])
             live.opted_out_of.add(response.event_id)
         offered = record.share_kw[aggregator_id]
         accepted = {
@@ -232,9 +228,7 @@ class EventDesk:
         }[response.answer]
         opted_out = tuple(sorted({*record.opted_out_resource_ids, *response.opted_out_resource_ids}))
         answered = {**record.accepted_kw, aggregator_id: accepted}
-        await self._keep(
-            record.model_copy(update={"accepted_kw": answered, "opted_out_resource_ids": opted_out})
-        )
+        await self._keep(record.model_copy(update={"accepted_kw": answered, "opted_out_resource_ids": opted_out}))
 
     async def settle_answers(self, event_id: str) -> None:
         """Once all have answered or the time is up: what was declined is offered to the others, then
@@ -258,16 +252,12 @@ class EventDesk:
             for name, share in self.shares(day, record.event).items():
                 if name in taken and name not in short and share > taken[name]:
                     taken[name] = share
-                    await self._tell(
-                        name, self._notice(record.event, "changed", share, None, "others have declined")
-                    )
+                    await self._tell(name, self._notice(record.event, "changed", share, None, "others have declined"))
             update = {"share_kw": {**record.share_kw, **taken}, "accepted_kw": dict(taken)}
             await self._keep(record.model_copy(update=update))
         planned = self.shares(day, record.event)
         self._committed_kw[event_id] = {
-            name: (day.plan.grid, shapes[name] * kw / planned[name])
-            for name, kw in taken.items()
-            if name in planned
+            name: (day.plan.grid, shapes[name] * kw / planned[name]) for name, kw in taken.items() if name in planned
         }
 
     # ---- what the clock does
@@ -287,18 +277,14 @@ class EventDesk:
                     changed.append(await self._advance(record, EventStatus.EXECUTING))
             elif record.status is EventStatus.APPROVED and now >= event.start:
                 changed.append(
-                    await self._advance(
-                        await self._advance(record, EventStatus.NOTIFIED), EventStatus.EXECUTING
-                    )
+                    await self._advance(await self._advance(record, EventStatus.NOTIFIED), EventStatus.EXECUTING)
                 )
             elif record.status is EventStatus.EXECUTING and now >= event.end:
                 ended = await self._advance(record, EventStatus.ENDED)
                 await self._tell_all(ended, "ended", "")
                 changed.append(ended)
             elif record.status is EventStatus.DECLARED and now >= event.start:
-                lapsed = record.stepped(
-                    EventStatus.CANCELLED, now, "service", "not approved before its start"
-                )
+                lapsed = record.stepped(EventStatus.CANCELLED, now, "service", "not approved before its start")
                 await self._keep(lapsed)
                 changed.append(lapsed)
         return changed
@@ -350,7 +336,7 @@ class EventDesk:
             for record in self._records.values()
             if record.status in (EventStatus.ENDED, EventStatus.EVALUATED)
             and record.event.rebound_cap_kw is not None
-            and record.event.end + self._rules.rebound_window > now
+            and self._day_is_open(record.event, now)
         ]
         return [*events, *ramps, *recovering]
 
@@ -393,18 +379,13 @@ class EventDesk:
         """Mean of the contributions over the window, kW, of those who contribute at all."""
         grid = day.plan.grid
         window_h = float(grid.hours[grid.inside(event.start, event.end)].sum())
-        means = {
-            name: float(values @ grid.hours) / window_h
-            for name, values in cls.contributions(day, event).items()
-        }
+        means = {name: float(values @ grid.hours) / window_h for name, values in cls.contributions(day, event).items()}
         return {name: round(value, 3) for name, value in sorted(means.items()) if value > 0.05}
 
     # ---- pieces
 
     def _event(self, order: EventOrder, five_percent_kw: float, peak_kw: float, now: datetime) -> Event:
-        event_id = (
-            order.event_id or f"{order.start.astimezone(self._zone):%Y%m%d-%H%M}-{order.scope_kind.value}"
-        )
+        event_id = order.event_id or f"{order.start.astimezone(self._zone):%Y%m%d-%H%M}-{order.scope_kind.value}"
         if event_id in self._records:
             raise InputError([InputFault("event", "event_id", event_id, "is already taken")])
         asked_kw = order.ordered_kw if order.ordered_kw is not None else five_percent_kw
@@ -432,9 +413,9 @@ class EventDesk:
         now = self._clock.now()
         shares = self.shares(day, record.event)
         respond_by = min(now + self._rules.respond_within, record.event.start)
-        notified = record.model_copy(
-            update={"share_kw": shares, "accepted_kw": dict.fromkeys(shares)}
-        ).stepped(EventStatus.NOTIFIED, now, "service")
+        notified = record.model_copy(update={"share_kw": shares, "accepted_kw": dict.fromkeys(shares)}).stepped(
+            EventStatus.NOTIFIED, now, "service"
+        )
         await self._keep(notified)
         self._respond_by[record.event.event_id] = respond_by
         for aggregator_id, share in shares.items():
@@ -476,9 +457,7 @@ class EventDesk:
             log.error("event notice not sent", aggregator_id=aggregator_id, error=str(error))
 
     @staticmethod
-    def _notice(
-        event: Event, status: str, share_kw: float, respond_by: datetime | None, reason: str
-    ) -> EventNotice:
+    def _notice(event: Event, status: str, share_kw: float, respond_by: datetime | None, reason: str) -> EventNotice:
         return EventNotice.model_validate(
             {
                 "event_id": event.event_id,
@@ -492,15 +471,22 @@ class EventDesk:
             }
         )
 
+    def _day_is_open(self, event: Event, now: datetime) -> bool:
+        """True until the last event of the same day has had its hours of rebound: the problem keeps its shape."""
+        same_day = [
+            record.event.end
+            for record in self._records.values()
+            if record.status is not EventStatus.CANCELLED and self._day_of(record.event) == self._day_of(event)
+        ]
+        return max(same_day) + self._rules.rebound_window > now
+
     def _events_of(self, day: date) -> list[Event]:
         return [record.event for record in self.active() if self._day_of(record.event) == day]
 
     async def _replan_quietly(self, event: Event) -> None:
         day = self._day_of(event)
         try:
-            await self._day_ahead.replan(
-                day, self._events_of(day), self.commitments(self._day_ahead.grid_of(day))
-            )
+            await self._day_ahead.replan(day, self._events_of(day), self.commitments(self._day_ahead.grid_of(day)))
         except VppError as error:
             log.error("day not planned anew", error=str(error))
 

@@ -118,11 +118,13 @@ class DayAheadSettings(_Section):
 
 
 class SolverSettings(_Section):
-    """How long a solve may take and how good it must be."""
+    """How long a solve may take and how good it must be (gap as in every plan's summary)."""
 
     deadline_s: PositiveSeconds = 60.0
     real_time_deadline_s: PositiveSeconds = 30.0
-    gap: Annotated[float, Field(gt=0, le=0.1)] = 1e-4
+    gap: Annotated[float, Field(gt=0, le=0.2)] = 1e-3
+    quote_gap: Annotated[float, Field(gt=0, le=0.2)] = 0.02
+    real_time_gap: Annotated[float, Field(gt=0, le=0.2)] = 0.1
 
 
 class EventSettings(_Section):

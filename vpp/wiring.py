@@ -120,6 +120,7 @@ def _assemble(
         interval=timedelta(minutes=settings.day_ahead.interval_minutes),
         deadline_s=settings.solver.deadline_s,
         gap=settings.solver.gap,
+        quote_gap=settings.solver.quote_gap,
         on_plan=on_plan("day_ahead"),  # type: ignore[arg-type]
     )
     events = EventDesk(
@@ -158,7 +159,7 @@ def _assemble(
             solver=solver,
             cycle=cycle,
             deadline_s=settings.solver.real_time_deadline_s,
-            gap=settings.solver.gap,
+            gap=settings.solver.real_time_gap,
             on_plan=on_plan("real_time"),  # type: ignore[arg-type]
         ),
         events=events,
