@@ -81,9 +81,7 @@ class ResourceTable:
         """Columns from typed rows."""
         kept = list(rows)
         types = column_types(kind)
-        return cls(
-            kind, {name: _as_column([getattr(row, name) for row in kept], types[name]) for name in types}
-        )
+        return cls(kind, {name: _as_column([getattr(row, name) for row in kept], types[name]) for name in types})
 
     def __len__(self) -> int:
         return len(self.columns["resource_id"])
@@ -110,9 +108,7 @@ class Fleet:
         by_kind: dict[ResourceKind, list[ResourceBase]] = {}
         for row in rows:
             by_kind.setdefault(cast(Any, row).kind, []).append(row)
-        return cls(
-            {kind: ResourceTable.from_rows(kind, by_kind[kind]) for kind in ResourceKind if kind in by_kind}
-        )
+        return cls({kind: ResourceTable.from_rows(kind, by_kind[kind]) for kind in ResourceKind if kind in by_kind})
 
     def rows(self, kind: ResourceKind | None = None) -> Iterator[Any]:
         """Typed rows of one kind, or of all kinds in the order of ``ResourceKind``."""

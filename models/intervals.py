@@ -48,9 +48,7 @@ class IntervalGrid:
         return cls(tuple(first + step * k for k in range(count + 1)))
 
     @classmethod
-    def market_day(
-        cls, day: date, zone: ZoneInfo, step: timedelta, until: datetime | None = None
-    ) -> "IntervalGrid":
+    def market_day(cls, day: date, zone: ZoneInfo, step: timedelta, until: datetime | None = None) -> "IntervalGrid":
         """The market day of ``zone`` (23, 24 or 25 hours), continued in equal steps to ``until`` if that is
         later.
         """

@@ -88,16 +88,12 @@ class Storage(ResourceBase):
 
     @model_validator(mode="after")
     def _levels(self) -> Self:
-        self._require(
-            self.energy_min_kwh <= self.energy_max_kwh, "energy_min_kwh", "must be at most energy_max_kwh"
-        )
+        self._require(self.energy_min_kwh <= self.energy_max_kwh, "energy_min_kwh", "must be at most energy_max_kwh")
         inside = self.energy_min_kwh <= self.energy_start_kwh <= self.energy_max_kwh
         self._require(inside, "energy_start_kwh", "must lie between energy_min_kwh and energy_max_kwh")
         reachable = self.energy_end_min_kwh <= self.energy_max_kwh
         self._require(reachable, "energy_end_min_kwh", "must be at most energy_max_kwh")
-        self._require(
-            self.charge_min_kw <= self.charge_limit_kw, "charge_min_kw", "must be at most charge_limit_kw"
-        )
+        self._require(self.charge_min_kw <= self.charge_limit_kw, "charge_min_kw", "must be at most charge_limit_kw")
         fits = self.discharge_min_kw <= self.discharge_limit_kw
         self._require(fits, "discharge_min_kw", "must be at most discharge_limit_kw")
         return self
@@ -140,9 +136,7 @@ class EvSession(ResourceBase):
             inside = self.battery_start_kwh <= self.battery_capacity_kwh
             self._require(inside, "battery_start_kwh", "must be at most battery_capacity_kwh")
             fits = self.battery_start_kwh + self.energy_needed_kwh <= self.battery_capacity_kwh * (1 + 1e-9)
-            self._require(
-                fits, "energy_needed_kwh", "must fit: battery_start_kwh + it at most battery_capacity_kwh"
-            )
+            self._require(fits, "energy_needed_kwh", "must fit: battery_start_kwh + it at most battery_capacity_kwh")
         return self
 
     @property

@@ -178,9 +178,7 @@ class DispatchProblem:
             if values.shape != shape:
                 yield InputFault("real_time", name, values.shape, f"shape must be {shape}")
             elif np.isinf(values).any():
-                yield InputFault(
-                    "real_time", name, "infinity", "must be finite, or NaN where nothing is known"
-                )
+                yield InputFault("real_time", name, "infinity", "must be finite, or NaN where nothing is known")
 
     def _identity_faults(self) -> Iterator[InputFault]:
         if len(set(self.zones)) != len(self.zones):
@@ -189,14 +187,10 @@ class DispatchProblem:
         for row, name in enumerate(ids, start=1):
             if name in ids[: row - 1]:
                 yield InputFault("events", "event_id", name, "must occur once", row)
-        kinds_of = Counter(
-            name for rows in self.fleet.tables.values() for name in set(rows.columns["resource_id"])
-        )
+        kinds_of = Counter(name for rows in self.fleet.tables.values() for name in set(rows.columns["resource_id"]))
         for kind, rows in self.fleet.tables.items():
             # a charger has a row per stay; every other resource has one
-            rows_of = (
-                Counter(rows.columns["resource_id"]) if kind is not ResourceKind.EV_SESSION else Counter()
-            )
+            rows_of = Counter(rows.columns["resource_id"]) if kind is not ResourceKind.EV_SESSION else Counter()
             if len(rows_of) == rows_of.total() and kinds_of.total() == len(kinds_of):
                 continue
             for row, name in enumerate(rows.columns["resource_id"], start=1):
@@ -223,9 +217,7 @@ class DispatchProblem:
                         yield InputFault(TABLE_NAMES[kind], column, name, rule, row)
         for area, zones in self.areas.items():
             for zone in sorted(zones.difference(self.zones)):
-                yield InputFault(
-                    "areas", "zone_id", zone, f"of area {area} must be named in the system table"
-                )
+                yield InputFault("areas", "zone_id", zone, f"of area {area} must be named in the system table")
 
     def _event_faults(self) -> Iterator[InputFault]:
         edges = set(self.grid.edges)
@@ -234,13 +226,9 @@ class DispatchProblem:
                 if self.grid.start < edge < self.grid.end and edge not in edges:
                     yield InputFault("events", name, edge.isoformat(), "must lie on an interval edge", row)
             if event.scope_kind is ScopeKind.AREA and event.scope_id not in self.areas:
-                yield InputFault(
-                    "events", "scope_id", event.scope_id, "must be an area of the areas table", row
-                )
+                yield InputFault("events", "scope_id", event.scope_id, "must be an area of the areas table", row)
             if event.scope_kind is ScopeKind.ZONE and event.scope_id not in self.zones:
-                yield InputFault(
-                    "events", "scope_id", event.scope_id, "must be a zone of the system table", row
-                )
+                yield InputFault("events", "scope_id", event.scope_id, "must be a zone of the system table", row)
 
     @cached_property
     def attributes(self) -> dict[str, "ResourceAttributes"]:
