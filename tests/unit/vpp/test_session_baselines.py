@@ -48,7 +48,7 @@ def test_it_is_the_cheapest_charging_that_a_linear_program_finds(
         price, A_eq=np.ones((1, len(grid))), b_eq=[energy.sum()], bounds=list(zip(0 * room, room + 1e-12, strict=True))
     )
     assert best.success
-    assert price @ energy <= best.fun + 1e-8
+    assert price @ energy <= best.fun + 5e-6  # HiGHS keeps its rows and bounds to 1e-7 kWh each
 
 
 def test_among_equal_prices_the_earlier_interval_comes_first() -> None:
