@@ -41,9 +41,7 @@ def callable_kw(
     if isinstance(resource, EvCharger):
         if session is None:
             return 0.0
-        full_hours = (energy_left_kwh or 0.0) / max(
-            1e-9, resource.charge_limit_kw * resource.charge_efficiency
-        )
+        full_hours = (energy_left_kwh or 0.0) / max(1e-9, resource.charge_limit_kw * resource.charge_efficiency)
         slack_h = hours_to_departure - full_hours
         return max(0.0, power_kw) * min(1.0, max(0.0, slack_h) / hours)
     if isinstance(resource, ThermalLoad):

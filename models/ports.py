@@ -37,5 +37,8 @@ class Solver(Protocol):
     async def solve(self, problem: DispatchProblem, *, deadline_s: float, gap: float = 1e-4) -> DispatchPlan:
         """The best plan found; ``DeadlineError`` or another ``SolverError`` if there is none."""
 
+    async def prepare(self, problem: DispatchProblem) -> None:
+        """Do what can be done ahead for problems shaped like this one; ``SolverError`` if that fails."""
+
 
 Handler = Callable[..., Coroutine[Any, Any, None]]

@@ -9,6 +9,7 @@ Demo and replay differ only in the ``DaySetup`` that they hand in.
 """
 
 import asyncio
+import itertools
 import shutil
 import socket
 import time
@@ -146,8 +147,9 @@ class _Driver:
         await self.fleet.settled()
         for name in self.fleet.gateways:
             rows = sum(live.record.aggregator_id == name for live in service.state)
-            zh, en = self.setup.facts.aggregator_names.get(name, (name, name))
+            zh, _ = self.setup.facts.aggregator_names.get(name, (name, name))
             self.note(zh, f"注册 {rows} 个资源", f"{rows} resources registered")
+        self._preparing = asyncio.create_task(service.runtime.prepare(self.setup.market_day), name="solver gets ready")
         scenario = self.setup.generated.scenario
         days = [day for day in scenario.earlier_days if day < self.setup.market_day - timedelta(days=1)]
         for index, day in enumerate(days):
@@ -201,6 +203,7 @@ class _Driver:
         planned_at = self.setup.declare_at - timedelta(minutes=30)
         await self.until(planned_at, 0.28)
         self.progress("日前计划", "planning the day ahead", 0.30)
+        await self._preparing
         await self.until(self.setup.declare_at, 0.32)
         if self.setup.market_day not in service.runtime.day_ahead.days:
             await service.runtime.plan_day(self.setup.market_day)
@@ -222,7 +225,8 @@ class _Driver:
         window = f"{record.event.start.astimezone(zone):%H:%M}-{record.event.end.astimezone(zone):%H:%M}"
         self.note(
             "调度员",
-            f"事件 {window}: 5% = {five:,.0f} kW, 可调(含裕度) {firm:,.0f} kW, 下令 {ordered:,.0f} kW, 差额 {five - ordered:,.0f} kW",
+            f"事件 {window}: 5% = {five:,.0f} kW, 可调(含裕度) {firm:,.0f} kW, "
+            f"下令 {ordered:,.0f} kW, 差额 {five - ordered:,.0f} kW",
             f"event {window}: 5 % = {five:,.0f} kW, callable with margin {firm:,.0f} kW, ordered {ordered:,.0f} kW, "
             f"difference {five - ordered:,.0f} kW",
         )
@@ -301,7 +305,7 @@ class _Driver:
                 continue
             values = day.baseline_kw[row]
             edges = [0, *(int(t) + 1 for t in np.flatnonzero(np.diff(values) != 0)), len(values)]
-            for begin, stop in zip(edges, edges[1:], strict=False):
+            for begin, stop in itertools.pairwise(edges):
                 start, end = day.grid.edges[begin], day.grid.edges[stop]
                 yield GivenOrder(name, float(values[begin]), start, end)
 

@@ -136,6 +136,14 @@ class DayAheadStage:
         )
         return self.days[market_day]
 
+    async def prepare(self, market_day: date) -> None:
+        """Let the solver get ready for plans of that day before its data are there."""
+        grid = self.grid_of(market_day)
+        now = self._clock.now()
+        zeros = {name: np.zeros(len(grid)) for name in self._builder.profiled()}
+        inputs = DayInputs(grid, self._feed.forecast(now, grid), zeros, {}, now)
+        await self._solver.prepare(self._problem(inputs, baseline=None))
+
     async def replan(
         self, market_day: date, events: Sequence[Event], commitments: Sequence[Commitment] = ()
     ) -> DayPlan:

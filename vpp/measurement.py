@@ -68,15 +68,14 @@ def event_performance(
 ) -> EventPerformance:
     """One event judged on a measured day that covers it and the six hours after."""
     event = record.event
-    inside = day.grid.overlap_h(event.start, event.end) / day.grid.hours
     judged = JudgedEvent(
         event_id=event.event_id,
         direction=event.direction,
         start=event.start,
         end=event.end,
-        ordered_kw=event.target_kw * inside,
+        ordered_kw=np.full(len(day.grid), event.target_kw),
         members=np.array([in_scope(name, event) for name in day.resource_ids], dtype=np.bool_),
-        accepted_kw={name: (kw or 0.0) * inside for name, kw in sorted(record.accepted_kw.items())},
+        accepted_kw={name: np.full(len(day.grid), kw or 0.0) for name, kw in sorted(record.accepted_kw.items())},
     )
     windows = [(other.start, other.end) for other in others if other.event_id != event.event_id]
     owners = [aggregator_of(name) for name in day.resource_ids]

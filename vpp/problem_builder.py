@@ -25,7 +25,6 @@ from models.resources import (
     CurtailableLoad,
     EvCharger,
     EvSession,
-    Generator,
     InterruptibleLoad,
     Pv,
     ResourceBase,
@@ -126,6 +125,15 @@ class ProblemBuilder:
             baseline_kw=baseline_kw,
         )
 
+    def profiled(self) -> list[str]:
+        """Resources whose plan begins with a profile of their own (loads and PV)."""
+        kinds = CurtailableLoad | InterruptibleLoad | ThermalLoad | Pv
+        return [live.resource_id for live in self._state if isinstance(live.record.resource, kinds)]
+
+    def everyone(self) -> list[str]:
+        """All registered resources."""
+        return [live.resource_id for live in self._state]
+
     def real_time(
         self,
         grid: IntervalGrid,
@@ -150,7 +158,7 @@ class ProblemBuilder:
                 continue  # registered after the day's table was made: takes part from the next market day on
             made = self._rows(live, grid, now, expected.get(live.resource_id, ()), baseline, reliability)
             if not self._may_be_ordered(live, now, events):
-                made = [_without_freedom(row) for row in made]
+                made = [_without_freedom(row, live) for row in made]
                 frozen.add(live.resource_id)
             rows.extend(_with_end_energy(row, end_energy_kwh) for row in made)
         fleet = Fleet.from_rows(rows)
@@ -241,7 +249,7 @@ class ProblemBuilder:
                 made += 1
                 yield _planned_session(charger, stay)
         if not made:  # an empty place, so that the charger keeps its row in the problem
-            yield charger.session("none", grid.start, grid.end, 0.0)
+            yield _empty_place(charger, grid)
 
     def _process(self, load: ShiftableLoad, grid: IntervalGrid) -> list[ResourceBase]:
         moved = self._on_day(load, grid)
@@ -351,18 +359,25 @@ def _planned_session(charger: EvCharger, session: ChargingSession) -> EvSession:
     )
 
 
-def _without_freedom(row: ResourceBase) -> ResourceBase:
-    """The same resource with nothing to decide: it does what it does by itself, as far as we can know
-    that.
+def _empty_place(charger: EvCharger, grid: IntervalGrid) -> EvSession:
+    """A stay of a car that wants nothing, at a charger where nobody is expected."""
+    return charger.session("none", grid.start, grid.end, 0.0, *_NO_BATTERY).model_copy(update={"charge_limit_kw": 0.0})
+
+
+_NO_BATTERY = (0.0, 0.0)
+"""Capacity and level of the car that is not there: known, so that a charger that can feed back stays one."""
+
+
+def _without_freedom(row: ResourceBase, live: ResourceLive) -> ResourceBase:
+    """The same resource with nothing to decide: it does what it does by itself, as far as we can know that.
+
+    Only numbers change that the solver can change in place; a process, a generator or a PV plant keeps its freedom
+    but no longer counts for any event, so that nothing is gained by using it.
     """
     if isinstance(row, Storage):
-        zero = {
-            "charge_limit_kw": 0.0,
-            "discharge_limit_kw": 0.0,
-            "charge_min_kw": 0.0,
-            "discharge_min_kw": 0.0,
-        }
-        return row.model_copy(update=zero)
+        known = live.latest.energy_kwh if live.latest is not None else None
+        level = min(max(row.energy_start_kwh if known is None else known, row.energy_min_kwh), row.energy_max_kwh)
+        return row.model_copy(update={"energy_min_kwh": level, "energy_max_kwh": level, "energy_end_min_kwh": level})
     if isinstance(row, EvSession):
         return row.model_copy(update={"charge_limit_kw": 0.0, "discharge_limit_kw": 0.0, "energy_needed_kwh": 0.0})
     if isinstance(row, CurtailableLoad):
@@ -371,9 +386,7 @@ def _without_freedom(row: ResourceBase) -> ResourceBase:
         return row.model_copy(update={"block_kw": 0.0})
     if isinstance(row, ThermalLoad):
         return row.model_copy(update={"increase_limit_kw": 0.0, "decrease_limit_kw": 0.0})
-    if isinstance(row, Generator):
-        return row.model_copy(update={"power_min_kw": 0.0, "power_max_kw": 0.0})
-    return row
+    return row.model_copy(update={"reliability_fraction": 0.0})
 
 
 def _with_end_energy(row: ResourceBase, end_energy_kwh: Mapping[str, float]) -> ResourceBase:

@@ -35,9 +35,9 @@ FEEDBACK_LIMITS = (-0.12, 0.30)
 
 
 COARSE = timedelta(minutes=30)
-LEAST_SPAN = timedelta(hours=18)
-SPAN_STEP = timedelta(hours=6)
-"""Lengths of the real-time horizon: 18, 24, 30 h ..., never less than the model asks for (14 h, 6 h past events)."""
+LEAST_SPAN = timedelta(hours=24)
+SPAN_STEP = timedelta(hours=12)
+"""Lengths of the real-time horizon: 24, 36 h ..., never less than the model asks for (14 h, 6 h past events)."""
 
 
 @dataclass
@@ -130,6 +130,17 @@ class RealTimeStage:
         if feedback is None:
             return event
         return event.model_copy(update={"target_kw": max(0.0, event.target_kw + feedback.correction_kw)})
+
+    async def prepare(self, start: datetime) -> None:
+        """Let the solver get ready for every phase of the half hour, before the first cycle needs it."""
+        for phase in range(COARSE // self._cycle):
+            grid = self.grid(start + phase * self._cycle, ())
+            zeros = {name: np.zeros(len(grid)) for name in self._builder.everyone()}
+            city = self._feed.forecast(self._clock.now(), grid)
+            problem = self._builder.real_time(
+                grid, grid.start, city, baseline=zeros, plan_kw={}, end_energy_kwh={}, expected={}
+            )
+            await self._solver.prepare(problem)
 
     async def cycle(self, grid: IntervalGrid, inputs: RealTimeInputs) -> tuple[DispatchProblem, DispatchPlan]:
         """One re-plan: a checked plan, or a labelled fallback; never nothing."""

@@ -38,9 +38,7 @@ class Registrar:
         for position, change in enumerate(message.changes):
             if isinstance(change, Withdrawal):
                 gone = self._store.withdraw_resource(change.resource_id, now, aggregator_id)
-                faults.append(
-                    [] if gone else [_fault("resource_id", change.resource_id, "names no resource of yours")]
-                )
+                faults.append([] if gone else [_fault("resource_id", change.resource_id, "names no resource of yours")])
                 if gone:
                     withdrawn.append(change.resource_id)
                 continue
@@ -52,12 +50,8 @@ class Registrar:
                     resource=resource,  # type: ignore[arg-type]
                     fallback_power_kw=change.fallback_power_kw,
                     telemetry_ttl_s=change.telemetry_ttl_s,
-                    connected_kw=change.connected_kw
-                    if change.connected_kw is not None
-                    else connected_kw(resource),
-                    declared_kw=change.declared_kw
-                    if change.declared_kw is not None
-                    else declared_kw(resource),
+                    connected_kw=change.connected_kw if change.connected_kw is not None else connected_kw(resource),
+                    declared_kw=change.declared_kw if change.declared_kw is not None else declared_kw(resource),
                     registered_at=now,
                 )
         refused = self._store.upsert_resources(list(wanted.values()))
@@ -80,9 +74,7 @@ class Registrar:
     def _rule_faults(self, aggregator_id: str, resource: ResourceBase) -> list[Fault]:
         found: list[Fault] = []
         if resource.aggregator_id != aggregator_id:
-            found.append(
-                _fault("aggregator_id", resource.aggregator_id, f"must be your own, {aggregator_id}")
-            )
+            found.append(_fault("aggregator_id", resource.aggregator_id, f"must be your own, {aggregator_id}"))
         if resource.zone_id not in self._feed.zones:
             found.append(_fault("zone_id", resource.zone_id, "must be a zone of this city"))
         if resource.tariff_id not in self._feed.tariff_ids:
@@ -92,9 +84,7 @@ class Registrar:
         if isinstance(resource, CurtailableLoad) and resource.tariff_id in self._feed.tariff_ids:
             highest = self._feed.highest_price_per_kwh(resource.tariff_id)
             if resource.cost_per_kwh < highest:
-                rule = (
-                    f"must be at least the highest tariff price, {highest:g}: the load would be cut every day"
-                )
+                rule = f"must be at least the highest tariff price, {highest:g}: the load would be cut every day"
                 found.append(_fault("cost_per_kwh", resource.cost_per_kwh, rule))
         return found
 

@@ -9,7 +9,7 @@ import asyncio
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
-from datetime import date, datetime, time, timedelta
+from datetime import UTC, date, datetime, time, timedelta
 from zoneinfo import ZoneInfo
 
 import numpy as np
@@ -114,6 +114,17 @@ class Runtime:
             await self._sleep_until_or_woken(due)
             async with self._lock:
                 await self._do(self.clock.now())
+
+    async def prepare(self, market_day: date) -> None:
+        """Let the solver get ready for the day ahead and for every phase of real time; what fails is told."""
+        if not len(self.state):
+            return
+        midnight = datetime.combine(market_day, time(0), self.zone)
+        try:
+            await self.day_ahead.prepare(market_day)
+            await self.real_time.prepare(midnight.astimezone(UTC))
+        except VppError as error:
+            log.warning("the solver could not be made ready ahead", error=str(error))
 
     async def settled(self) -> None:
         """Return once the loop sleeps and nobody holds the lock: nothing more will happen until time moves
@@ -271,7 +282,9 @@ class Runtime:
             released = is_release(resource, power_kw, baseline_kw)
             live.ordered_kw = None if released else power_kw
             live.ordered_until = window.valid_until
-            if isinstance(resource, CurtailableLoad | InterruptibleLoad) and not released:
+            if isinstance(resource, CurtailableLoad | InterruptibleLoad) and released:
+                live.note_curtailed(window.valid_from, window.plan_until, 0.0, 0.0)
+            elif isinstance(resource, CurtailableLoad | InterruptibleLoad):
                 depth_kw = _full_depth_kw(live, baseline_kw)
                 given_up = baseline_kw - power_kw
                 share = min(1.0, given_up / depth_kw) if depth_kw > 0 else 0.0

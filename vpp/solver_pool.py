@@ -23,6 +23,8 @@ GRACE_S = 0.5
 """The solver minds the deadline by itself; the worker is killed so much later."""
 START_S = 60.0
 """A worker must be ready in so many seconds; a cold machine imports slowly."""
+PREPARE_S = 120.0
+"""Compiling one structure of a few hundred resources takes seconds."""
 _STOP_S = 2.0
 
 
@@ -31,6 +33,9 @@ class BlockingSolver(Protocol):
 
     def solve(self, problem: DispatchProblem, *, deadline_s: float, gap: float = 1e-4) -> DispatchPlan:
         """A plan, or a ``SolverError``."""
+
+    def prepare(self, problem: DispatchProblem) -> None:
+        """Do what can be done before the first solve of problems shaped like this one."""
 
 
 def reference_solver() -> BlockingSolver:
@@ -96,6 +101,21 @@ class SolverPool:
         if not isinstance(answer, DispatchPlan):
             raise SolverError("failed", str(answer))
         return answer
+
+    async def prepare(self, problem: DispatchProblem) -> None:
+        """Let the worker compile the structure of ``problem`` now; a failure is told, and the solve will try again."""
+        async with self._one:
+            pipe = await self._ready()
+            task = await asyncio.to_thread(pickle.dumps, (problem, None, 0.0))
+            try:
+                answer = await self._exchange(pipe, task, PREPARE_S)
+            except (TimeoutError, EOFError, OSError, asyncio.CancelledError) as error:
+                await self._kill()
+                if isinstance(error, asyncio.CancelledError):
+                    raise
+                raise SolverError("not prepared", str(error) or type(error).__name__) from error
+        if answer is not None:
+            raise answer if isinstance(answer, VppError) else SolverError("not prepared", str(answer))
 
     async def close(self) -> None:
         """Stop the worker; a later ``solve`` would start another."""
@@ -165,7 +185,10 @@ def _work(pipe: Connection, make: Callable[[], BlockingSolver]) -> None:
             return
         answer: object
         try:
-            answer = solver.solve(problem, deadline_s=deadline_s, gap=gap)
+            if deadline_s is None:
+                answer = solver.prepare(problem)  # type: ignore[func-returns-value]
+            else:
+                answer = solver.solve(problem, deadline_s=deadline_s, gap=gap)
         except VppError as error:
             answer = error
         except Exception as error:  # noqa: BLE001 - whatever it is, the parent must hear of it and go on

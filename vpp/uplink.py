@@ -85,9 +85,7 @@ class Uplink:
             with self._store.transaction():
                 faults, stored, withdrawn = self._registrar.apply(aggregator_id, received.message, now)
                 answer = received.answer_registration(faults)
-                self._set_aside(
-                    aggregator_id, "register", received.message_id, answer.refused, received.payload, now
-                )
+                self._set_aside(aggregator_id, "register", received.message_id, answer.refused, received.payload, now)
                 self._store.remember_answer(aggregator_id, received.message_id, answer.to_bytes(), now)
             self._registrar.committed(stored, withdrawn)
             return answer, list(stored), withdrawn, len(answer.refused)
@@ -135,9 +133,7 @@ class Uplink:
         """
         now = self._clock.now()
         refusals = [
-            received.refuse(
-                "resource_id", "must be a resource that you have registered", item.resource_id, position
-            )
+            received.refuse("resource_id", "must be a resource that you have registered", item.resource_id, position)
             for position, item in enumerate(received.message.capabilities)
             if item.resource_id is not None and self.capability_kw(aggregator_id, item.resource_id) is None
         ]
@@ -146,12 +142,8 @@ class Uplink:
 
         def commit() -> None:
             with self._store.transaction():
-                self._store.append_audit(
-                    now, aggregator_id, "capability", received.message_id, {"capabilities": kept}
-                )
-                self._set_aside(
-                    aggregator_id, "capability", received.message_id, answer.refused, received.payload, now
-                )
+                self._store.append_audit(now, aggregator_id, "capability", received.message_id, {"capabilities": kept})
+                self._set_aside(aggregator_id, "capability", received.message_id, answer.refused, received.payload, now)
                 self._store.remember_answer(aggregator_id, received.message_id, answer.to_bytes(), now)
 
         await asyncio.to_thread(commit)
@@ -162,9 +154,7 @@ class Uplink:
         await self._respond(aggregator_id, event_response(received.message))
         answer = received.answer()
         now = self._clock.now()
-        await asyncio.to_thread(
-            self._store.remember_answer, aggregator_id, received.message_id, answer.to_bytes(), now
-        )
+        await asyncio.to_thread(self._store.remember_answer, aggregator_id, received.message_id, answer.to_bytes(), now)
         return answer
 
     async def ack(self, aggregator_id: str, received: Received[Ack]) -> Answer:
@@ -203,9 +193,7 @@ class Uplink:
             log.info("gateway", aggregator_id=aggregator_id, online=online, reason=received.message.reason)
         self._state.aggregator_online[aggregator_id] = online
 
-    async def dead_letter(
-        self, aggregator_id: str, topic: str, payload: bytes, refusals: tuple[Refusal, ...]
-    ) -> None:
+    async def dead_letter(self, aggregator_id: str, topic: str, payload: bytes, refusals: tuple[Refusal, ...]) -> None:
         """Set a message aside of which nothing could be taken."""
         now = self._clock.now()
         await asyncio.to_thread(self._set_aside, aggregator_id, topic, None, refusals, payload, now)
@@ -223,9 +211,7 @@ class Uplink:
         with self._store.transaction():
             new = self._store.add_readings(own, now)
             self._store.save_sessions(self._sessions(own))
-            self._set_aside(
-                aggregator_id, "telemetry", received.message_id, answer.refused, received.payload, now
-            )
+            self._set_aside(aggregator_id, "telemetry", received.message_id, answer.refused, received.payload, now)
             self._store.remember_answer(aggregator_id, received.message_id, answer.to_bytes(), now)
         return new
 

@@ -112,8 +112,7 @@ def test_every_runtime_dependency_has_a_lower_and_an_upper_bound() -> None:
 def test_every_dependency_earns_its_place_in_the_decisions() -> None:
     decisions = (HOUSE / "DECISIONS.md").read_text()
     explained = {
-        canonicalize_name(name)
-        for name in re.findall(r"^\| `([\w.-]+)(?:\[\w+\])?` \|", decisions, re.MULTILINE)
+        canonicalize_name(name) for name in re.findall(r"^\| `([\w.-]+)(?:\[\w+\])?` \|", decisions, re.MULTILINE)
     }
     asked = {canonicalize_name(requirement.name) for requirement in all_requirements()}
     assert asked - explained == set(), "add a line on why to the table of dependencies in DECISIONS.md"
@@ -168,9 +167,7 @@ def test_the_import_rules_hold() -> None:
         ("independent-check", "models/dispatch/check", "models.dispatch.reference"),
     ],
 )
-def test_a_planted_import_breaks_its_rule(
-    contract: str, importer: str, imported: str, copy_of_the_house: Path
-) -> None:
+def test_a_planted_import_breaks_its_rule(contract: str, importer: str, imported: str, copy_of_the_house: Path) -> None:
     file = copy_of_the_house / importer
     if file.suffix != ".py":  # a module today, a package tomorrow
         file = file / "__init__.py" if file.is_dir() else file.with_suffix(".py")
@@ -201,9 +198,7 @@ def test_ruff_refuses_what_the_house_forbids(source: str, code: str) -> None:
     def complaints(name: str) -> str:
         command = [sys.executable, "-m", "ruff", "check", "--no-cache", "--output-format", "concise"]
         command += ["--stdin-filename", name, "-"]
-        return subprocess.run(
-            command, cwd=HOUSE, input=source, capture_output=True, text=True, check=False
-        ).stdout
+        return subprocess.run(command, cwd=HOUSE, input=source, capture_output=True, text=True, check=False).stdout
 
     assert f" {code} " in complaints("models/planted.py")
     assert f" {code} " in complaints("vpp/planted.py")

@@ -26,7 +26,7 @@ WRITERS: Mapping[ResourceKind, Writer] = {
 """Every kind but charging, whose writer depends on how many stays a charger has."""
 
 EVENT_SLOTS = 2
-"""Events come in pairs of rows, so that one more event seldom changes the structure."""
+"""Events come in pairs of rows, the first pair always there, so that an event seldom changes the structure."""
 
 Shape = tuple[Any, ...]
 
@@ -97,13 +97,11 @@ def city_key(problem: DispatchProblem, entries: list[Entry]) -> Shape:
 
 def event_slots(problem: DispatchProblem) -> int:
     """Rooms for events, in pairs."""
-    return EVENT_SLOTS * -(-len(problem.events) // EVENT_SLOTS)
+    return EVENT_SLOTS * max(1, -(-len(problem.events) // EVENT_SLOTS))
 
 
 def committed_aggregators(problem: DispatchProblem) -> tuple[str, ...]:
-    """All aggregators in order if any has committed itself, else none."""
-    if not problem.commitments:
-        return ()
+    """All aggregators in order: any may commit itself, and then the rows are there already."""
     return tuple(sorted({what.aggregator_id for what in problem.attributes.values()}))
 
 
