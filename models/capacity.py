@@ -70,9 +70,7 @@ def connected_kw(resource: ResourceBase) -> float:
 
 
 def declared_kw(resource: ResourceBase) -> float:
-    """What its aggregator says it can take off the grid at most, kW (PV: nothing, it can only give up
-    feed-in).
-    """
+    """What its aggregator says it can take off the grid at most, kW (PV: nothing, it can only give up feed-in)."""
     if isinstance(resource, Storage | Generator):
         return resource.discharge_limit_kw if isinstance(resource, Storage) else resource.power_max_kw
     if isinstance(resource, EvCharger | EvSession):

@@ -45,8 +45,7 @@ def _check_scope(kind: ScopeKind, name: str) -> None:
 
 
 class Event(BaseModel):
-    """A row of the ``events`` table: so many kW less (shave) or more (fill) than the baseline, in a scope,
-    for a time.
+    """A row of the ``events`` table: so many kW less (shave) or more (fill) than the baseline, in a scope, for a time.
 
     ``scope_id`` names the area, zone, aggregator or pillar; for the city it is empty or any name.
     ``rebound_cap_kw``: (M4) holds for six hours after the end where it is given.

@@ -21,9 +21,7 @@ Column = NDArray[Any]
 
 
 def _annotation_kind(annotation: Any) -> type:
-    """The plain type behind an annotation (float behind ``NonNegativeKw | None``, datetime behind
-    ``UtcTime``).
-    """
+    """The plain type behind an annotation (float behind ``NonNegativeKw | None``, datetime behind ``UtcTime``)."""
     for part in (annotation, *get_args(annotation)):
         if part in (float, int, str, bool):
             return cast(type, part)
@@ -38,9 +36,7 @@ def _annotation_kind(annotation: Any) -> type:
 
 
 def column_types(kind: ResourceKind) -> dict[str, type]:
-    """Name and plain type (float, int, bool, str, datetime) of every column of a kind's table, ``kind`` left
-    out.
-    """
+    """Name and plain type (float, int, bool, str, datetime) of every column of a kind's table, ``kind`` left out."""
     fields = RESOURCE_TYPES[kind].model_fields
     return {name: _annotation_kind(info.annotation) for name, info in fields.items() if name != "kind"}
 

@@ -49,9 +49,7 @@ class IntervalGrid:
 
     @classmethod
     def market_day(cls, day: date, zone: ZoneInfo, step: timedelta, until: datetime | None = None) -> "IntervalGrid":
-        """The market day of ``zone`` (23, 24 or 25 hours), continued in equal steps to ``until`` if that is
-        later.
-        """
+        """The market day of ``zone`` (23, 24 or 25 hours), continued in equal steps to ``until`` if that is later."""
         start = datetime(day.year, day.month, day.day, tzinfo=zone).astimezone(UTC)
         following = day + timedelta(days=1)
         end = datetime(following.year, following.month, following.day, tzinfo=zone).astimezone(UTC)

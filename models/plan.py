@@ -101,9 +101,7 @@ class DispatchPlan:
 
     @property
     def gap(self) -> float:
-        """(objective - bound) over the larger of |objective - baseline cost| and a thousandth of the
-        baseline cost.
-        """
+        """(objective - bound) over the larger of |objective - baseline cost| and a thousandth of the baseline cost."""
         return relative_gap(self.objective_cny, self.lower_bound_cny, self.baseline_cost_cny)
 
     @property
@@ -153,9 +151,7 @@ class Setpoint(BaseModel):
 
 
 class SetpointBatch(BaseModel):
-    """Setpoints of one aggregator for one interval; after ``valid_until`` every device returns to its own
-    fallback.
-    """
+    """Setpoints of one aggregator for one interval; after ``valid_until`` every device returns to its own fallback."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 

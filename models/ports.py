@@ -23,9 +23,7 @@ class DeviceLink(Protocol):
     """A way to the devices of all aggregators, whatever they speak."""
 
     async def send_setpoints(self, batch: SetpointBatch) -> None:
-        """Hand one batch to its aggregator; ``DeviceError`` or ``BrokerError`` if it cannot leave the
-        house.
-        """
+        """Hand one batch to its aggregator; ``DeviceError`` or ``BrokerError`` if it cannot leave the house."""
 
     async def send_event(self, aggregator_id: str, notice: EventNotice) -> None:
         """Tell an aggregator about an event."""

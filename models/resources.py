@@ -1,5 +1,4 @@
-"""The eight kinds of resource, one frozen type each: the columns of the portfolio tables, validated at the
-door.
+"""The eight kinds of resource, one frozen type each: the columns of the portfolio tables, validated at the door.
 
 A field's unit is in its name; its range is in its type; rules between fields are validators that name the
 field, the rule and the value.  Physics and equations of each kind: ``models.dispatch.reference``.
@@ -68,9 +67,7 @@ class ResourceBase(BaseModel):
 
 
 class Storage(ResourceBase):
-    """A battery, a telecom backup battery or a pumped-hydro unit (``mode_change_cost`` and the minima are
-    hydro's).
-    """
+    """A battery, a telecom backup battery or a pumped-hydro unit (``mode_change_cost`` and the minima are hydro's)."""
 
     kind: Literal[ResourceKind.STORAGE] = ResourceKind.STORAGE
     charge_limit_kw: NonNegativeKw
@@ -179,9 +176,7 @@ class CurtailableLoad(_Reboundable):
 
 
 class InterruptibleLoad(_Reboundable):
-    """A load of which one block is off or on, for a time between shortest and longest, so many times a
-    day.
-    """
+    """A load of which one block is off or on, for a time between shortest and longest, so many times a day."""
 
     kind: Literal[ResourceKind.INTERRUPTIBLE_LOAD] = ResourceKind.INTERRUPTIBLE_LOAD
     block_kw: NonNegativeKw
@@ -196,9 +191,7 @@ class InterruptibleLoad(_Reboundable):
 
 
 class ShiftableLoad(ResourceBase):
-    """A process whose energy inside a window is fixed; ``run_profile`` makes it one contiguous run of that
-    shape.
-    """
+    """A process whose energy inside a window is fixed; ``run_profile`` makes it one contiguous run of that shape."""
 
     kind: Literal[ResourceKind.SHIFTABLE_LOAD] = ResourceKind.SHIFTABLE_LOAD
     window_start: UtcTime
@@ -337,9 +330,7 @@ class EvCharger(ResourceBase):
         battery_capacity_kwh: float | None = None,
         battery_start_kwh: float | None = None,
     ) -> EvSession:
-        """The planning row of one stay; without a known battery the stay is V1G whatever the charger can
-        do.
-        """
+        """The planning row of one stay; without a known battery the stay is V1G whatever the charger can do."""
         fields: dict[str, Any] = self.model_dump()
         if battery_capacity_kwh is None or battery_start_kwh is None:
             fields["discharge_limit_kw"] = 0.0

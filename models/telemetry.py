@@ -8,9 +8,7 @@ from models.units import Celsius, Identifier, Kw, Kwh, NonNegativeKwh, UtcTime
 
 
 class ChargingSession(BaseModel):
-    """The stay of a car as its charger reports it; ``energy_needed_kwh`` counts from arrival, at the
-    battery.
-    """
+    """The stay of a car as its charger reports it; ``energy_needed_kwh`` counts from arrival, at the battery."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 

@@ -70,9 +70,7 @@ def power_range_kw(resource: ResourceBase, baseline_kw: float) -> tuple[float, f
 
 
 def is_release(resource: ResourceBase, power_kw: float, baseline_kw: float) -> bool:
-    """True if the device should rather follow its own control: a load at (or, taking back, above) its
-    baseline.
-    """
+    """True if the device should rather follow its own control: a load at (or, taking back, above) its baseline."""
     if isinstance(resource, CurtailableLoad | InterruptibleLoad):
         return power_kw >= baseline_kw - RELEASE_WITHIN_KW  # what comes back afterwards comes by itself
     if isinstance(resource, ThermalLoad):

@@ -43,9 +43,7 @@ RAMP_STEPS = (0.75, 0.5, 0.25)
 
 @dataclass(frozen=True, slots=True)
 class EventRules:
-    """How orders are sized and answered: ``target_fraction`` of the reference peak, margin under what is
-    callable.
-    """
+    """How orders are sized and answered: ``target_fraction`` of the reference peak, margin under what is callable."""
 
     target_fraction: float
     reference_peak_kw: float | None
@@ -140,9 +138,7 @@ class EventDesk:
         return records
 
     async def approve(self, event_ids: Sequence[str], by: str) -> list[EventRecord]:
-        """Approve events (never by who declared them), pin their baseline, plan the day with them and
-        notify.
-        """
+        """Approve events (never by who declared them), pin their baseline, plan the day with them and notify."""
         records = [self._get(event_id) for event_id in event_ids]
         for record in records:
             if by == record.steps[0].by:
@@ -160,9 +156,7 @@ class EventDesk:
         return [self._get(event_id) for event_id in event_ids]
 
     async def cancel(self, event_id: str, by: str, reason: str) -> EventRecord:
-        """Take back an event that has not begun; what was prepared for it is planned anew from the next
-        cycle on.
-        """
+        """Take back an event that has not begun; what was prepared for it is planned anew from the next cycle on."""
         record = self._get(event_id)
         stopped = record.stepped(EventStatus.CANCELLED, self._clock.now(), by, reason)
         await self._keep(stopped)
@@ -172,9 +166,7 @@ class EventDesk:
         return stopped
 
     async def terminate(self, event_id: str, by: str, reason: str) -> EventRecord:
-        """Stop an event that runs: the order falls in steps, one a cycle, so that not everybody returns at
-        once.
-        """
+        """Stop an event that runs: the order falls in steps, one a cycle, so that not everybody returns at once."""
         record = self._get(event_id)
         now = self._clock.now()
         stopped = record.stepped(EventStatus.TERMINATED, now, by, reason)
@@ -202,9 +194,7 @@ class EventDesk:
     # ---- what the aggregators answer
 
     async def respond(self, aggregator_id: str, response: EventResponse) -> None:
-        """Take an answer; ``InputError`` if the event is not open to answers or was not offered to the
-        sender.
-        """
+        """Take an answer; ``InputError`` if the event is not open to answers or was not offered to the sender."""
         record = self._records.get(response.event_id)
         place = f"event-response of {aggregator_id}"
         if record is None or aggregator_id not in record.share_kw:
@@ -231,8 +221,7 @@ class EventDesk:
         await self._keep(record.model_copy(update={"accepted_kw": answered, "opted_out_resource_ids": opted_out}))
 
     async def settle_answers(self, event_id: str) -> None:
-        """Once all have answered or the time is up: what was declined is offered to the others, then
-        commitments stand.
+        """Once all have answered or the time is up: what was declined is offered to the others, then commitments stand.
 
         Who has not answered counts as not taking part.
         """
@@ -312,9 +301,7 @@ class EventDesk:
         return [record for record in self._records.values() if record.status in ACTIVE]
 
     def windows(self) -> list[Event]:
-        """Events around whose windows the service looks more often: active ones, ramps, and those just
-        over.
-        """
+        """Events around whose windows the service looks more often: active ones, ramps, and those just over."""
         over = (EventStatus.ENDED, EventStatus.TERMINATED, EventStatus.EVALUATED)
         recent = [record.event for record in self._records.values() if record.status in over]
         return [*(record.event for record in self.active()), *recent]
@@ -362,9 +349,7 @@ class EventDesk:
 
     @staticmethod
     def contributions(day: DayPlan, event: Event) -> dict[str, FloatArray]:
-        """Expected contribution of every aggregator to an event in a plan, (T,) kW, zero outside the
-        window.
-        """
+        """Expected contribution of every aggregator to an event in a plan, (T,) kW, zero outside the window."""
         inside = day.plan.grid.inside(event.start, event.end)
         sign = 1.0 if event.direction is Direction.SHAVE else -1.0
         found: dict[str, FloatArray] = {}

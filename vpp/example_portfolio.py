@@ -1,5 +1,4 @@
-"""An example city for ``vpp portfolio new``: every kind of resource, three zones, an area, two events,
-commitments.
+"""An example city for ``vpp portfolio new``: every kind of resource, three zones, an area, two events, commitments.
 
 Sizes are drawn from the ranges of real devices with a seed; the city around them is scaled so that both
 events ask for
@@ -37,9 +36,7 @@ _ROUND = 3
 
 
 def example_problem(resources: int = 40, seed: int = 1) -> DispatchProblem:
-    """A small city on 96 quarter hours from 06:00 local time, with so many resources (at least one of each
-    make).
-    """
+    """A small city on 96 quarter hours from 06:00 local time, with so many resources (at least one of each make)."""
     dice = np.random.default_rng(seed)
     grid = IntervalGrid.regular(_START, timedelta(minutes=15), 96)
     hour = (6 + grid.tau_h) % 24

@@ -42,9 +42,7 @@ class History:
         self.event_days: set[date] = set()
 
     def load_profiles(self, now: datetime, grid: IntervalGrid) -> dict[str, FloatArray]:
-        """Day-matching baseline (PV: expected availability) of every load that has enough like days, (T,)
-        each.
-        """
+        """Day-matching baseline (PV: expected availability) of every load that has enough like days, (T,) each."""
         kinds = CurtailableLoad | InterruptibleLoad | ThermalLoad | Pv
         wanted = [live.resource_id for live in self._state if isinstance(live.record.resource, kinds)]
         if not wanted:

@@ -42,9 +42,7 @@ def measured_day(
     end: datetime,
     step: timedelta = timedelta(minutes=5),
 ) -> MeasuredDay:
-    """All resources that a baseline table covers throughout [start, end); ``tables`` in the order of their
-    days.
-    """
+    """All resources that a baseline table covers throughout [start, end); ``tables`` in the order of their days."""
     grid = IntervalGrid.regular(start, step, -(-(end - start) // step))
     reaching = [table for table in tables if table.grid.start < grid.end and table.grid.end > grid.start]
     baseline = merged_baseline(reaching, grid)

@@ -1,5 +1,4 @@
-"""From what is registered, measured and forecast to a ``DispatchProblem``: the one place that puts them
-together.
+"""From what is registered, measured and forecast to a ``DispatchProblem``: the one place that puts them together.
 
 Two rules matter here.  The *structure* of the problem (which resources, which intervals) stays the same from
 cycle
@@ -39,9 +38,7 @@ from vpp.state import LiveState, ResourceLive
 
 
 def baseline_on(table: BaselineTable, grid: IntervalGrid) -> dict[str, FloatArray]:
-    """Every resource's b on another grid (finer intervals inherit the mean power), NaN where the table
-    ends.
-    """
+    """Every resource's b on another grid (finer intervals inherit the mean power), NaN where the table ends."""
     values = grid.mean_from(table.grid, table.baseline_kw)
     return {name: values[row] for row, name in enumerate(table.resource_ids)}
 
@@ -92,9 +89,7 @@ class ProblemBuilder:
         baseline: BaselineTable | None = None,
         reliability: Mapping[str, float] | None = None,
     ) -> DispatchProblem:
-        """The market day.  Without ``baseline`` the city's rows are left out: such a problem serves to make
-        b.
-        """
+        """The market day.  Without ``baseline`` the city's rows are left out: such a problem serves to make b."""
         rows: list[ResourceBase] = []
         known = None if baseline is None else baseline_on(baseline, grid)
         for live in self._state:
@@ -148,9 +143,7 @@ class ProblemBuilder:
         commitments: Sequence[Commitment] = (),
         reliability: Mapping[str, float] | None = None,
     ) -> DispatchProblem:
-        """The rest of the horizon from the measured state; a device that may not be given orders cannot
-        move.
-        """
+        """The rest of the horizon from the measured state; a device that may not be given orders cannot move."""
         rows: list[ResourceBase] = []
         frozen: set[str] = set()
         for live in self._state:
@@ -271,9 +264,7 @@ class ProblemBuilder:
         return found
 
     def _on_day(self, load: ShiftableLoad, grid: IntervalGrid) -> ShiftableLoad:
-        """The daily process of ``load`` on the local day that the grid is in, at the registered clock
-        times.
-        """
+        """The daily process of ``load`` on the local day that the grid is in, at the registered clock times."""
         day = grid.start.astimezone(self._zone).date()
         registered = load.window_start.astimezone(self._zone)
         start = registered.replace(year=day.year, month=day.month, day=day.day)

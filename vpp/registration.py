@@ -1,6 +1,4 @@
-"""The register: who may send orders to what, one meter account to one aggregator, four capacities kept
-apart.
-"""
+"""The register: who may send orders to what, one meter account to one aggregator, four capacities kept apart."""
 
 from collections.abc import Sequence
 from datetime import datetime

@@ -28,9 +28,7 @@ log = structlog.get_logger(__name__)
 
 @dataclass
 class Service:
-    """A service with all its parts; ``run`` keeps it going until it is cancelled (answers to
-    ``ServiceFacade``).
-    """
+    """A service with all its parts; ``run`` keeps it going until it is cancelled (answers to ``ServiceFacade``)."""
 
     settings: Settings
     clock: Clock

@@ -1,5 +1,4 @@
-"""What a car would have drawn anyway: b of real stays, computed at plug-in, blind to events (dispatch-model
-§5).
+"""What a car would have drawn anyway: b of real stays, computed at plug-in, blind to events (dispatch-model §5).
 
 By the rule of the baseline table: the schedule that is cheapest at the tariff, the earlier interval first
 among equals.  A forecast stay's b serves planning only; whoever is not plugged in has b = 0.
@@ -34,8 +33,7 @@ class JudgedStay:
 def cheapest_charging(
     session: ChargingSession, charger: EvCharger, price: Callable[[IntervalGrid], FloatArray]
 ) -> JudgedStay:
-    """The cheapest way to charge what the car asked for, by filling the cheapest intervals first (exact for
-    V1G).
+    """The cheapest way to charge what the car asked for, by filling the cheapest intervals first (exact for V1G).
 
     A stay that may feed back is judged like one that may not: its discharge for the price is *already
     helping* only where the car is known to do it by itself, and no car here does.

@@ -244,9 +244,7 @@ class LiveState:
         self._resources.pop(resource_id, None)
 
     def take(self, reading: Reading) -> bool:
-        """Take a reading if it is the newest of its device; False for one that came too late to matter
-        now.
-        """
+        """Take a reading if it is the newest of its device; False for one that came too late to matter now."""
         live = self._resources.get(reading.resource_id)
         if live is None or (live.latest is not None and reading.measured_at <= live.latest.measured_at):
             return False

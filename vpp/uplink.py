@@ -65,9 +65,7 @@ class Uplink:
         self.refused_registrations = 0
 
     def capability_kw(self, aggregator_id: str, resource_id: str) -> float | None:
-        """The largest |power| by registration, None for a resource that this aggregator has not
-        registered.
-        """
+        """The largest |power| by registration, None for a resource that this aggregator has not registered."""
         live = self._state.get(resource_id)
         if live is None or live.record.aggregator_id != aggregator_id:
             return None
@@ -98,9 +96,7 @@ class Uplink:
         return answer
 
     async def telemetry(self, aggregator_id: str, received: Received[Telemetry]) -> Answer:
-        """Keep every reading of the sender's own resources; the newest of each device becomes its present
-        state.
-        """
+        """Keep every reading of the sender's own resources; the newest of each device becomes its present state."""
         now = self._clock.now()
         own: list[Reading] = []
         refusals: list[Refusal] = []
@@ -128,9 +124,7 @@ class Uplink:
         return answer
 
     async def capability(self, aggregator_id: str, received: Received[CapabilityMessage]) -> Answer:
-        """Keep what an aggregator says it can move (in the audit log; planning by capability comes with its
-        users).
-        """
+        """Keep what an aggregator says it can move (in the audit log; planning by capability comes with its users)."""
         now = self._clock.now()
         refusals = [
             received.refuse("resource_id", "must be a resource that you have registered", item.resource_id, position)

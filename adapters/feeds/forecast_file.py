@@ -76,9 +76,7 @@ def _columns(path: Path) -> list[str]:
 
 
 def _target_column(columns: list[str], issue_column: str | None) -> str | None:
-    """The time column beside the issue time, where only one is left that is named ts, time, interval or
-    start.
-    """
+    """The time column beside the issue time, where only one is left that is named ts, time, interval or start."""
     rest = [name for name in columns if name != issue_column and {"ts", "time", "interval", "start"} & words(name)]
     return rest[0] if issue_column is not None and len(rest) == 1 else None
 

@@ -100,9 +100,7 @@ class LoadSeries:
             raise InputError(faults)
 
     def kw_on(self, grid: IntervalGrid) -> FloatArray:
-        """Mean power on every interval of ``grid``, (T,): coarser is averaged, finer inherits.  Holes are an
-        error.
-        """
+        """Mean power on every interval of ``grid``, (T,): coarser is averaged, finer inherits.  Holes are an error."""
         self.require(grid.start, grid.end)
         first = max((grid.start - self.start) // self.resolution, 0)
         last = min(-((self.start - grid.end) // self.resolution), len(self.kw))
@@ -172,9 +170,7 @@ def _resolution(table: LoadTable, asked: timedelta | None) -> timedelta:
 
 
 def _oldest_first(table: LoadTable) -> tuple[LoadTable, list[Repair]]:
-    """A file that runs backwards is turned round first: which of two equal clock times came first depends on
-    it.
-    """
+    """A file that runs backwards is turned round first: which of two equal clock times came first depends on it."""
     steps = np.diff(table.labels.asi8)
     if not len(steps) or (steps < 0).sum() <= (steps > 0).sum():
         return table, []
@@ -189,9 +185,7 @@ def _oldest_first(table: LoadTable) -> tuple[LoadTable, list[Repair]]:
 
 
 def _fills_the_spring_hour(labels: pd.DatetimeIndex, keep: NDArray[np.bool_], step: timedelta) -> bool:
-    """True if the file writes 24 hours on every day: the skipped hour is there in full, between its
-    neighbours.
-    """
+    """True if the file writes 24 hours on every day: the skipped hour is there in full, between its neighbours."""
     before = pd.Index(labels[~keep]) - pd.Timedelta(step)
     return bool(before.isin(labels).all())
 

@@ -10,8 +10,7 @@ KW_PER_UNIT: Mapping[str, float] = {"W": 1e-3, "kW": 1.0, "MW": 1e3, "GW": 1e6}
 
 
 class LoadOptions(TypedDict, total=False):
-    """How to read a load file.  Only ``time_zone`` must be given; the rest is guessed, or asked for by an
-    error.
+    """How to read a load file.  Only ``time_zone`` must be given; the rest is guessed, or asked for by an error.
 
     - ``time_zone``: zone of naive times, unless the column's name says "utc" or ``column_zone`` names
       another;

@@ -1,6 +1,4 @@
-"""What is wrong with a load curve, and what we may mend: each mending is a named ``Repair``, the rest an
-error.
-"""
+"""What is wrong with a load curve, and what we may mend: each mending is a named ``Repair``, the rest an error."""
 
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -39,9 +37,7 @@ def moment(us: int) -> datetime:
 
 
 def refuse_wrong_unit(place: str, column: str, unit: str, kw: FloatArray, row: NDArray[np.int64]) -> None:
-    """Unit mistakes: a peak no city has, or values that stand at about a thousandth or a thousandfold of the
-    others.
-    """
+    """Unit mistakes: a peak no city has, or values that stand at about a thousandth or a thousandfold of the others."""
     good = np.isfinite(kw) & (kw > 0)
     if not good.any():
         raise InputError([InputFault(place, column, "no value", "must hold at least one positive value")])
@@ -120,9 +116,7 @@ def spikes(kw: FloatArray, resolution: timedelta) -> NDArray[np.bool_]:
 def fill_short_gaps(
     kw: FloatArray, resolution: timedelta, start_us: NDArray[np.int64]
 ) -> tuple[FloatArray, list[Repair]]:
-    """Holes of at most an hour between two values: straight line, named.  Longer ones stay NaN, and are named
-    too.
-    """
+    """Holes of at most an hour between two values: straight line, named.  Longer ones stay NaN, and are named too."""
     hole = np.isnan(kw)
     if not hole.any():
         return kw, []

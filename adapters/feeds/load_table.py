@@ -1,6 +1,4 @@
-"""The raw rows of a load file: which columns they are in, their labels, their numbers.  No repair of values
-here.
-"""
+"""The raw rows of a load file: which columns they are in, their labels, their numbers.  No repair of values here."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -25,9 +23,7 @@ NOT_LOADS = ("price", "temp", "wind", "solar", "generation", "capacity", "foreca
 
 @dataclass(frozen=True)
 class LoadTable:
-    """Rows in order of appearance: labels as they stand (aware, or naive in ``zone``), values in the file's
-    unit.
-    """
+    """Rows in order of appearance: labels as they stand (aware, or naive in ``zone``), values in the file's unit."""
 
     place: str
     time_column: str
@@ -99,9 +95,7 @@ def words(name: str) -> set[str]:
 
 
 def choose_time(place: str, frame: pd.DataFrame, asked: str | None) -> str:
-    """The time column: as asked, else the only one of a time type, else the one whose name speaks most
-    clearly.
-    """
+    """The time column: as asked, else the only one of a time type, else the one whose name speaks most clearly."""
     columns = [str(name) for name in frame.columns]
     typed = [
         name for name in columns if isinstance(frame[name].dtype, pd.DatetimeTZDtype) or frame[name].dtype.kind == "M"
@@ -133,9 +127,7 @@ def _looks_numeric(column: "pd.Series[str]") -> bool:
 
 
 def as_numbers(place: str, name: str, column: "pd.Series[str]") -> FloatArray:
-    """Numbers of a column; empty and NaN are holes; anything else that is no number is an error naming its
-    row.
-    """
+    """Numbers of a column; empty and NaN are holes; anything else that is no number is an error naming its row."""
     if column.dtype.kind in "fiu":
         numbers = column.to_numpy(dtype=np.float64, copy=True)
         bad = np.isinf(numbers)

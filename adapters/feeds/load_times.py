@@ -28,9 +28,7 @@ SHOWN_FAULTS = 20
 
 @dataclass(frozen=True)
 class ResolvedTimes:
-    """Starts of the rows, int64 microseconds since 1970 UTC, and which of them stand at times that never
-    were.
-    """
+    """Starts of the rows, int64 microseconds since 1970 UTC, and which of them stand at times that never were."""
 
     start_us: Microseconds
     nonexistent: NDArray[np.bool_]
@@ -43,9 +41,7 @@ def microseconds(span: timedelta) -> int:
 
 
 def parse_labels(place: str, column: str, values: "pd.Series[str]", time_format: str | None) -> pd.DatetimeIndex:
-    """Text labels as naive times, or as UTC where every label has an offset; ``InputError`` names every bad
-    row.
-    """
+    """Text labels as naive times, or as UTC where every label has an offset; ``InputError`` names every bad row."""
     text = values.astype(str).str.strip()
     has_offset = text.str.contains(r"(?:[+-]\d{2}:?\d{2}|[zZ])$", regex=True)
     if has_offset.any() and not has_offset.all():

@@ -28,9 +28,7 @@ _SHOWN = 20
 def read_schedule(
     folder: Path, name: str, problem: DispatchProblem, faults: list[InputFault]
 ) -> tuple[FloatArray, FloatArray]:
-    """Power and energy (R, T) in the problem's order; NaN where energy is null; faults are added to
-    ``faults``.
-    """
+    """Power and energy (R, T) in the problem's order; NaN where energy is null; faults are added to ``faults``."""
     shape = (len(problem.fleet.resource_ids), len(problem.grid))
     power, energy = np.full(shape, np.nan), np.full(shape, np.nan)
     before = len(faults)

@@ -1,6 +1,4 @@
-"""Rules between the rows and tables of a portfolio folder: identities, references, and what the market
-forbids.
-"""
+"""Rules between the rows and tables of a portfolio folder: identities, references, and what the market forbids."""
 
 import itertools
 from collections.abc import Iterable, Mapping

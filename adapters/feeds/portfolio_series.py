@@ -1,6 +1,4 @@
-"""Time series of a portfolio folder: the grid, and every tariff, profile and zone on it without holes or
-doubles.
-"""
+"""Time series of a portfolio folder: the grid, and every tariff, profile and zone on it without holes or doubles."""
 
 import itertools
 from collections import defaultdict
@@ -121,9 +119,7 @@ def _placed(
 def series_of(
     table: TableRows, grid: IntervalGrid, name_column: str, value_column: str, may_be_short: frozenset[str]
 ) -> dict[str, FloatArray]:
-    """Name → (T,) of every series that is to cover the horizon; a hole is a fault.  ``may_be_short`` are
-    left out.
-    """
+    """Name → (T,) of every series that is to cover the horizon; a hole is a fault.  ``may_be_short`` are left out."""
     found: dict[str, FloatArray] = {}
     for name, rows in _by_name(table, name_column).items():
         if name in may_be_short:

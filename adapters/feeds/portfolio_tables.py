@@ -1,6 +1,4 @@
-"""The tables of a portfolio folder: one row type each (dispatch-model §3), from which the JSON Schemas are
-made.
-"""
+"""The tables of a portfolio folder: one row type each (dispatch-model §3), from which the JSON Schemas are made."""
 
 import json
 from dataclasses import fields
@@ -125,7 +123,5 @@ ALL_TABLES: tuple[TableSpec, ...] = (
 
 
 def portfolio_schemas() -> dict[str, dict[str, Any]]:
-    """JSON Schema of one row of every table of a portfolio folder, by table name, generated from the row
-    types.
-    """
+    """JSON Schema of one row of every table of a portfolio folder, by table name, generated from the row types."""
     return {spec.name: spec.schema for spec in ALL_TABLES}

@@ -1,5 +1,4 @@
-"""One table of a folder, as CSV or Parquet: read into typed rows with every fault named, and written back
-exactly.
+"""One table of a folder, as CSV or Parquet: read into typed rows with every fault named, and written back exactly.
 
 Times are RFC 3339 with offset in CSV and ``timestamp[us, UTC]`` in Parquet.  An empty CSV field and a
 Parquet null both
@@ -238,8 +237,7 @@ def _whole(value: Any) -> Any:
 
 
 def write_table(path: Path, columns: Mapping[str, tuple[Plain, Iterable[Any]]]) -> None:
-    """Write columns (name → plain type and values, None = not given) as CSV or Parquet, by the suffix of
-    ``path``.
+    """Write columns (name → plain type and values, None = not given) as CSV or Parquet, by the suffix of ``path``.
 
     Numbers are written so that they read back exactly.
     """

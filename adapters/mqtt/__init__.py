@@ -1,3 +1,1 @@
-"""MQTT: registrations, readings and acknowledgements in, events and setpoints out (README.md shows the
-contract).
-"""
+"""MQTT: registrations, readings and acknowledgements in, events and setpoints out (README.md shows the contract)."""

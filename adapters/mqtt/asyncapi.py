@@ -1,5 +1,4 @@
-"""The contract as an AsyncAPI 3 document, generated from the types that validate: it cannot say anything
-else.
+"""The contract as an AsyncAPI 3 document, generated from the types that validate: it cannot say anything else.
 
 ``python -m adapters.mqtt.asyncapi`` writes it beside this file; a test fails when it is out of date.
 """

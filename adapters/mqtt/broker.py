@@ -1,5 +1,4 @@
-"""A broker for whoever has none: ``open_broker`` takes the configured one, else Mosquitto, else the embedded
-one.
+"""A broker for whoever has none: ``open_broker`` takes the configured one, else Mosquitto, else the embedded one.
 
 Always with credentials for each aggregator and the access rule in force; nobody is ever anonymous.
 """

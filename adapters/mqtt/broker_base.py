@@ -115,9 +115,7 @@ def inner_host(settings: BrokerSettings) -> str:
 
 
 def platform_client_id(folder: Path) -> str:
-    """Our client id, the same at every start, and not to be guessed: who uses it throws us out of the
-    broker.
-    """
+    """Our client id, the same at every start, and not to be guessed: who uses it throws us out of the broker."""
     path = folder / "client-id"
     try:
         return path.read_text().strip()

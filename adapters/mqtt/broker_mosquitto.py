@@ -1,6 +1,4 @@
-"""Mosquitto as a child of ours: configuration, passwords and access rule are generated, nothing is left to
-defaults.
-"""
+"""Mosquitto as a child of ours: configuration, passwords and access rule are generated, nothing is left to defaults."""
 
 import asyncio
 import contextlib
@@ -108,9 +106,7 @@ def free_port(host: str) -> int:
 
 
 class MosquittoBroker(RunningBroker):
-    """The child: started again if it dies, told to read its passwords again when they change, gone when we
-    go.
-    """
+    """The child: started again if it dies, told to read its passwords again when they change, gone when we go."""
 
     kind: BrokerKind = "mosquitto"
 

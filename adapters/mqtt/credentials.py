@@ -56,9 +56,7 @@ def verify_password(password: str, hashed: str) -> bool:
 
 
 class CredentialStore(Protocol):
-    """Where the hashes are kept: the service's database, or a file. Called from threads; ``StoreError`` if
-    it fails.
-    """
+    """Where the hashes are kept: the service's database, or a file. Called from threads; ``StoreError`` if it fails."""
 
     def hashes(self) -> Mapping[str, str]:
         """Every aggregator's hash by its name."""

@@ -47,8 +47,7 @@ class DecodeContext:
 
 @dataclass(frozen=True, slots=True)
 class Decoded(Generic[M_co]):
-    """A message without its bad items; ``indexes`` are the places that the others had in the list as it was
-    sent.
+    """A message without its bad items; ``indexes`` are the places that the others had in the list as it was sent.
 
     ``refused_ids``: resource ids of refused items by index, as far as they could be read (registration only).
     """
@@ -138,9 +137,7 @@ def _without_bad_items(
     faults: dict[int, InputFault],
     ids: dict[int, str | None],
 ) -> tuple[Message, int]:
-    """The message without what pydantic complained about, if all its complaints are about items of the
-    list.
-    """
+    """The message without what pydantic complained about, if all its complaints are about items of the list."""
     name = LISTS.get(wanted)
     if broken.error_count() > MAX_ITEMS:
         rule = f"has more than {MAX_ITEMS} faults"

@@ -41,9 +41,7 @@ STOP_LIMIT_S = 2.0
 
 
 class Guard:
-    """Who may come in, and the access rule: two lines for aggregators, everything below the prefix for the
-    platform.
-    """
+    """Who may come in, and the access rule: two lines for aggregators, everything below the prefix for the platform."""
 
     def __init__(self, prefix: str, store: CredentialStore, platform_password: str) -> None:
         self._prefix = prefix
@@ -70,9 +68,7 @@ class Guard:
         return hashed is not None and await asyncio.to_thread(verify_password, password, hashed)
 
     def allows(self, username: str | None, topic: str, action: Action) -> bool:
-        """The access rule; for a subscription ``topic`` may hold wildcards, but not in place of the user's
-        level.
-        """
+        """The access rule; for a subscription ``topic`` may hold wildcards, but not in place of the user's level."""
         if not self.knows(username):
             return False
         if username == PLATFORM_USER:

@@ -298,9 +298,7 @@ class MqttLink:
         self.counters.setpoints_sent += len(batch.setpoints)
 
     async def send_event(self, aggregator_id: str, notice: EventNotice) -> None:
-        """Tell an aggregator about an event; returns once the broker has the message, else
-        ``BrokerError``.
-        """
+        """Tell an aggregator about an event; returns once the broker has the message, else ``BrokerError``."""
         message = EventMessage.new(self._clock.now(), **dict(notice))
         await self._publish(aggregator_id, DownTopic.EVENT, encode(message))
         self.counters.events_sent += 1

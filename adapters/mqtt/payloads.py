@@ -196,9 +196,7 @@ class EventResponseMessage(EventResponse, Message):
 
 
 class Acknowledgement(_Item):
-    """What became of a command, for one resource or (``resource_id`` None) for all that are not named
-    apart.
-    """
+    """What became of a command, for one resource or (``resource_id`` None) for all that are not named apart."""
 
     command_id: Identifier
     status: Literal["taken", "refused", "done"]
@@ -229,9 +227,7 @@ class Status(Message):
 
 
 class ResourceResult(_Item):
-    """The answer for one change: accepted, or refused with field, rule and value (``further`` faults
-    behind).
-    """
+    """The answer for one change: accepted, or refused with field, rule and value (``further`` faults behind)."""
 
     index: Count
     resource_id: str | None

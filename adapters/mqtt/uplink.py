@@ -53,8 +53,7 @@ M_co = TypeVar("M_co", bound=Message, covariant=True)
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """What goes back to the sender: encoded messages by topic, in the order of sending; the receipt comes
-    last.
+    """What goes back to the sender: encoded messages by topic, in the order of sending; the receipt comes last.
 
     ``to_bytes`` and ``from_bytes`` are for keeping it beside the effects of the message (see the top of this
     file).
@@ -129,9 +128,7 @@ class Received(Generic[M_co]):
         return Answer(((DownTopic.RECEIPT, encode(receipt)),), refused)
 
     def answer_registration(self, faults: Sequence[Sequence[Fault]]) -> Answer:
-        """The register-result and the receipt; ``faults[position]`` of every change left, empty =
-        accepted.
-        """
+        """The register-result and the receipt; ``faults[position]`` of every change left, empty = accepted."""
         message = self.decoded.message
         if not isinstance(message, Register):
             raise TypeError(f"{self.topic.value} has no registration result")
@@ -197,9 +194,7 @@ class UplinkHandler(Protocol):
     """
 
     def capability_kw(self, aggregator_id: str, resource_id: str) -> float | None:
-        """The largest |power| that the resource can have by its registration, None if unknown; from memory,
-        fast.
-        """
+        """The largest |power| that the resource can have by its registration, None if unknown; from memory, fast."""
 
     async def already_answered(self, aggregator_id: str, message_id: str) -> bytes | None:
         """The answer (``Answer.to_bytes``) of a message that was applied before, None for a new one."""

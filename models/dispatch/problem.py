@@ -249,9 +249,7 @@ class DispatchProblem:
         return found
 
     def in_scope(self, event: Event) -> frozenset[str]:
-        """Ids of the resources that an event's scope contains (``is_test`` resources take part like any
-        other).
-        """
+        """Ids of the resources that an event's scope contains (``is_test`` resources take part like any other)."""
         return frozenset(
             name
             for name, what in self.attributes.items()

@@ -50,9 +50,7 @@ class DayCount:
 
 @dataclass(frozen=True, slots=True)
 class Adjustment:
-    """Same-day scalar (B2): window of ``window_h`` hours that ends ``gap_h`` before the event; ±``limit`` at
-    most.
-    """
+    """Same-day scalar (B2): window of ``window_h`` hours that ends ``gap_h`` before the event; ±``limit`` at most."""
 
     limit: float
     window_h: float

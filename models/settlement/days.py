@@ -51,9 +51,7 @@ def slots_of(starts: Iterable[datetime], zone: ZoneInfo, step: timedelta) -> tup
 
 @dataclass(frozen=True)
 class ClockDays:
-    """``values``: (R, D, S) mean kW of R resources on D days, oldest first, S clock slots; NaN where not
-    measured.
-    """
+    """``values``: (R, D, S) mean kW of R resources on D days, oldest first, S clock slots; NaN where not measured."""
 
     days: tuple[date, ...]
     values: FloatArray

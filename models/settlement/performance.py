@@ -45,9 +45,7 @@ REBOUND_HOURS = 6
 
 @dataclass(frozen=True)
 class Metered:
-    """``power_kw``: (R, T) without holes; ``interpolated``, ``missing``: (R, T), which values were made up
-    and how.
-    """
+    """``power_kw``: (R, T) without holes; ``interpolated``, ``missing``: (R, T), which values were made up and how."""
 
     power_kw: FloatArray
     interpolated: NDArray[np.bool_]
@@ -104,9 +102,7 @@ def clock_hours(start: datetime, end: datetime, zone: ZoneInfo) -> list[tuple[da
 
 @dataclass(frozen=True, slots=True)
 class HourResult:
-    """Means over the part of one clock hour that lies in the window; ``ratio`` None where nothing was
-    ordered.
-    """
+    """Means over the part of one clock hour that lies in the window; ``ratio`` None where nothing was ordered."""
 
     start: datetime
     end: datetime
@@ -155,9 +151,7 @@ def in_band_share(hours: Sequence[HourResult]) -> float | None:
 
 
 def mean_over(values: FloatArray, grid: IntervalGrid, start: datetime, end: datetime) -> float:
-    """Time-weighted mean of ``values`` (T,) over the part of [start, end) that the grid covers; 0 if it
-    covers none.
-    """
+    """Time-weighted mean of ``values`` (T,) over the part of [start, end) that the grid covers; 0 if it covers none."""
     weight = grid.overlap_h(start, end)
     total = float(weight.sum())
     return float(values @ weight / total) if total > 0 else 0.0
@@ -165,9 +159,7 @@ def mean_over(values: FloatArray, grid: IntervalGrid, start: datetime, end: date
 
 @dataclass(frozen=True)
 class EventPerformance:
-    """One event, judged. ``ratio_by_hour``, ``rebound_kw_by_hour`` as in (P2), (P3); kW are means over the
-    window.
-    """
+    """One event, judged. ``ratio_by_hour``, ``rebound_kw_by_hour`` as in (P2), (P3); kW are means over the window."""
 
     event_id: str
     hours: tuple[HourResult, ...]
@@ -209,9 +201,7 @@ def judge_event(
     zone: ZoneInfo,
     other_windows: Sequence[tuple[datetime, datetime]] = (),
 ) -> EventPerformance:
-    """Performance of one event; ``aggregator_of``: (R,) ids; ``other_windows`` end the rebound that is looked
-    at.
-    """
+    """Performance of one event; ``aggregator_of``: (R,) ids; ``other_windows`` end the rebound that is looked at."""
     window = (event.start, event.end)
     delivered = delivered_kw(baseline_kw, metered.power_kw, event.direction)
     delivered = np.where(event.members[:, None], delivered, 0.0)
@@ -267,7 +257,5 @@ def price_alone_kw(
     window: tuple[datetime, datetime],
     direction: Direction = Direction.SHAVE,
 ) -> float:
-    """(P4), summed over resources: what prices had moved out of (fill: into) the window before the event was
-    called.
-    """
+    """(P4), summed over resources: what prices had moved out of (fill: into) the window before the event was called."""
     return mean_over(delivered_kw(undispatched_kw, baseline_kw, direction).sum(axis=0), grid, *window)

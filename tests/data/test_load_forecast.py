@@ -1,6 +1,4 @@
-"""The like-day forecast on measured cities, against yesterday and last week as forecasts (the published
-bars).
-"""
+"""The like-day forecast on measured cities, against yesterday and last week as forecasts (the published bars)."""
 
 from datetime import date, datetime, timedelta
 from pathlib import Path

@@ -1,5 +1,4 @@
-"""``vpp plan``, ``vpp check`` and ``vpp portfolio``: plans of portfolio folders, the independent check, the
-folders.
+"""``vpp plan``, ``vpp check`` and ``vpp portfolio``: plans of portfolio folders, the independent check, the folders.
 
 Exit codes: 0 done, 1 the work failed (no plan, or violations), 2 wrong usage or input.
 """
@@ -59,9 +58,7 @@ def plan(
     baseline: Annotated[Path | None, typer.Option(help="Plan folder whose baseline table shall be used.")] = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Make the day-ahead plan of a portfolio folder, check it independently, and publish it only if nothing
-    is off.
-    """
+    """Make the day-ahead plan of a portfolio folder, check it independently, and publish it only if nothing is off."""
     began = time.perf_counter()
     with _input_errors(as_json):
         problem = _with_baseline(read_portfolio(portfolio), baseline)
@@ -95,9 +92,7 @@ def check(
     baseline: Annotated[Path | None, typer.Option(help="Plan folder whose baseline table the plan must have.")] = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Check a plan without the solver: every limit of every device, every sum, cost, fingerprint and the
-    bound.
-    """
+    """Check a plan without the solver: every limit of every device, every sum, cost, fingerprint and the bound."""
     with _input_errors(as_json):
         problem = _with_baseline(read_portfolio(portfolio), baseline)
         made = read_plan(plan_folder, problem)
@@ -120,9 +115,7 @@ def new(
     fmt: Annotated[FormatName, typer.Option("--format", help="Format of the tables.")] = FormatName.CSV,
     as_json: JsonOption = False,
 ) -> None:
-    """Write an example: all eight kinds of resource, three zones, an area, three events in two windows,
-    commitments.
-    """
+    """Write an example: all eight kinds of resource, three zones, an area, three events in two windows, commitments."""
     with _input_errors(as_json):
         if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
             raise PortfolioError([InputFault(str(folder), "FOLDER", str(folder), "must be new or empty")])

@@ -14,9 +14,7 @@ VAR = Path("var")
 
 
 def find_result(wanted: str, var: Path = VAR) -> Path:
-    """The result folder that was meant: a folder, or the newest one below ``var`` that holds the event of
-    this id.
-    """
+    """The result folder that was meant: a folder, or the newest one below ``var`` that holds the event of this id."""
     if (Path(wanted) / SUMMARY).is_file():
         return Path(wanted)
     summaries = sorted(var.glob(f"**/{SUMMARY}"), key=lambda path: path.stat().st_mtime, reverse=True)

@@ -1,5 +1,4 @@
-"""What all pictures share: axes, lines, shades, colours; times in the market's zone, scale and *simulated* on
-each.
+"""What all pictures share: axes, lines, shades, colours; times in the market's zone, scale and *simulated* on each.
 
 x is UTC; the tick labels and the hover text are local clock times, so that days of 23 and 25 hours are drawn
 as long as they were.  Colours are Okabe and Ito's, which people with any colour vision can tell apart, and no

@@ -1,5 +1,4 @@
-"""The result folder: what a demo, a replay or a real event leaves behind, and the only thing a report is made
-of.
+"""The result folder: what a demo, a replay or a real event leaves behind, and the only thing a report is made of.
 
 ``summary.json`` holds the figures (all ``_kw`` at the size of the fleet that was dispatched: ``scale`` says
 which part of the full portfolio that is); the tables hold the curves, in Parquet.  Times are aware UTC; power
@@ -280,7 +279,5 @@ def _read_table(folder: Path, name: str) -> pd.DataFrame:
 
 
 def read_result(folder: Path) -> DayResult:
-    """A result folder as it was written; ``InputError`` names every file, column or field that breaks the
-    form.
-    """
+    """A result folder as it was written; ``InputError`` names every file, column or field that breaks the form."""
     return DayResult(read_summary(folder), **{name: _read_table(folder, name) for name in TABLES})

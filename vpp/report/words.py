@@ -1,6 +1,4 @@
-"""Both languages, units and times: how the report says things. Everything that goes into HTML is escaped
-here.
-"""
+"""Both languages, units and times: how the report says things. Everything that goes into HTML is escaped here."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass

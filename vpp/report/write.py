@@ -30,9 +30,7 @@ POLICY = (
 
 
 def write_report(folder: Path) -> Path:
-    """Build ``report.html`` from a result folder and return its path; ``InputError`` if the folder is not
-    one.
-    """
+    """Build ``report.html`` from a result folder and return its path; ``InputError`` if the folder is not one."""
     path = folder / REPORT
     path.write_text(page(read_result(folder)), encoding="utf-8")
     return path

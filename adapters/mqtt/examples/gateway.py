@@ -43,9 +43,7 @@ def now() -> datetime:
 
 
 class Battery:
-    """A stand-in for your device: 100 kW, 200 kWh. Power is positive when consuming, that is when
-    charging.
-    """
+    """A stand-in for your device: 100 kW, 200 kWh. Power is positive when consuming, that is when charging."""
 
     def __init__(self, name: str) -> None:
         self.name = name
@@ -113,9 +111,7 @@ class Battery:
 
 
 class Outbox:
-    """Messages that have no receipt yet. A real gateway keeps them on disk, so that a power cut loses
-    nothing.
-    """
+    """Messages that have no receipt yet. A real gateway keeps them on disk, so that a power cut loses nothing."""
 
     def __init__(self) -> None:
         self.waiting: dict[str, tuple[str, str]] = {}
@@ -211,9 +207,7 @@ class Gateway:
             self.receive(last, json.loads(message.payload))
 
     def receive(self, last: str, content: dict[str, Any]) -> None:
-        """One message from the platform. Topics that you do not know are those of a later version: ignore
-        them.
-        """
+        """One message from the platform. Topics that you do not know are those of a later version: ignore them."""
         if last == "receipt":
             self.outbox.receipt(content)
         elif last == "register-result":

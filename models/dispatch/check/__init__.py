@@ -1,6 +1,4 @@
-"""The independent checker of plans: it knows neither solver nor reference model (an import rule sees to
-that).
-"""
+"""The independent checker of plans: it knows neither solver nor reference model (an import rule sees to that)."""
 
 from models.dispatch.check.plan import check_plan
 from models.dispatch.check.report import AggregateKey, CheckReport, PlanClaims, Violation

@@ -1,5 +1,4 @@
-"""Admissions, repeated: what a measured state made unreachable is relaxed to what the resource can still
-reach.
+"""Admissions, repeated: what a measured state made unreachable is relaxed to what the resource can still reach.
 
 Written from dispatch-model §1 and §2 alone: a level outside its bounds moves the bound to that level, an end
 condition moves to the best level in reach, a charging session's energy to the nearest it can still get.
@@ -19,9 +18,7 @@ from models.resources import InterruptibleLoad, ShiftableLoad, Storage, ThermalL
 
 
 def admit_storage(unit: Storage, horizon: Horizon) -> tuple[Storage, list[Admission]]:
-    """The unit with its measured level as start, and the bounds and the end condition that it can still
-    keep.
-    """
+    """The unit with its measured level as start, and the bounds and the end condition that it can still keep."""
     measured = horizon.state(unit.resource_id).energy_kwh
     level = unit.energy_start_kwh if measured is None else measured
     low, high = min(unit.energy_min_kwh, level), max(unit.energy_max_kwh, level)
@@ -101,9 +98,7 @@ def admit_stays(stays: list[Stay], horizon: Horizon) -> tuple[list[Stay], list[A
 
 
 def admit_shiftable(load: ShiftableLoad, horizon: Horizon) -> tuple[ShiftableLoad, list[Admission]]:
-    """The load with the energy that the rest of its window can hold; a run that is too late ends after its
-    window.
-    """
+    """The load with the energy that the rest of its window can hold; a run that is too late ends after its window."""
     if load.window_end <= horizon.grid.start:
         return load, []
     if load.run_profile is not None:

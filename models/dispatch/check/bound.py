@@ -1,5 +1,4 @@
-"""The Lagrangian lower bound at a plan's prices, and the least cost of every baseline, by the checker's own
-oracles.
+"""The Lagrangian lower bound at a plan's prices, and the least cost of every baseline, by the checker's own oracles.
 
     L(λ) = Σ_i min_x { Σ_t Δ_t (price_{i,t} + Σ_rows weight_i λ_{row,t}) p_t + own cost }  +  Σ_rows Σ_t Δ_t
     λ · constant
@@ -54,9 +53,7 @@ def baseline_prices(problem: DispatchProblem, device: Device, horizon: Horizon) 
 
 
 def dual_prices(rows: list[Rows], plan: DispatchPlan) -> list[FloatArray]:
-    """λ / Δ of every row, (T,), moved into [0, penalty]; 0 where the plan names none or the row does not
-    stand.
-    """
+    """λ / Δ of every row, (T,), moved into [0, penalty]; 0 where the plan names none or the row does not stand."""
     said: dict[object, float] = {}
     for price in plan.prices:
         said[row_key(price)] = said.get(row_key(price), 0.0) + price.amount

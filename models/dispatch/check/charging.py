@@ -11,8 +11,7 @@ from models.resources import EvSession
 
 @dataclass(frozen=True)
 class Stay:
-    """One session on the horizon: energies count the battery's level (V2G), or what was delivered since
-    arrival (V1G).
+    """One session on the horizon: energies count the battery's level (V2G), or what was delivered since arrival (V1G).
 
     ``share``: part of every interval in which the car is plugged in, (T,).  ``hours_after``: plugged in after
     the horizon, the virtual slot's length.

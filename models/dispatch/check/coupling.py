@@ -1,5 +1,4 @@
-"""The coupling rows (M1)-(M5), recomputed from the schedule: what each misses, and what its price does to a
-resource.
+"""The coupling rows (M1)-(M5), recomputed from the schedule: what each misses, and what its price does to a resource.
 
 A row's excess over its limit is its slack.  In the Lagrangian every row is ``constant + Σ_i weight_i p_i ≤
 slack``.
@@ -92,9 +91,7 @@ def _zone_limits(problem: DispatchProblem) -> Iterator[Rows]:
 
 
 def caps_kw(problem: DispatchProblem, event: Event) -> FloatArray:
-    """Cap of an event, (T,): its target, or the largest sum of targets of disjoint events that lie inside
-    it.
-    """
+    """Cap of an event, (T,): its target, or the largest sum of targets of disjoint events that lie inside it."""
     mine = problem.in_scope(event)
     inside = [
         (other, members)

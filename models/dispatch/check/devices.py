@@ -1,6 +1,4 @@
-"""Every resource of a problem, as the checker sees it: its typed rows as admitted, and the check of its
-kind.
-"""
+"""Every resource of a problem, as the checker sees it: its typed rows as admitted, and the check of its kind."""
 
 from dataclasses import dataclass
 from typing import Any
@@ -44,9 +42,7 @@ _ADMITS: dict[ResourceKind, Any] = {
 
 @dataclass(frozen=True)
 class Device:
-    """One resource: ``row`` as admitted (of a charger: its first stay), ``stays`` of a charger, what was
-    relaxed.
-    """
+    """One resource: ``row`` as admitted (of a charger: its first stay), ``stays`` of a charger, what was relaxed."""
 
     resource_id: str
     kind: ResourceKind

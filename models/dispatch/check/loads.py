@@ -1,5 +1,4 @@
-"""Curtailable and interruptible loads, checked: the reduction is recovered from net power, rebound and
-profile.
+"""Curtailable and interruptible loads, checked: the reduction is recovered from net power, rebound and profile.
 
 Net power is p = b − r + what returns of earlier reductions, so r follows interval by interval from p alone.
 """
@@ -52,9 +51,7 @@ def rebound_of_the_past(load: Load, horizon: Horizon) -> FloatArray:
 
 
 def opens_h(load: Load, horizon: Horizon) -> float:
-    """From when on a reduction may begin, hours from the start: notice given, and rest after an earlier call
-    over.
-    """
+    """From when on a reduction may begin, hours from the start: notice given, and rest after an earlier call over."""
     state = horizon.state(load.resource_id)
     first = horizon.first_issue_h + load.notice_h
     if state.on is False and state.hours_in_state_h is not None and (state.calls_used or 0) > 0:

@@ -53,9 +53,7 @@ class AggregateKey(NamedTuple):
 
 @dataclass(frozen=True)
 class PlanClaims:
-    """What a plan folder says of its plan beyond the plan itself: ``aggregate`` holds (baseline_kw,
-    power_kw).
-    """
+    """What a plan folder says of its plan beyond the plan itself: ``aggregate`` holds (baseline_kw, power_kw)."""
 
     plan_hash: str
     baseline_hash: str

@@ -1,6 +1,4 @@
-"""Shiftable loads, checked: energy inside the window, power limits throughout it, the shape of a contiguous
-run.
-"""
+"""Shiftable loads, checked: energy inside the window, power limits throughout it, the shape of a contiguous run."""
 
 import numpy as np
 
@@ -60,8 +58,7 @@ def preferred_kw(load: ShiftableLoad, horizon: Horizon) -> FloatArray | None:
 
 
 def run_choices(load: ShiftableLoad, horizon: Horizon) -> list[FloatArray]:
-    """Every schedule (T,) that a run may have: one for each interval it may begin with, and one if it may
-    wait.
+    """Every schedule (T,) that a run may have: one for each interval it may begin with, and one if it may wait.
 
     A run that began before the horizon goes on; one that nothing allows any more does not take place.
     """

@@ -10,8 +10,7 @@ _IDLE, _PUMP, _TURBINE = 0, 1, 2
 
 
 def check_storage(unit: Storage, power_kw: FloatArray, horizon: Horizon) -> DeviceCheck:
-    """Check net power (T,) against a storage unit whose limits are as admitted and whose start is as
-    measured.
+    """Check net power (T,) against a storage unit whose limits are as admitted and whose start is as measured.
 
     Only net power is in a plan, so charge is its positive and discharge its negative part: never both at
     once.
@@ -43,9 +42,7 @@ def _check_hydro(
 
 
 def mode_change_cost(unit: Storage, pumps: np.ndarray, turbines: np.ndarray, power_before_kw: float | None) -> float:
-    """Least cost of modes (pump, idle, turbine) that fit: a machine without a minimum may stand in its mode
-    at 0 kW.
-    """
+    """Least cost of modes (pump, idle, turbine) that fit: a machine without a minimum may stand in its mode at 0 kW."""
     before = power_before_kw or 0.0
     cost = np.full(3, np.inf)
     cost[_PUMP if before > 1e-6 else _TURBINE if before < -1e-6 else _IDLE] = 0.0

@@ -33,9 +33,7 @@ def _price_of_reducing(load: Load, prices: Prices, horizon: Horizon) -> FloatArr
 
 
 def least_curtailable(load: CurtailableLoad, prices: Prices, horizon: Horizon) -> Least:
-    """Least cost of a curtailable load: a knapsack with two limits, by its two multipliers; calls are
-    relaxed.
-    """
+    """Least cost of a curtailable load: a knapsack with two limits, by its two multipliers; calls are relaxed."""
     base, state = profile_kw(load, horizon), horizon.state(load.resource_id)
     limit = load.curtail_share * base
     if not (load.is_integer and state.on):

@@ -27,9 +27,7 @@ def least_pv(panel: Pv, prices: Prices, horizon: Horizon) -> Least:
 
 
 def least_shiftable(load: ShiftableLoad, prices: Prices, horizon: Horizon) -> Least:
-    """Least cost of a shiftable load: the cheapest run, or the cheapest kWh first (each interval's cost is
-    convex).
-    """
+    """Least cost of a shiftable load: the cheapest run, or the cheapest kWh first (each interval's cost is convex)."""
     preferred = preferred_kw(load, horizon)
     if load.run_profile is not None:
         return _least_run(load, prices, preferred, horizon)
@@ -66,8 +64,7 @@ def _least_run(load: ShiftableLoad, prices: Prices, preferred: FloatArray | None
 
 
 def least_generator(unit: Generator, prices: Prices, horizon: Horizon) -> Least:
-    """Least cost of a generator: for every start, output by a convex value function forward, stops where
-    they fit.
+    """Least cost of a generator: for every start, output by a convex value function forward, stops where they fit.
 
     Exact: between a start and a stop the cost is linear and the ramps are convex; which runs follow each
     other is
@@ -115,9 +112,7 @@ class _Runs:
         return best
 
     def _run(self, start: int, output: Convex | None, was: Before | None, paid: float = 0.0) -> None:
-        """Follow one run from its start (or from before the horizon) through every interval, stopping where
-        it may.
-        """
+        """Follow one run from its start (or from before the horizon) through every interval, stopping where it may."""
         unit, edges = self.unit, self.edges
         since = -was.hours if was is not None else edges[start]
         for t in range(start, self.count):

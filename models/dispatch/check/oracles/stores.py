@@ -31,8 +31,7 @@ class Least:
 
 @dataclass(frozen=True, slots=True)
 class Step:
-    """One interval of a store: corners (level change, cost) of its cost function, bounds of the level after
-    it.
+    """One interval of a store: corners (level change, cost) of its cost function, bounds of the level after it.
 
     ``kept``: what is left of a unit of level over the interval.
     """
@@ -44,9 +43,7 @@ class Step:
 
 
 def least_cost(start: float, end_low: float, end_high: float, steps: list[Step]) -> Least:
-    """Least cost from level ``start`` through ``steps`` to a level in [end_low, end_high]; inf if there is
-    no way.
-    """
+    """Least cost from level ``start`` through ``steps`` to a level in [end_low, end_high]; inf if there is no way."""
     scale = 1e-9 * max(1.0, abs(start), abs(end_high))
     value = Convex(end_low, 0.0, [(0.0, end_high - end_low)] if end_high > end_low else [])
     exact = True
