@@ -42,6 +42,8 @@ from vpp.wiring import open_service
 log = structlog.get_logger(__name__)
 
 STEP = timedelta(minutes=5)
+HABITS_KNOWN_AFTER = 3
+"""Earlier days after which the chargers' habits are known well enough to make the solver ready beside the rest."""
 Progress = Callable[[str, str, float], None]
 """Told what is going on (Chinese, English) and how much of the whole is done, 0..1."""
 
@@ -149,7 +151,6 @@ class _Driver:
             rows = sum(live.record.aggregator_id == name for live in service.state)
             zh, _ = self.setup.facts.aggregator_names.get(name, (name, name))
             self.note(zh, f"注册 {rows} 个资源", f"{rows} resources registered")
-        self._preparing = asyncio.create_task(service.runtime.prepare(self.setup.market_day), name="solver gets ready")
         scenario = self.setup.generated.scenario
         days = [day for day in scenario.earlier_days if day < self.setup.market_day - timedelta(days=1)]
         for index, day in enumerate(days):
@@ -157,6 +158,9 @@ class _Driver:
             await self.clock.advance_to(scenario.midnight(day + timedelta(days=1)))
             await self.fleet.history_day(day)
             await self.fleet.settled()
+            if index == HABITS_KNOWN_AFTER:
+                getting_ready = service.runtime.prepare(self.setup.market_day)
+                self._preparing = asyncio.create_task(getting_ready, name="solver gets ready")
         self._record_tests(service)
 
     def _record_tests(self, service: Service) -> None:

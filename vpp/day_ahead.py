@@ -141,7 +141,8 @@ class DayAheadStage:
         grid = self.grid_of(market_day)
         now = self._clock.now()
         zeros = {name: np.zeros(len(grid)) for name in self._builder.profiled()}
-        inputs = DayInputs(grid, self._feed.forecast(now, grid), zeros, {}, now)
+        expected = await asyncio.to_thread(self._expected_sessions, now, grid)
+        inputs = DayInputs(grid, self._feed.forecast(now, grid), zeros, expected, now)
         await self._solver.prepare(self._problem(inputs, baseline=None))
 
     async def replan(

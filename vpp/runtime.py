@@ -122,7 +122,7 @@ class Runtime:
         midnight = datetime.combine(market_day, time(0), self.zone)
         try:
             await self.day_ahead.prepare(market_day)
-            await self.real_time.prepare(midnight.astimezone(UTC))
+            await self.real_time.prepare(midnight.astimezone(UTC), self._expected_sessions)
         except VppError as error:
             log.warning("the solver could not be made ready ahead", error=str(error))
 

@@ -124,7 +124,7 @@ class SolverSettings(_Section):
     real_time_deadline_s: PositiveSeconds = 30.0
     gap: Annotated[float, Field(gt=0, le=0.2)] = 1e-3
     quote_gap: Annotated[float, Field(gt=0, le=0.2)] = 0.02
-    real_time_gap: Annotated[float, Field(gt=0, le=0.2)] = 0.1
+    real_time_gap: Annotated[float, Field(gt=0, le=0.5)] = 0.01
 
 
 class EventSettings(_Section):

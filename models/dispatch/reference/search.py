@@ -50,7 +50,9 @@ def search(
     Solved without the lazy equations; whoever charges and discharges at once and gains by it gets his, and again.
     """
     for _ in range(ROUNDS):
-        outcome, final = _whole(kept, numbers, until=until, gap=gap, base_cny=base_cny)
+        outcome, final = _whole(
+            kept, numbers, until=until, gap=gap, base_cny=base_cny, branch=problem.real_time is None
+        )
         waking = {i for i, entry in enumerate(entries) if doing_both(kept.city, entry, i, final.x, problem)}
         if not waking - kept.program.awake:
             break
@@ -58,7 +60,14 @@ def search(
     return outcome, final
 
 
-def _whole(kept: Kept, numbers: Numbers, *, until: float, gap: float, base_cny: float) -> tuple[Outcome, Outcome]:
+def _whole(
+    kept: Kept, numbers: Numbers, *, until: float, gap: float, base_cny: float, branch: bool
+) -> tuple[Outcome, Outcome]:
+    """As ``search``, for the equations that are awake.
+
+    Without ``branch`` the best guess is the answer, with its honest gap: a re-plan every five minutes has no time for
+    branch and bound, and the next one begins from better numbers anyway.
+    """
     program = kept.program
     began = time.monotonic()
     relaxed = program.solve(numbers, until=until, integer=False, base_cny=base_cny)
@@ -70,6 +79,8 @@ def _whole(kept: Kept, numbers: Numbers, *, until: float, gap: float, base_cny: 
     outcome = replace(best, bound=min(lower, best.objective))
     if relative_gap(best.objective, lower, base_cny) <= gap:
         return outcome, best
+    if not branch:
+        return replace(outcome, status="feasible"), best
     try:
         found = program.solve(
             numbers, until=until - RESERVE * relaxed_s, integer=True, gap=gap, base_cny=base_cny, guess=best.x
