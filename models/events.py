@@ -169,10 +169,8 @@ class EventStep(BaseModel):
 class EventRecord(BaseModel):
     """An event with its life so far: what the store keeps and the API shows.
 
-    ``five_percent_kw``: the target share of the reference peak.  ``callable_kw``: firm with margin, when
-    declared.
-    ``event.target_kw`` is ``ordered_kw``.  ``share_kw``, ``accepted_kw``: per aggregator, None = no answer
-    yet.
+    ``five_percent_kw``: the target share of the reference peak.  ``callable_kw``: firm with margin, when declared.
+    ``event.target_kw`` is ``ordered_kw``.  ``share_kw``, ``accepted_kw``: per aggregator, None = no answer yet.
     ``baseline_hash`` is pinned at approval.
     """
 

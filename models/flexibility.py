@@ -28,10 +28,8 @@ def callable_kw(
 ) -> float:
     """Reduction of net power, kW, that the device could hold for ``hours`` from its present state, 0 or more.
 
-    ``energy_left_kwh``: what a car still needs (at the battery).  A car may give up only what it can make up
-    for
-    before it leaves; a battery what its level above the minimum allows; a comfort store what its depth
-    allows.
+    ``energy_left_kwh``: what a car still needs (at the battery).  A car may give up only what it can make up for
+    before it leaves; a battery what its level above the minimum allows; a comfort store what its depth allows.
     """
     power_kw = reading.power_kw
     if isinstance(resource, Storage):

@@ -7,14 +7,15 @@ The shape comes from like days, the level from what has just been measured:
     (F3)  w_k = 2^{-a_k / 14} · e^{-|r_k| / 0.05} · (0.6 another weekday) · (0.2 another kind of day before)
                 · (0.5 another kind of day before that)
 
-======  =================  ====  =============================================================================
-symbol  name here          unit  meaning
-L_k     like day           kW    an earlier whole day of the same kind: working day, Saturday, Sunday or
-holiday M⁶      level over 6 h     kW    mean of the six hours before the decision; M⁶_k: the same clock hours
-before day k M²⁴ M⁴⁸ day levels         kW    mean of the last 24 h, and of the 24 h before those r_k
-log_ratio          -     how far the present lies above day k's past, plus a fifth of the day-on-day trend a_k
-age_days           d     days since; last year's season counts as min(age, |age - 365| + 10) ======
-=================  ====  =============================================================================
+========  ==============  ====  ================================================================================
+symbol    name here       unit  meaning
+========  ==============  ====  ================================================================================
+L_k       like day        kW    an earlier whole day of the same kind: working day, Saturday, Sunday or holiday
+M⁶        level over 6 h  kW    mean of the six hours before the decision; M⁶_k: the same clock hours before day k
+M²⁴, M⁴⁸  day levels      kW    mean of the last 24 h, and of the 24 h before those
+r_k       log_ratio       -     how far the present lies above day k's past, plus a fifth of the day-on-day trend
+a_k       age_days        d     days since; last year's season counts as min(age, |age - 365| + 10)
+========  ==============  ====  ================================================================================
 
 So a heat wave is found again in the days that began like it.  Without weather this cannot foresee the first day of
 one: use an operator's forecast where there is one.  The constants of (F2) and (F3) were chosen on 2012-03 to 2013-04
@@ -22,8 +23,8 @@ of New York and on 2012 and 2013 of a Chinese region; measured on the time after
 decided at 10:00 the day before: mean absolute error 4.2 % (same hour yesterday 5.5 %, last week 7.3 %) and 5.7 %
 (9.2 %, 12.2 %).  On the ten highest days of New York it is 12 %, where the operator's own forecast has 3.7 %.
 
-Missing readings: a level of which less than 70 % is known is left out of (F2), its place taken by the longer
-one. Strictly causal: the history must end by the decision; a longer one is refused, not cut.
+Missing readings: a level of which less than 70 % is known is left out of (F2), its place taken by the longer one.
+Strictly causal: the history must end by the decision; a longer one is refused, not cut.
 """
 
 from collections.abc import Container

@@ -127,8 +127,7 @@ def relative_gap(objective_cny: float, bound_cny: float, baseline_cost_cny: floa
 
 
 def schedule_hash(grid: IntervalGrid, resource_ids: Sequence[str], power_kw: FloatArray) -> str:
-    """SHA-256 of a schedule: int64 microsecond interval starts, then per resource in byte order of its id
-    the UTF-8
+    """SHA-256 of a schedule: int64 microsecond interval starts, then per resource in byte order of its id the UTF-8
     id, 0x00 and its power of all intervals as little-endian float64 with -0 as 0.
     """
     digest = hashlib.sha256()

@@ -37,8 +37,7 @@ class ChargingSession(BaseModel):
 class Reading(BaseModel):
     """One measurement of one resource; its identity is (resource_id, measured_at).
 
-    ``power_kw`` is the mean since the previous reading; ``energy_kwh`` the level (storage, V2G), the energy
-    delivered
+    ``power_kw`` is the mean since the previous reading; ``energy_kwh`` the level (storage, V2G), the energy delivered
     since arrival (V1G) or the comfort store (thermal).  ``session``: absent = unchanged, None = unplugged.
     ``sequence`` orders the readings of one device, no more.
     """

@@ -170,7 +170,8 @@ def _tell(console: Console, summary: Summary, page: Path) -> None:
     )
     if summary.measured_peak_kw is not None and summary.forecast_peak_kw is not None:
         console.print(
-            f"预测峰 forecast peak {summary.forecast_peak_kw:,.0f} kW · 实测峰 measured {summary.measured_peak_kw:,.0f} kW"
+            f"预测峰 forecast peak {summary.forecast_peak_kw:,.0f} kW"
+            f" · 实测峰 measured {summary.measured_peak_kw:,.0f} kW"
         )
     console.print(f"用时 wall {summary.wall_s:.0f} s · 报告 report [bold]{page}[/bold]")
 

@@ -200,8 +200,8 @@ def _delivery(service: Service, day: MeasuredDay, truth: Truth, records: Sequenc
         members = _members(service, day, record)
         delivered = sign * (members @ (day.baseline_kw - day.metered.power_kw))
         really = sign * (members @ (truth.without_kw - truth.with_kw))
-        for t in np.flatnonzero(day.grid.inside(event.start, event.end)):
-            rows.append((event.event_id, day.grid.starts[t], event.target_kw, delivered[t], really[t]))
+        window = np.flatnonzero(day.grid.inside(event.start, event.end))
+        rows.extend((event.event_id, day.grid.starts[t], event.target_kw, delivered[t], really[t]) for t in window)
     columns = ["event_id", "interval_start", "ordered_kw", "delivered_kw", "true_delivered_kw"]
     frame = pd.DataFrame(rows, columns=columns)
     frame["interval_start"] = pd.to_datetime(frame["interval_start"], utc=True).astype("datetime64[us, UTC]")
@@ -237,8 +237,8 @@ def _aggregators(
     for record, performance in zip(records, performances, strict=True):
         for name, hours in performance.by_aggregator.items():
             zh, en = facts.aggregator_names.get(name, (name, name))
-            for hour in hours:
-                rows.append((record.event.event_id, name, zh, en, hour.start, hour.ordered_kw, hour.delivered_kw))
+            event_id = record.event.event_id
+            rows.extend((event_id, name, zh, en, hour.start, hour.ordered_kw, hour.delivered_kw) for hour in hours)
     columns = ["event_id", "aggregator_id", "name_zh", "name_en", "hour_start", "accepted_kw", "delivered_kw"]
     frame = pd.DataFrame(rows, columns=columns)
     frame["hour_start"] = pd.to_datetime(frame["hour_start"], utc=True).astype("datetime64[us, UTC]")

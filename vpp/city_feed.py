@@ -1,9 +1,7 @@
-"""The city from a folder: tables ``system``, ``tariffs`` and ``areas`` as in a portfolio folder, read again
-when
-they change.
+"""The city from a folder: tables ``system``, ``tariffs`` and ``areas`` as in a portfolio folder, read again when they
+change.
 
-``load_forecast_kw`` is here the whole load of a zone, registered resources included, as a dispatch centre
-forecasts
+``load_forecast_kw`` is here the whole load of a zone, registered resources included, as a dispatch centre forecasts
 it; the service takes its own fleet out by itself.
 """
 

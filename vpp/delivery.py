@@ -1,9 +1,8 @@
 """Delivery: from a plan to setpoints on the wire.
 
-Safety is on this path: a setpoint ends by itself and the device falls back; it is clamped to the device's own
-limits and the clamp is counted; a load whose plan equals its baseline is released, not pinned; and in
-read-only
-mode nothing leaves the house.
+Safety is on this path: a setpoint ends by itself and the device falls back; it is clamped to the device's own limits
+and the clamp is counted; a load whose plan equals its baseline is released, not pinned; and in read-only mode nothing
+leaves the house.
 """
 
 import asyncio

@@ -1,8 +1,7 @@
 """An example city for ``vpp portfolio new``: every kind of resource, three zones, an area, two events, commitments.
 
-Sizes are drawn from the ranges of real devices with a seed; the city around them is scaled so that both
-events ask for
-something that this fleet can give, but only just.
+Sizes are drawn from the ranges of real devices with a seed; the city around them is scaled so that both events ask
+for something that this fleet can give, but only just.
 """
 
 from datetime import UTC, datetime, timedelta

@@ -20,8 +20,7 @@ LIKE_DAYS_BACK = 14
 class CityForecast:
     """The city on a grid: Z zones, T intervals.
 
-    ``load_kw``: (Z, T), the whole load of the city including the portfolio undispatched.  ``limit_kw``: (Z,
-    T), what
+    ``load_kw``: (Z, T), the whole load of the city including the portfolio undispatched.  ``limit_kw``: (Z, T), what
     the grid can carry, +inf where unlimited.  ``tariffs``: id → (T,) CNY per kWh.
     """
 

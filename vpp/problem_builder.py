@@ -1,11 +1,8 @@
 """From what is registered, measured and forecast to a ``DispatchProblem``: the one place that puts them together.
 
-Two rules matter here.  The *structure* of the problem (which resources, which intervals) stays the same from
-cycle
-to cycle as far as possible, so that the solver may change numbers in place: a device that may not be given
-orders
-stays in the problem with its freedom taken away.  And every number is traceable: registration, reading, or
-forecast.
+Two rules matter here.  The *structure* of the problem (which resources, which intervals) stays the same from cycle to
+cycle as far as possible, so that the solver may change numbers in place: a device that may not be given orders stays
+in the problem with its freedom taken away.  And every number is traceable: registration, reading, or forecast.
 """
 
 from collections.abc import Callable, Iterable, Mapping, Sequence

@@ -1,7 +1,6 @@
 """What the service knows about every device right now: the one place where telemetry feeds back.
 
-Everything here can be rebuilt from the store after a restart; nothing here decides anything.  Times are
-aware UTC,
+Everything here can be rebuilt from the store after a restart; nothing here decides anything.  Times are aware UTC,
 power is positive when consuming.
 """
 

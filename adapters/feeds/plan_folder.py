@@ -1,8 +1,7 @@
 """A plan folder (dispatch-model §3): a ``DispatchPlan`` as tables that anyone can check us with, both ways.
 
 ``summary.json`` is written last: a folder without it is not a plan.  A folder also claims things that a
-``DispatchPlan``
-computes by itself (hashes, gap, sums); ``read_claims`` gives them to the checker.
+``DispatchPlan`` computes by itself (hashes, gap, sums); ``read_claims`` gives them to the checker.
 """
 
 import json

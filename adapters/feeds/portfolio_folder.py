@@ -1,10 +1,8 @@
 """A portfolio folder (dispatch-model §3) and the ``DispatchProblem`` it describes, both ways.
 
-Reading collects all faults of a folder before it gives up: ``PortfolioError`` names file, row, column, value
-and rule
-of each.  Writing and reading again gives the same problem, float by float.  Not in the folder: penalties
-(they are
-configuration), the baseline table and the real-time terms (they belong to a plan).
+Reading collects all faults of a folder before it gives up: ``PortfolioError`` names file, row, column, value and
+rule of each.  Writing and reading again gives the same problem, float by float.  Not in the folder: penalties (they
+are configuration), the baseline table and the real-time terms (they belong to a plan).
 """
 
 from pathlib import Path
@@ -38,10 +36,8 @@ def read_portfolio(
 ) -> DispatchProblem:
     """The problem that a folder describes.
 
-    The grid is that of the ``system`` table: its ``interval_end`` column if given, else equal spacing.
-    ``grid_hint``,
-    if given, is the grid the tables must have (and the only way to read a single interval without
-    ``interval_end``).
+    The grid is that of the ``system`` table: its ``interval_end`` column if given, else equal spacing. ``grid_hint``,
+    if given, is the grid the tables must have (and the only way to read a single interval without ``interval_end``).
     Raises ``PortfolioError`` with every fault of the folder.
     """
     require_folder(folder)

@@ -1,9 +1,8 @@
 """One table of a folder, as CSV or Parquet: read into typed rows with every fault named, and written back exactly.
 
-Times are RFC 3339 with offset in CSV and ``timestamp[us, UTC]`` in Parquet.  An empty CSV field and a
-Parquet null both
-mean "not given".  Column types come from the row type's own JSON Schema, so that there is one list of
-columns only.
+Times are RFC 3339 with offset in CSV and ``timestamp[us, UTC]`` in Parquet.  An empty CSV field and a Parquet null
+both mean "not given".  Column types come from the row type's own JSON Schema, so that there is one list of columns
+only.
 """
 
 import contextlib

@@ -34,9 +34,9 @@ class ClientTls(BaseModel):
 class MqttSettings(BaseModel):
     """Where the broker is and who we are to it.
 
-    ``client_id`` is fixed, so that the broker keeps what arrives while we are away: two services with one id
-    would throw each other out.  ``queue_bytes``: what may
-    wait of one aggregator, ``all_queues_bytes``: of all together, before more is dropped unanswered.
+    ``client_id`` is fixed, so that the broker keeps what arrives while we are away: two services with one id would
+    throw each other out.  ``queue_bytes``: what may wait of one aggregator, ``all_queues_bytes``: of all together,
+    before more is dropped unanswered.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")

@@ -78,12 +78,9 @@ class Answer:
 class Received(Generic[M_co]):
     """A message that arrived, without the items that the decoder refused.
 
-    ``aggregator_id`` is the level of the topic, which the broker's access rule ties to the sender's
-    credentials.
-    ``refusals``: what the decoder refused, by index in the list as sent; the service only has to set it
-    aside.
-    ``indexes``: for every item left in the message its place in the list as sent: use it in refusals of your
-    own.
+    ``aggregator_id`` is the level of the topic, which the broker's access rule ties to the sender's credentials.
+    ``refusals``: what the decoder refused, by index in the list as sent; the service only has to set it aside.
+    ``indexes``: for every item left in the message its place in the list as sent: use it in refusals of your own.
     """
 
     aggregator_id: str

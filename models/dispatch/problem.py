@@ -51,15 +51,11 @@ class Penalties:
 class ResourceState:
     """What a re-plan must not forget about one resource; a field that is None says nothing (= at rest).
 
-    ``energy_kwh``: storage or V2G level.  ``delivered_kwh``: V1G energy since arrival.  ``store_kwh``:
-    comfort store.
-    ``on``: generator running, interruptible *interrupted*, shiftable run begun, pumped hydro pumping (+) is
-    told by
-    ``power_kw``.  ``hours_in_state_h``: how long ``on`` has had its value.  ``hours_used_h``,
-    ``energy_used_kwh``,
-    ``calls_used``: already used of the limits of the day.  ``power_kw``: present net power.
-    ``curtailed_history``: ((hours before the horizon's start at which the piece ended, its length in h, kW),
-    ...).
+    ``energy_kwh``: storage or V2G level.  ``delivered_kwh``: V1G energy since arrival.  ``store_kwh``: comfort store.
+    ``on``: generator running, interruptible *interrupted*, shiftable run begun, pumped hydro pumping (+) is told by
+    ``power_kw``.  ``hours_in_state_h``: how long ``on`` has had its value.  ``hours_used_h``, ``energy_used_kwh``,
+    ``calls_used``: already used of the limits of the day.  ``power_kw``: present net power. ``curtailed_history``:
+    ((hours before the horizon's start at which the piece ended, its length in h, kW), ...).
     """
 
     energy_kwh: float | None = None
@@ -91,14 +87,11 @@ class RealTimeTerms:
 class DispatchProblem:
     """One city, one horizon.
 
-    ``zone_load_kw``, ``zone_limit_kw``: (Z, T); load is everything but the portfolio; a limit of +inf is
-    none.
-    ``tariffs``, ``profiles``: id → (T,) price per kWh / per-unit value.  ``areas``: id → zone ids.
-    ``run_profiles``: id → (K,) per-unit shape of a contiguous run, K intervals from its start, times
-    ``power_max_kw``.
-    ``baseline_kw``: (R, T) in the order of ``fleet.resource_ids`` if the market day's table is given, else
-    None and
-    the solver makes it.  ``real_time``: extra cost terms of a re-plan.
+    ``zone_load_kw``, ``zone_limit_kw``: (Z, T); load is everything but the portfolio; a limit of +inf is none.
+    ``tariffs``, ``profiles``: id → (T,) price per kWh / per-unit value.  ``areas``: id → zone ids. ``run_profiles``:
+    id → (K,) per-unit shape of a contiguous run, K intervals from its start, times ``power_max_kw``. ``baseline_kw``:
+    (R, T) in the order of ``fleet.resource_ids`` if the market day's table is given, else None and the solver makes
+    it.  ``real_time``: extra cost terms of a re-plan.
     """
 
     grid: IntervalGrid

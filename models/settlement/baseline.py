@@ -3,23 +3,22 @@ r"""Day-matching baselines: what a load would have drawn, from like days on whic
     (B1)  b_t = (1/|S|) Σ_{d in S} L_{d,t}              mean of the chosen like days                 [kW]
     (B2)  b'_t = b_t · clip(Σ_w L / Σ_w b, 1-c, 1+c)    same-day adjustment, if the method has one   [kW]
 
-======  ====================  ====
-=========================================================================== symbol  name here             unit
-meaning L       history.values        kW    measured days, (R, D, S) on the clock of the market's zone S
-days_used             -     X of the last Y eligible like days: all, the highest, or the middle ones w
-adjustment window     -     clock time before the event, ended before anybody could know of it c
-adjustment.limit      -     how far the adjustment may go ======  ====================  ====
-===========================================================================
+======  =================  ====  =======================================================================
+symbol  name here          unit  meaning
+======  =================  ====  =======================================================================
+L       history.values     kW    measured days, (R, D, S) on the clock of the market's zone
+S       days_used          -     X of the last Y eligible like days: all, the highest, or the middle ones
+w       adjustment window  -     clock time before the event, ended before anybody could know of it
+c       adjustment.limit   -     how far the adjustment may go
+======  =================  ====  =======================================================================
 
-Eligible is a day before the target day that is no event day and no outage day of the resource, has the same
-day class
-(weekday, weekend; a holiday is a weekend), lies within ``look_back_days`` and is measured for at least 90 %.
-Highest and middle are ranked by the mean in the event window (of the whole day where no window is given).
+Eligible is a day before the target day that is no event day and no outage day of the resource, has the same day class
+(weekday, weekend; a holiday is a weekend), lies within ``look_back_days`` and is measured for at least 90 %.  Highest
+and middle are ranked by the mean in the event window (of the whole day where no window is given).
 
-The rules themselves are data with their source; the originals of the rule books were not read, so each row
-says ``verified: false``.  Source of all rows: the domain notes, §3.1 and §3.2 (collected from stored public
-copies). The service plans and judges day-ahead with ``PLANNING_METHOD``, without adjustment: it must be blind
-to every event.
+The rules themselves are data with their source; the originals of the rule books were not read, so each row says
+``verified: false``.  Source of all rows: the domain notes, §3.1 and §3.2 (collected from stored public copies).  The
+service plans and judges day-ahead with ``PLANNING_METHOD``, without adjustment: it must be blind to every event.
 """
 
 from collections.abc import Container, Mapping, Sequence

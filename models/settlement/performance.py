@@ -1,29 +1,27 @@
 r"""Performance: what an event delivered, judged against the one baseline table of the market day.
 
-    (P1)  q_{i,t} = b_{i,t} - m_{i,t}    (shave)        q_{i,t} = m_{i,t} - b_{i,t}    (fill)       [kW]
-    (P2)  ratio_h = Σ_{t in h} Δ_t Σ_i q_{i,t} / Σ_{t in h} Δ_t ordered_t        h: clock hour of the market
-    zone,
-                                                                                 the part inside the window
-    (P3)  rebound_k = Σ_i mean (m - b)  over hour k = 1 … 6 after the end        for both directions     [kW]
-    (P4)  price alone = Σ_i mean (u - b)  over the window (fill: b - u)                                   [kW]
+    (P1)  q_{i,t} = b_{i,t} - m_{i,t}      shave; fill: q_{i,t} = m_{i,t} - b_{i,t}       [kW]
+    (P2)  ratio_h = Σ_{t in h} Δ_t Σ_i q_{i,t} / Σ_{t in h} Δ_t ordered_t
+    (P3)  rebound_k = Σ_i mean (m - b)     over hour k = 1 … 6 after the end, both ways   [kW]
+    (P4)  price alone = Σ_i mean (u - b)   over the window; fill: b - u                   [kW]
 
 ======  ===============  ====  ==============================================================================
 symbol  name here        unit  meaning
 b       baseline_kw      kW    the baseline, (R, T): profile of loads, price-only schedule of all other kinds
 m       metered_kw       kW    measured, (R, T), after ``without_gaps``
 u       undispatched_kw  kW    what the device does if nobody tells it anything, see ``undispatched``
+h       hour             -     clock hour of the market zone: the part of it inside the window
 ======  ===============  ====  ==============================================================================
 
-*Delivered* is positive in the direction of the event, whatever that is.  An event delivers in every interval
-of its window; ratios outside 0.9 … 1.1 are misses in both directions.  (P4) is what the tariff alone already
-moved out of the window before any event was called: it is reported beside the event's delivery and never
-inside it, because b holds it.
+*Delivered* is positive in the direction of the event, whatever that is.  An event delivers in every interval of its
+window; ratios outside 0.9 … 1.1 are misses in both directions.  (P4) is what the tariff alone already moved out of
+the window before any event was called: it is reported beside the event's delivery and never inside it, because b
+holds it.
 
-Missing readings, policy ``gap15``: a gap of at most 15 minutes between two readings of a resource is a
-straight line; anything longer is counted as b, so that it delivers nothing, and is counted in ``missing``.
+Missing readings, policy ``gap15``: a gap of at most 15 minutes between two readings of a resource is a straight line;
+anything longer is counted as b, so that it delivers nothing, and is counted in ``missing``.
 
-Source: dispatch model §1 and §5; the 90 % and 110 % edges are Sichuan's settlement (domain notes §0, second
-hand).
+Source: dispatch-model §1 and §5; the 90 % and 110 % edges are Sichuan's settlement (domain notes §0, second hand).
 """
 
 from collections.abc import Sequence

@@ -2,13 +2,16 @@
 
 It is the *u* of "already helping by price" (performance P4).  Per kind, definitions rather than forecasts:
 
-================
-==================================================================================================== storage
-idle, 0 kW EV session        charges with its full power from the moment it is plugged in until the energy
-needed is there shiftable load    its preferred run: full power (or its run profile) from ``preferred_start``,
-else the window's start generator         off PV                everything that is available all other loads
-their profile x scale, which is their baseline: price alone never moves them ================
-====================================================================================================
+===============  =====================================================================================================
+kind             what it does
+===============  =====================================================================================================
+storage          idle, 0 kW
+EV session       charges with its full power from the moment it is plugged in until the energy needed is there
+shiftable load   its preferred run: full power (or its run profile) from ``preferred_start``, else the window's start
+generator        off
+PV               everything that is available
+all other loads  their profile x scale, which is their baseline: price alone never moves them
+===============  =====================================================================================================
 
 Losses of an idle battery and a car's charge taper are left out: this is a yardstick, not a simulation.
 """

@@ -1,19 +1,19 @@
 """The result folder: what a demo, a replay or a real event leaves behind, and the only thing a report is made of.
 
-``summary.json`` holds the figures (all ``_kw`` at the size of the fleet that was dispatched: ``scale`` says
-which part of the full portfolio that is); the tables hold the curves, in Parquet.  Times are aware UTC; power
-is kW, the mean over the interval, positive when consuming; *delivered* and *ordered* are positive in the
-direction of the event.
+``summary.json`` holds the figures (all ``_kw`` at the size of the fleet that was dispatched: ``scale`` says which part
+of the full portfolio that is); the tables hold the curves, in Parquet.  Times are aware UTC; power is kW, the mean over
+the interval, positive when consuming; *delivered* and *ordered* are positive in the direction of the event.
 
-=============
-====================================================================================================== table
-one row per city           interval of the day: load without (true counterfactual) and with the events,
-forecast, limit delivery       event and interval of its window: ordered, delivered (b - metered), truly
-delivered (counterfactual) kinds          interval and resource kind: metered power, baseline b, true
-counterfactual aggregators    event, aggregator and clock hour of the market zone: accepted, delivered devices
-interval: how many were online, silent, refusing, dispatchable journal        thing that happened: who did
-what, in Chinese and English =============
-======================================================================================================
+===========  =================================  ======================================================================
+table        one row per                        what it holds
+===========  =================================  ======================================================================
+city         interval of the day                load without (true counterfactual) and with the events, forecast, limit
+delivery     event, interval of its window      ordered, delivered (b - metered), truly delivered (counterfactual)
+kinds        interval, resource kind            metered power, baseline b, true counterfactual
+aggregators  event, aggregator, clock hour      accepted, delivered; hours of the market zone
+devices      interval                           how many were online, silent, refusing, dispatchable
+journal      thing that happened                who did what, in Chinese and English
+===========  =================================  ======================================================================
 """
 
 import json

@@ -1,13 +1,11 @@
 """The Lagrangian lower bound at a plan's prices, and the least cost of every baseline, by the checker's own oracles.
 
-    L(λ) = Σ_i min_x { Σ_t Δ_t (price_{i,t} + Σ_rows weight_i λ_{row,t}) p_t + own cost }  +  Σ_rows Σ_t Δ_t
-    λ · constant
+    L(λ) = Σ_i min_x { Σ_t Δ_t (price_{i,t} + Σ_rows weight_i λ_{row,t}) p_t + own cost }
+           + Σ_rows Σ_t Δ_t λ · constant
 
-with every row written as ``constant + Σ_i weight_i p_i ≤ slack`` and 0 ≤ λ ≤ penalty, CNY per kWh: the slack
-then costs
-at least what the price takes, and weak duality makes L a lower bound of every plan's objective.  A price
-outside its
-range is moved into it first.
+with every row written as ``constant + Σ_i weight_i p_i ≤ slack`` and 0 ≤ λ ≤ penalty, CNY per kWh: the slack then
+costs at least what the price takes, and weak duality makes L a lower bound of every plan's objective.  A price
+outside its range is moved into it first.
 """
 
 from typing import Any
@@ -90,10 +88,9 @@ def _with_real_time(
 ) -> tuple[Prices, float]:
     """Prices of a device with what a re-plan adds, and a constant.
 
-    Switching costs |p_1 − now| in the first interval only, straying |p − plan|: where both act in the first
-    interval,
-    the smaller is left out (never negative, so the bound stays a bound).  A charger shares them among its
-    stays: left out.
+    Switching costs |p_1 − now| in the first interval only, straying |p − plan|: where both act in the first interval,
+    the smaller is left out (never negative, so the bound stays a bound).  A charger shares them among its stays: left
+    out.
     """
     tariff = problem.tariffs[device.row.tariff_id]
     late = horizon.mean(tariff)

@@ -31,9 +31,8 @@ def check_plan(
 ) -> CheckReport:
     """Recompute every limit, sum and cost of ``plan``, and report what is off.
 
-    ``baseline``: also the baseline table (feasible, and as cheap as the oracles can make it; if the problem
-    gives the table, its fingerprint).  ``bound``: also the Lagrangian lower bound at the plan's prices, by
-    the oracles.
+    ``baseline``: also the baseline table (feasible, and as cheap as the oracles can make it; if the problem gives the
+    table, its fingerprint).  ``bound``: also the Lagrangian lower bound at the plan's prices, by the oracles.
     ``claims``: what a plan folder says beyond the plan: fingerprints, gap, sums per group.
     """
     found: list[Violation] = []

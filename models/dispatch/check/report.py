@@ -13,14 +13,10 @@ class Violation:
     """One thing that is off.
 
     ``subject``: the resource (or session, aggregator group, requirement, figure) it is about.  ``kind``: the
-    resource's
-    kind, or ``requirement``, ``plan``, ``baseline``, ``admission``.  ``limit``: name of the limit, the
-    column's name
-    where there is one.  ``amount``: by how much ``got`` passes ``allowed``, in the limit's unit (1 for a
-    text that
-    differs).  ``interval_start``: None where the limit is about the whole horizon.  ``table``: the schedule
-    it was
-    found in, setpoints or baseline.
+    resource's kind, or ``requirement``, ``plan``, ``baseline``, ``admission``.  ``limit``: name of the limit, the
+    column's name where there is one.  ``amount``: by how much ``got`` passes ``allowed``, in the limit's unit (1 for
+    a text that differs).  ``interval_start``: None where the limit is about the whole horizon.  ``table``: the
+    schedule it was found in, setpoints or baseline.
     """
 
     subject: str
@@ -65,11 +61,9 @@ class PlanClaims:
 class CheckReport:
     """The outcome of a check: every violation, and the figures recomputed without the solver.
 
-    ``lower_bound_cny``: the Lagrangian bound at the plan's prices by the checker's own oracles; None if not
-    asked for.
-    ``bound_kinds``: per kind, whether its oracle is ``exact`` or a valid ``relaxed`` one.
-    ``claimed_bound_cny``: what the plan itself says (of a reference plan: its solver's bound, printed
-    beside).
+    ``lower_bound_cny``: the Lagrangian bound at the plan's prices by the checker's own oracles; None if not asked
+    for. ``bound_kinds``: per kind, whether its oracle is ``exact`` or a valid ``relaxed`` one. ``claimed_bound_cny``:
+    what the plan itself says (of a reference plan: its solver's bound, printed beside).
     """
 
     violations: tuple[Violation, ...]

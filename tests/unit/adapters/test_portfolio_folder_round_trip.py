@@ -86,7 +86,9 @@ def problems(draw: st.DrawFn) -> DispatchProblem:
 
 @settings(max_examples=40, deadline=None)
 @given(problem=problems(), fmt=st.sampled_from(["csv", "parquet"]))
-def test_any_numbers_and_any_intervals_read_back_exactly(problem: DispatchProblem, fmt: str, tmp_path_factory) -> None:
+def test_any_numbers_and_any_intervals_read_back_exactly(
+    problem: DispatchProblem, fmt: str, tmp_path_factory: pytest.TempPathFactory
+) -> None:
     folder = tmp_path_factory.mktemp("portfolio")
     write_portfolio(folder, problem, fmt)  # type: ignore[arg-type]
     assert_same(problem, read_portfolio(folder, grid_hint=problem.grid))

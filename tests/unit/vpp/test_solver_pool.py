@@ -22,6 +22,9 @@ class StubbornSolver:
         time.sleep(60 * len(problem.zones))
         raise SolverError("unreachable")
 
+    def prepare(self, problem: DispatchProblem) -> None:
+        raise SolverError("there is nothing to prepare")
+
 
 async def test_it_solves_and_keeps_its_worker() -> None:
     pool = SolverPool()

@@ -1,10 +1,8 @@
 """Least cost of loads that give something up: curtailable and interruptible ones.
 
-What returns later is linear in what was given up, so each kWh given up has one price: its own cost, less
-what it saves
-now, plus what its rebound costs later.  Straying costs of real time are left out here (they are never
-negative): a
-relaxation, and said so.
+What returns later is linear in what was given up, so each kWh given up has one price: its own cost, less what it
+saves now, plus what its rebound costs later.  Straying costs of real time are left out here (they are never
+negative): a relaxation, and said so.
 """
 
 import numpy as np
@@ -51,9 +49,8 @@ def least_curtailable(load: CurtailableLoad, prices: Prices, horizon: Horizon) -
 def two_limits(cost: FloatArray, energy: FloatArray, hours: FloatArray, most_kwh: float, most_h: float) -> float:
     """Min Σ cost x over 0 ≤ x ≤ 1, Σ energy x ≤ most_kwh, Σ hours x ≤ most_h, all costs negative.
 
-    By duality: the maximum over two multipliers of a concave piecewise-linear function.  For a fixed price
-    of energy the
-    best price of hours is exact by sorting; over the price of energy, tangents meet in finitely many steps.
+    By duality: the maximum over two multipliers of a concave piecewise-linear function.  For a fixed price of energy
+    the best price of hours is exact by sorting; over the price of energy, tangents meet in finitely many steps.
     """
     if not cost.size:
         return 0.0

@@ -66,8 +66,7 @@ def _least_run(load: ShiftableLoad, prices: Prices, preferred: FloatArray | None
 def least_generator(unit: Generator, prices: Prices, horizon: Horizon) -> Least:
     """Least cost of a generator: for every start, output by a convex value function forward, stops where they fit.
 
-    Exact: between a start and a stop the cost is linear and the ramps are convex; which runs follow each
-    other is
+    Exact: between a start and a stop the cost is linear and the ramps are convex; which runs follow each other is
     dynamic programming.  Straying costs of real time are left out (a relaxation).
     """
     return Least(_Runs(unit, prices, horizon).least(), no_kinks(prices))

@@ -11,11 +11,9 @@ from models.intervals import FloatArray
 class Prices:
     """Prices of one resource.
 
-    ``per_kwh``: (T,) tariff plus duals (plus the tie-break), CNY per kWh.  ``late_per_kwh``: of the virtual
-    slot after
-    the horizon.  ``stray_per_kwh``: (T,), with ``plan_kw``: (T,) cost of each kW off the plan, 0 where it
-    does not count;
-    None if nothing strays.
+    ``per_kwh``: (T,) tariff plus duals (plus the tie-break), CNY per kWh.  ``late_per_kwh``: of the virtual slot
+    after the horizon.  ``stray_per_kwh``: (T,), with ``plan_kw``: (T,) cost of each kW off the plan, 0 where it does
+    not count; None if nothing strays.
     """
 
     per_kwh: FloatArray

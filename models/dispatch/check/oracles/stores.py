@@ -1,11 +1,8 @@
 """Least cost of stores: batteries, cars and thermal comfort, by backward value functions.
 
-V_{t-1}(e) = min_x f_t(x) + V_t(kept · e + x), with f_t the cost of changing the level by x.  f_t is convex
-and
-piecewise linear wherever the effective price is above −wear (1+η)/(1−η): then V stays convex, its slopes
-follow from
-merging slopes, and the result is exact.  Below that price, f_t is replaced by its lower convex hull, which
-is what
+V_{t-1}(e) = min_x f_t(x) + V_t(kept · e + x), with f_t the cost of changing the level by x.  f_t is convex and
+piecewise linear wherever the effective price is above −wear (1+η)/(1−η): then V stays convex, its slopes follow from
+merging slopes, and the result is exact.  Below that price, f_t is replaced by its lower convex hull, which is what
 spilling by charging and discharging at once would cost: a valid lower bound, and said so.
 """
 
