@@ -151,6 +151,16 @@ class LastSetpoint:
 
 
 @dataclass(frozen=True, slots=True)
+class CommandAnswer:
+    """What an aggregator says of a command, for one resource or (None) for all that it does not name apart."""
+
+    command_id: str
+    resource_id: str | None
+    outcome: AckOutcome
+    reason: str = ""
+
+
+@dataclass(frozen=True, slots=True)
 class PendingSetpoint:
     """A setpoint, the newest of its resource, that nobody has answered."""
 

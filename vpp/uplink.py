@@ -24,7 +24,7 @@ from adapters.store.store import Store
 from models.capacity import connected_kw
 from models.events import EventResponse
 from models.ports import Clock
-from models.records import AckOutcome, DeadLetter, SessionRecord
+from models.records import AckOutcome, CommandAnswer, DeadLetter, SessionRecord
 from models.telemetry import Reading
 from vpp.metrics import Metrics
 from vpp.registration import Registrar
@@ -155,19 +155,14 @@ class Uplink:
         """Keep what became of commands; who refuses is not asked again for a while."""
         now = self._clock.now()
         answer = received.answer()
+        answers = [
+            CommandAnswer(item.command_id, item.resource_id, AckOutcome(item.status), item.reason)
+            for item in received.message.acks
+        ]
 
         def commit() -> int:
-            changed = 0
             with self._store.transaction():
-                for item in received.message.acks:
-                    changed += self._store.save_ack(
-                        item.command_id,
-                        item.resource_id,
-                        AckOutcome(item.status),
-                        item.reason,
-                        now,
-                        aggregator_id,
-                    )
+                changed = self._store.save_acks(answers, now, aggregator_id)
                 self._store.remember_answer(aggregator_id, received.message_id, answer.to_bytes(), now)
             return changed
 

@@ -3,13 +3,14 @@
 from collections.abc import Iterable
 from datetime import datetime
 
-from sqlalchemy import ColumnElement, or_, select, update
+from sqlalchemy import ColumnElement, Connection, Table, or_, select, update
 
 from adapters.store import schema
 from adapters.store.journal import clean
 from adapters.store.readings import Readings
+from adapters.store.registry import chunked
 from models.plan import SetpointBatch
-from models.records import AckOutcome, LastSetpoint, PendingSetpoint
+from models.records import AckOutcome, CommandAnswer, LastSetpoint, PendingSetpoint
 
 
 class Commands(Readings):
@@ -60,31 +61,64 @@ class Commands(Readings):
         at: datetime,
         aggregator_id: str | None = None,
     ) -> int:
-        """Note an answer for one resource, or for all of a command's that have none (``resource_id`` None).
+        """Note one answer (see ``save_acks``); returns how many setpoints it changed."""
+        return self.save_acks([CommandAnswer(command_id, resource_id, AckOutcome(outcome), reason)], at, aggregator_id)
 
-        Returns how many setpoints it changed: 0 if the command or resource is unknown, belongs to another
+    def save_acks(self, answers: Iterable[CommandAnswer], at: datetime, aggregator_id: str | None = None) -> int:
+        """Note answers for single resources, or for all of a command's that have none (``resource_id`` None).
+
+        Returns how many setpoints they changed: none if the command or resource is unknown, belongs to another
         aggregator than the named one, or has been answered so already.  A late "taken" never undoes "done".
         """
-        batches, table, wanted = schema.setpoint_batches, schema.setpoints, AckOutcome(outcome)
-        find = select(batches.c.batch_key).where(batches.c.command_id == command_id)
+        kept = list(answers)
+        batches, table = schema.setpoint_batches, schema.setpoints
+        find = select(batches.c.command_id, batches.c.batch_key)
+        find = find.where(batches.c.command_id.in_({answer.command_id for answer in kept}))
         if aggregator_id is not None:
             find = find.where(batches.c.aggregator_id == aggregator_id)
+        changed = 0
         with self._db.writing() as connection:
-            key = connection.execute(find).scalar_one_or_none()
-            if key is None:
-                return 0
-            open_to: ColumnElement[bool] = table.c.outcome.is_(None)
-            if wanted is AckOutcome.DONE:
-                open_to = or_(open_to, table.c.outcome == AckOutcome.TAKEN.value)
-            elif resource_id is not None and wanted is AckOutcome.REFUSED:
-                open_to = or_(open_to, table.c.outcome != AckOutcome.REFUSED.value)
-            change = update(table).where(table.c.batch_key == key, open_to)
-            if resource_id is not None:
-                resource = schema.resources
-                this = select(resource.c.resource_key).where(resource.c.resource_id == resource_id).scalar_subquery()
-                change = change.where(table.c.resource_key == this)
-            values = {"outcome": wanted.value, "reason": clean(reason or None), "answered_at": at}
-            return int(connection.execute(change.values(values)).rowcount)
+            batch_of = {row.command_id: row.batch_key for row in connection.execute(find)}
+            keys = self._known_keys(connection, {each.resource_id for each in kept if each.resource_id is not None})
+            single: dict[tuple[int, AckOutcome, str], list[int]] = {}
+            for answer in kept:
+                batch = batch_of.get(answer.command_id)
+                if batch is None:
+                    continue
+                if answer.resource_id is None:
+                    changed += self._answer(connection, table, batch, answer.outcome, answer.reason, at, None)
+                elif answer.resource_id in keys:
+                    group = single.setdefault((batch, answer.outcome, answer.reason), [])
+                    group.append(keys[answer.resource_id])
+            for (batch, outcome, reason), members in single.items():
+                changed += self._answer(connection, table, batch, outcome, reason, at, members)
+        return changed
+
+    @staticmethod
+    def _answer(
+        connection: Connection,
+        table: Table,
+        batch: int,
+        outcome: AckOutcome,
+        reason: str,
+        at: datetime,
+        members: list[int] | None,
+    ) -> int:
+        """One outcome for some (or all unanswered) setpoints of a batch."""
+        open_to: ColumnElement[bool] = table.c.outcome.is_(None)
+        if outcome is AckOutcome.DONE:
+            open_to = or_(open_to, table.c.outcome == AckOutcome.TAKEN.value)
+        elif members is not None and outcome is AckOutcome.REFUSED:
+            open_to = or_(open_to, table.c.outcome != AckOutcome.REFUSED.value)
+        values = {"outcome": outcome.value, "reason": clean(reason or None), "answered_at": at}
+        changed = 0
+        chunks: Iterable[list[int] | None] = [None] if members is None else chunked(members)
+        for chunk in chunks:
+            change = update(table).where(table.c.batch_key == batch, open_to)
+            if chunk is not None:
+                change = change.where(table.c.resource_key.in_(chunk))
+            changed += int(connection.execute(change.values(values)).rowcount)
+        return changed
 
     def unacknowledged(self, older_than: datetime) -> list[PendingSetpoint]:
         """Setpoints sent before ``older_than``, not replaced since, to which nobody has said anything."""

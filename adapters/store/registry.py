@@ -87,6 +87,13 @@ class Registry(Part):
             raise InputError([InputFault("store", "resource_id", name, rule) for name in unknown])
         return self._keys
 
+    def _known_keys(self, connection: Connection, resource_ids: Iterable[str]) -> dict[str, int]:
+        """Keys of those that are registered; the others are left out."""
+        wanted = set(resource_ids)
+        if not wanted <= self._keys.keys():
+            self._learn_keys(connection)
+        return {name: self._keys[name] for name in wanted if name in self._keys}
+
     def _id_of(self, connection: Connection, keys: Iterable[int]) -> dict[int, str]:
         if not set(keys) <= self._ids.keys():
             self._learn_keys(connection)
