@@ -191,15 +191,20 @@ async def test_a_mosquitto_that_cannot_start_is_an_error_with_its_own_words(tmp_
 
 @pytest.mark.skipif(find_mosquitto() is None, reason="mosquitto is not installed")
 async def test_mosquitto_goes_when_we_are_killed(tmp_path: Path, until: Any) -> None:
+    # Once it has answered a client, it is past its start, during which it forgets signals.
     program = (
         "import asyncio, pathlib, sys\n"
+        "import aiomqtt\n"
         "from adapters.mqtt.broker import BrokerSettings, open_broker\n"
         "async def main():\n"
         "    settings = BrokerSettings(broker='mosquitto', folder=pathlib.Path(sys.argv[1]))\n"
         "    async with open_broker(settings) as broker:\n"
-        "        sys.stdout.write(f'{broker.pid}\\n')\n"
-        "        sys.stdout.flush()\n"
-        "        await asyncio.sleep(60)\n"
+        "        us = broker.platform\n"
+        "        password = us.password.get_secret_value()\n"
+        "        async with aiomqtt.Client(us.host, us.port, username=us.username, password=password):\n"
+        "            sys.stdout.write(f'{broker.pid}\\n')\n"
+        "            sys.stdout.flush()\n"
+        "            await asyncio.sleep(60)\n"
         "asyncio.run(main())\n"
     )
     command = [sys.executable, "-c", program, str(tmp_path / "b")]

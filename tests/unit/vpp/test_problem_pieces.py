@@ -114,21 +114,23 @@ def test_a_city_without_devices_is_a_problem_too() -> None:
     assert problem.zone_load_kw == pytest.approx(1000.0)
 
 
-def test_who_is_silent_stays_in_the_problem_and_cannot_move() -> None:
+def test_who_is_silent_stays_in_the_problem_and_nothing_is_promised_of_it() -> None:
     things = (battery(), charger(), curtailable(), interruptible(), thermal(), generator())
     b = {each.resource_id: np.full(8, 5.0) for each in things}
     silent = real_time(builder(*things, heard=False), b)
     free = {
-        ResourceKind.STORAGE: ("charge_limit_kw", "discharge_limit_kw", "charge_min_kw"),
         ResourceKind.EV_SESSION: ("charge_limit_kw", "discharge_limit_kw", "energy_needed_kwh"),
         ResourceKind.CURTAILABLE_LOAD: ("curtail_share",),
         ResourceKind.INTERRUPTIBLE_LOAD: ("block_kw",),
         ResourceKind.THERMAL_LOAD: ("increase_limit_kw", "decrease_limit_kw"),
-        ResourceKind.GENERATOR: ("power_max_kw", "power_min_kw"),
+        ResourceKind.GENERATOR: ("reliability_fraction",),
     }
-    assert {row.kind for row in silent.fleet.rows()} == set(free)
-    for row in silent.fleet.rows():
-        assert all(getattr(row, name) == 0.0 for name in free[row.kind]), row.kind
+    still = {row.kind: row for row in silent.fleet.rows()}
+    assert set(still) == {ResourceKind.STORAGE, *free}
+    for kind, names in free.items():
+        assert all(getattr(still[kind], name) == 0.0 for name in names), kind
+    store = still[ResourceKind.STORAGE]
+    assert store.energy_min_kwh == store.energy_max_kwh == store.energy_end_min_kwh == store.energy_start_kwh
     heard = real_time(builder(*things), b)
     assert heard.fleet.resource_ids == silent.fleet.resource_ids  # the structure stays
     rows = {row.kind: row for row in heard.fleet.rows()}
