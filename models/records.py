@@ -172,6 +172,19 @@ class PendingSetpoint:
 
 
 @dataclass(frozen=True, slots=True)
+class SentSetpoint:
+    """A setpoint as it left the house, and what became of it; ``power_kw`` None: released to its own control."""
+
+    resource_id: str
+    power_kw: float | None
+    sent_at: datetime
+    valid_from: datetime
+    valid_until: datetime
+    outcome: AckOutcome | None
+    answered_at: datetime | None
+
+
+@dataclass(frozen=True, slots=True)
 class DeadLetter:
     """A message that was set aside: who sent it, what rule it broke, and its first bytes."""
 

@@ -16,7 +16,7 @@ import structlog
 from adapters.store.store import Store
 from models.dispatch.check import check_plan
 from models.dispatch.problem import DispatchProblem
-from models.errors import VppError
+from models.errors import InputError, InputFault, VppError
 from models.events import Commitment, Direction, Event
 from models.intervals import FloatArray, IntervalGrid
 from models.plan import DispatchPlan
@@ -47,7 +47,8 @@ class DayPlan:
     market_day: date
     baseline: BaselineTable
     plan: DispatchPlan
-    problem: DispatchProblem
+    problem: DispatchProblem | None
+    """None after a restart, if the city's forecast does not reach back to the beginning of the day."""
 
 
 @dataclass(frozen=True)
@@ -124,17 +125,41 @@ class DayAheadStage:
         problem = self._problem(inputs, baseline=table)
         if self._limits_bind(problem, plan):
             plan = await self._solver.solve(problem, deadline_s=self._deadline_s, gap=self._gap)
-        await self._publish(market_day, table, plan, problem, check_bound=True)
         self.inputs[market_day] = inputs
-        await asyncio.to_thread(
-            self._store.save_baseline,
-            market_day,
-            table.grid,
-            table.resource_ids,
-            table.baseline_kw,
-            table.baseline_hash,
-        )
+        await self._publish(market_day, table, plan, problem, check_bound=True)
         return self.days[market_day]
+
+    async def restore(self, market_day: date) -> DayPlan | None:
+        """Take up what an earlier run stored for a market day, None if there is nothing.
+
+        The table and the plan are the stored ones; inputs are made again, as of the moment of the first plan: the
+        loads' profiles from the table, the cars from what was known then.  Where the city's forecast no longer reaches
+        back so far, the day can be carried out and judged, but not planned anew.
+        """
+        table = await asyncio.to_thread(self._store.baseline, market_day)
+        plan = await asyncio.to_thread(self._store.plan_of_day, market_day)
+        decided_at = await asyncio.to_thread(self._store.first_planned_at, market_day)
+        if table is None or plan is None or decided_at is None:
+            return None
+        problem = None
+        try:
+            expected = await asyncio.to_thread(self._expected_sessions, decided_at, table.grid)
+            city = self._feed.forecast(decided_at, table.grid)
+            profiles = self._builder.profiles_of(table)
+            inputs = DayInputs(table.grid, city, profiles, expected, decided_at)
+            problem = self._problem(inputs, baseline=table)
+            self.inputs[market_day] = inputs
+        except InputError as error:
+            log.warning("the day's inputs cannot be made again", market_day=str(market_day), error=str(error))
+        self.days[market_day] = DayPlan(market_day, table, plan, problem)
+        return self.days[market_day]
+
+    def inputs_of(self, market_day: date) -> DayInputs:
+        """What the day's plans are made from; ``InputError`` if that was lost in a restart."""
+        if market_day not in self.inputs:
+            rule = "its inputs could not be made again after a restart: the city's forecast does not reach back"
+            raise InputError([InputFault("day plan", "market_day", str(market_day), rule)])
+        return self.inputs[market_day]
 
     async def prepare(self, market_day: date) -> None:
         """Let the solver get ready for plans of that day before its data are there."""
@@ -150,7 +175,9 @@ class DayAheadStage:
     ) -> DayPlan:
         """The plan of the day with events: same inputs, same baseline table."""
         day = await self.make(market_day)
-        problem = self._problem(self.inputs[market_day], baseline=day.baseline, events=events, commitments=commitments)
+        problem = self._problem(
+            self.inputs_of(market_day), baseline=day.baseline, events=events, commitments=commitments
+        )
         plan = await self._solver.solve(problem, deadline_s=self._deadline_s, gap=self._gap)
         await self._publish(market_day, day.baseline, plan, problem, check_bound=False)
         return self.days[market_day]
@@ -169,7 +196,7 @@ class DayAheadStage:
         asked = list(wanted)
         best = dict.fromkeys((event.event_id for event in wanted), 0.0)
         for _ in range(3):
-            problem = self._problem(self.inputs[market_day], baseline=day.baseline, events=[*standing, *asked])
+            problem = self._problem(self.inputs_of(market_day), baseline=day.baseline, events=[*standing, *asked])
             plan = await self._solver.solve(problem, deadline_s=self._deadline_s, gap=self._quote_gap)
             level = {event.event_id: level_kw(problem, plan, event) for event in asked}
             mean = {event.event_id: mean_kw(problem, plan, event) for event in asked}
@@ -231,9 +258,17 @@ class DayAheadStage:
         if report.violations:
             raise PlanCheckError(report.violations)
         plan = replace(plan, made_at=self._clock.now())
+        await asyncio.to_thread(self._save, table, plan)
         self.days[market_day] = DayPlan(market_day, table, plan, problem)
-        await asyncio.to_thread(self._store.save_plan, PlanKind.DAY_AHEAD, market_day, plan)
         log.info("day plan", market_day=str(market_day), status=plan.status, gap=plan.gap, wall_s=plan.wall_s)
+
+    def _save(self, table: BaselineTable, plan: DispatchPlan) -> None:
+        """Table and plan together: neither is of use alone (a table that is there already stays)."""
+        with self._store.transaction():
+            self._store.save_baseline(
+                table.market_day, table.grid, table.resource_ids, table.baseline_kw, table.baseline_hash
+            )
+            self._store.save_plan(PlanKind.DAY_AHEAD, table.market_day, plan)
 
 
 def delivered_kw(problem: DispatchProblem, plan: DispatchPlan, event: Event) -> FloatArray:

@@ -122,6 +122,11 @@ class ProblemBuilder:
         kinds = CurtailableLoad | InterruptibleLoad | ThermalLoad | Pv
         return [live.resource_id for live in self._state if isinstance(live.record.resource, kinds)]
 
+    def profiles_of(self, table: BaselineTable) -> dict[str, FloatArray]:
+        """The profiles that a day's baseline table holds: for PV what the sun gives, for loads their own power."""
+        rows = {name: row for row, name in enumerate(table.resource_ids)}
+        return {name: self._profile(name, table.baseline_kw[rows[name]]) for name in self.profiled() if name in rows}
+
     def everyone(self) -> list[str]:
         """All registered resources."""
         return [live.resource_id for live in self._state]

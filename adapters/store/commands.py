@@ -10,7 +10,7 @@ from adapters.store.journal import clean
 from adapters.store.readings import Readings
 from adapters.store.registry import chunked
 from models.plan import SetpointBatch
-from models.records import AckOutcome, CommandAnswer, LastSetpoint, PendingSetpoint
+from models.records import AckOutcome, CommandAnswer, LastSetpoint, PendingSetpoint, SentSetpoint
 
 
 class Commands(Readings):
@@ -174,3 +174,28 @@ class Commands(Readings):
             for row in rows
             if wanted is None or row.resource_id in wanted
         }
+
+    def setpoints_since(self, since: datetime) -> list[SentSetpoint]:
+        """Every setpoint sent at or after ``since``, in the order in which they left the house."""
+        batches, table, names = schema.setpoint_batches, schema.setpoints, schema.resources
+        query = (
+            select(
+                names.c.resource_id,
+                table.c.power_kw,
+                batches.c.sent_at,
+                batches.c.valid_from,
+                batches.c.valid_until,
+                table.c.outcome,
+                table.c.answered_at,
+            )
+            .join_from(table, batches, table.c.batch_key == batches.c.batch_key)
+            .join(names, names.c.resource_key == table.c.resource_key)
+            .where(batches.c.sent_at >= since)
+            .order_by(batches.c.batch_key, table.c.resource_key)
+        )
+        with self._db.reading() as connection:
+            rows = connection.execute(query).all()
+        return [
+            SentSetpoint(*row[:5], outcome=None if row.outcome is None else AckOutcome(row.outcome), answered_at=row[6])
+            for row in rows
+        ]

@@ -170,6 +170,14 @@ class Planning(Part):
         of_day = table.c.kind == PlanKind.DAY_AHEAD.value, table.c.market_day == market_day.isoformat()
         return self._plan(select(table).where(*of_day).order_by(table.c.plan_key.desc()).limit(1))
 
+    def first_planned_at(self, market_day: date) -> datetime | None:
+        """When the first day-ahead plan of a market day was made, and its baseline table with it."""
+        table = schema.plans
+        of_day = table.c.kind == PlanKind.DAY_AHEAD.value, table.c.market_day == market_day.isoformat()
+        query = select(table.c.made_at).where(*of_day).order_by(table.c.plan_key).limit(1)
+        with self._db.reading() as connection:
+            return connection.execute(query).scalar_one_or_none()
+
     def _plan(self, query: Any) -> DispatchPlan | None:
         with self._db.reading() as connection:
             row: Row[Any] | None = connection.execute(query).one_or_none()
