@@ -31,6 +31,7 @@ class CurveFeed:
         zone_limits_kw: FloatArray,
         prices: Prices,
         forecast: Forecast,
+        measured: Forecast,
         any_day: IntervalGrid,
     ) -> None:
         self._scale = scale
@@ -39,6 +40,7 @@ class CurveFeed:
         self._limits_kw = zone_limits_kw
         self._prices = prices
         self._forecast = forecast
+        self._measured = measured
         self._highest = {name: float(values.max()) for name, values in prices(any_day).items()}
 
     @property
@@ -70,6 +72,12 @@ class CurveFeed:
             areas={"east": frozenset(self._zones[::2]), "west": frozenset(self._zones[1::2])},
         )
 
+    def measured(self, decision_time: datetime, grid: IntervalGrid) -> FloatArray | None:
+        """The city's load as its meters had shown it by then, at the scale of the fleet."""
+        if grid.end > decision_time:
+            return None
+        return self._scale * self._measured(decision_time, grid)
+
 
 def scenario_feed(scenario: Scenario, scale: float) -> CurveFeed:
     """The feed of a scenario; its forecast is the curve with the error of a good day-ahead forecast."""
@@ -80,6 +88,7 @@ def scenario_feed(scenario: Scenario, scale: float) -> CurveFeed:
         zone_limits_kw=scenario.zone_limits_kw,
         prices=scenario.prices,
         forecast=lambda decided, grid: with_forecast_error(scenario, decided, grid),
+        measured=lambda _, grid: scenario.mean_load_kw(grid),
         any_day=IntervalGrid.regular(scenario.midnight(scenario.day), timedelta(minutes=15), 96),
     )
 

@@ -161,6 +161,11 @@ class _Driver:
             if index == HABITS_KNOWN_AFTER:
                 getting_ready = service.runtime.prepare(self.setup.market_day)
                 self._preparing = asyncio.create_task(getting_ready, name="solver gets ready")
+        last = self.setup.declare_at - timedelta(hours=1)
+        self.progress("前一日", "the day before", 0.22)
+        await self.clock.advance_to(last)
+        await self.fleet.history_day(self.setup.market_day - timedelta(days=1), until=last)
+        await self.fleet.settled()
         self._record_tests(service)
 
     def _record_tests(self, service: Service) -> None:
@@ -336,6 +341,7 @@ def _settings(setup: DaySetup, folder: Path) -> Settings:
     overrides: dict[str, dict[str, object]] = {
         "service": {"time_zone": str(setup.generated.scenario.zone), "data_dir": folder},
         "mqtt": {"broker": "auto", "port": _free_port()},
+        "real_time": {"quiet_cycle_s": 3600.0},
     }
     for section, values in setup.settings.items():
         overrides[section] = {**overrides.get(section, {}), **values}

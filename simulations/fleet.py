@@ -257,13 +257,14 @@ class SimulatedFleet:
 
     # ---- days before
 
-    async def history_day(self, day: date, *, publish: bool = True) -> int:
+    async def history_day(self, day: date, *, until: datetime | None = None, publish: bool = True) -> int:
         """Live through a past local day undispatched and publish its readings (15-minute means) as backfill.
 
-        Days must come in order, each from where the devices stand.  Returns the number of readings.
+        Days must come in order, each from where the devices stand; ``until`` ends the last one early.  Returns the
+        number of readings.
         """
         scenario = self.generated.scenario
-        start, end = scenario.midnight(day), scenario.midnight(day + timedelta(days=1))
+        start, end = scenario.midnight(day), until or scenario.midnight(day + timedelta(days=1))
         if self.bank.now != start:
             raise ValueError(f"day: devices stand at {self.bank.now.isoformat()}, not at the start of {day}")
         kept: dict[str, list[dict[str, Any]]] = {name: [] for name in self.gateways}

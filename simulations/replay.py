@@ -125,6 +125,7 @@ def replay_setup(order: ReplayOrder) -> DaySetup:
             zone_limits_kw=limits_kw,
             prices=scenario.prices,
             forecast=known,
+            measured=lambda moment, grid: series.before(moment).kw_on(grid),
             any_day=IntervalGrid.regular(market_day.start, timedelta(minutes=15), 96),
         ),
         market_day=order.day,

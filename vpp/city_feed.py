@@ -1,5 +1,4 @@
-"""The city from a folder: tables ``system``, ``tariffs`` and ``areas`` as in a portfolio folder, read again when they
-change.
+"""The city from a folder: tables ``system``, ``tariffs`` and ``areas``, read again when they change.
 
 ``load_forecast_kw`` is here the whole load of a zone, registered resources included, as a dispatch centre forecasts
 it; the service takes its own fleet out by itself.
@@ -11,13 +10,13 @@ from pathlib import Path
 import numpy as np
 import structlog
 
-from adapters.feeds.portfolio_folder import read_portfolio
-from models.dispatch.problem import DispatchProblem
+from adapters.feeds.city_folder import CITY_TABLES, CityTables, read_city
 from models.errors import InputError, InputFault
 from models.intervals import FloatArray, IntervalGrid
 from vpp.forecasting import CityForecast
 
 log = structlog.get_logger(__name__)
+Stamp = tuple[tuple[str, int, int], ...]
 
 
 class FolderFeed:
@@ -26,7 +25,7 @@ class FolderFeed:
     def __init__(self, folder: Path) -> None:
         self._folder = folder
         self._stamp = self._newest()
-        self._tables = read_portfolio(folder)
+        self._tables = read_city(folder)
 
     @property
     def zones(self) -> tuple[str, ...]:
@@ -42,13 +41,21 @@ class FolderFeed:
         """Highest price of the tariff in the folder, CNY per kWh."""
         return float(self._fresh().tariffs[tariff_id].max())
 
+    def covers(self) -> tuple[datetime, datetime]:
+        """From when to when the folder's series reach."""
+        grid = self._fresh().grid
+        return grid.start, grid.end
+
     def forecast(self, decision_time: datetime, grid: IntervalGrid) -> CityForecast:
         """The folder's series on ``grid``; ``InputError`` if they do not reach that far."""
         del decision_time  # the folder holds what is known now
         tables = self._fresh()
         if grid.start < tables.grid.start or grid.end > tables.grid.end:
             covered = f"{tables.grid.start.isoformat()} to {tables.grid.end.isoformat()}"
-            rule = f"must cover {grid.start.isoformat()} to {grid.end.isoformat()}: let the forecast write on"
+            rule = (
+                f"must cover {grid.start.isoformat()} to {grid.end.isoformat()}: "
+                "write newer tables into the folder, they are read again while the service runs"
+            )
             raise InputError([InputFault(str(self._folder / "system"), "interval_start", covered, rule)])
 
         def moved(values: FloatArray) -> FloatArray:
@@ -65,15 +72,28 @@ class FolderFeed:
             areas=tables.areas,
         )
 
-    def _newest(self) -> float:
-        return max((path.stat().st_mtime for path in self._folder.iterdir()), default=0.0)
+    def measured(self, decision_time: datetime, grid: IntervalGrid) -> FloatArray | None:
+        """The folder holds forecasts, no measurements."""
+        del decision_time, grid
+        return None
 
-    def _fresh(self) -> DispatchProblem:
+    def _newest(self) -> Stamp:
+        """Name, time and size of the three tables; empty while the folder is not to be seen."""
+        names = {spec.name for spec in CITY_TABLES}
+        try:
+            seen = [(path.name, path.stat()) for path in self._folder.iterdir() if path.stem in names]
+        except OSError:
+            return ()
+        return tuple(sorted((name, stat.st_mtime_ns, stat.st_size) for name, stat in seen))
+
+    def _fresh(self) -> CityTables:
         stamp = self._newest()
         if stamp != self._stamp:
             self._stamp = stamp
             try:
-                self._tables = read_portfolio(self._folder)
-            except InputError as error:  # the last good tables stand, and it is said aloud
+                self._tables = read_city(self._folder)
+            except (InputError, OSError) as error:  # the last good tables stand, and it is said aloud
                 log.error("the city's tables are wrong, the last good ones stand", error=str(error))
+            else:
+                log.info("the city's tables were read again", until=self._tables.grid.end.isoformat())
         return self._tables

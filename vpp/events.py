@@ -56,6 +56,7 @@ class EventRules:
     callable_margin_fraction: float
     respond_within: timedelta
     rebound_window: timedelta = timedelta(hours=6)
+    rebound_margin_fraction: float = 0.015
 
 
 @dataclass(frozen=True, slots=True)
@@ -456,7 +457,7 @@ class EventDesk:
             end=order.end,
             target_kw=asked_kw / margin,
             issued_at=now,
-            rebound_cap_kw=peak_kw if order.direction is Direction.SHAVE else None,
+            rebound_cap_kw=self._rebound_cap_kw(peak_kw) if order.direction is Direction.SHAVE else None,
         )
 
     def _is_taken(self, event_id: str, taken: set[str]) -> bool:
@@ -468,6 +469,13 @@ class EventDesk:
         first = f"{order.start.astimezone(self._zone):%Y%m%d-%H%M}-{scope}"
         names = itertools.chain([first], (f"{first}-{number}" for number in itertools.count(2)))
         return next(name for name in names if not self._is_taken(name, taken))
+
+    def _rebound_cap_kw(self, peak_kw: float) -> float:
+        """What the city may reach while loads come back: the day's undispatched peak, less a margin for its forecast.
+
+        Without the margin the day's peak only moves into the hours after the event as soon as the forecast is high.
+        """
+        return peak_kw * (1 - self._rules.rebound_margin_fraction)
 
     def _reference(self, day: DayPlan) -> tuple[float, float]:
         """Undispatched forecast peak of the market day, and the target share of the reference peak, kW."""

@@ -48,6 +48,9 @@ class CityFeed(Protocol):
     def forecast(self, decision_time: datetime, grid: IntervalGrid) -> CityForecast:
         """What was known at ``decision_time`` about the intervals of ``grid``."""
 
+    def measured(self, decision_time: datetime, grid: IntervalGrid) -> FloatArray | None:
+        """Load of the city as measured by ``decision_time``, (T,) kW; None if that is not known for all of ``grid``."""
+
 
 def is_weekend(day: date) -> bool:
     """Saturday or Sunday."""

@@ -10,10 +10,11 @@ import pandas as pd
 from adapters.store.store import Store
 from models.intervals import FloatArray, IntervalGrid
 from models.resources import CurtailableLoad, InterruptibleLoad, Pv, ThermalLoad
-from models.settlement.baseline import METHODS, baseline_profiles
-from models.settlement.days import ClockDays, clock_profile_on
+from models.settlement.baseline import METHODS, Baselines, baseline_profiles
+from models.settlement.days import ClockDays, clock_profile_on, day_class
+from models.settlement.level import level_factor
 from models.telemetry import ChargingSession
-from vpp.forecasting import LIKE_DAYS_BACK, PastSession, expected_sessions
+from vpp.forecasting import LIKE_DAYS_BACK, CityFeed, PastSession, expected_sessions
 from vpp.state import LiveState
 
 STEP = timedelta(minutes=15)
@@ -28,6 +29,7 @@ class History:
         store: Store,
         state: LiveState,
         zone: ZoneInfo,
+        feed: CityFeed,
         *,
         method_id: str,
         holidays: Container[date] = (),
@@ -36,6 +38,7 @@ class History:
         self._store = store
         self._state = state
         self._zone = zone
+        self._feed = feed
         self._method = METHODS[method_id]
         self._holidays = holidays
         self._working_weekends = working_weekends
@@ -73,8 +76,11 @@ class History:
             )
             for day in days
         }
+        levels = {day: self._level(history, parts[day], day, wanted, now) for day in days}
         day_of = np.array([days.index(start.astimezone(self._zone).date()) for start in grid.starts])
-        on_grid = np.stack([clock_profile_on(parts[day].profile, grid, self._zone, STEP) for day in days])
+        on_grid = np.stack(
+            [levels[day][:, None] * clock_profile_on(parts[day].profile, grid, self._zone, STEP) for day in days]
+        )
         merged = on_grid[day_of, :, np.arange(len(grid))].T
         for row, name in enumerate(wanted):
             if np.isfinite(merged[row]).all():
@@ -82,6 +88,31 @@ class History:
                 is_pv = live is not None and isinstance(live.record.resource, Pv)
                 found[name] = np.maximum(-merged[row] if is_pv else merged[row], 0.0)
         return found
+
+    def _level(self, history: ClockDays, made: Baselines, day: date, names: Sequence[str], now: datetime) -> FloatArray:
+        """Factor on every profile, (R,): the level of air-conditioning against its like days, 1 for the others."""
+        thermal = np.array([self._is_thermal(name) for name in names])
+        factors = np.ones(len(names))
+        if not thermal.any():
+            return factors
+        starts = [datetime.combine(each, datetime.min.time(), self._zone).astimezone(UTC) for each in history.days]
+        city = [self._feed.measured(now, IntervalGrid((start, start + timedelta(days=1)))) for start in starts]
+        if any(each is None for each in city):
+            return factors
+        midnight = datetime.combine(day, datetime.min.time(), self._zone).astimezone(UTC)
+        ahead = self._feed.forecast(now, IntervalGrid((midnight, midnight + timedelta(days=1)))).load_kw.sum()
+        hours = STEP / timedelta(hours=1)
+        like = [day_class(each, self._holidays, self._working_weekends) for each in history.days]
+        alike = np.array([each is day_class(day, self._holidays, self._working_weekends) for each in like])
+        daily = np.nansum(history.values[thermal], axis=(0, 2)) * hours
+        used_kwh = float(np.nansum(made.profile[thermal])) * hours
+        known = np.array([float(each[0]) if each is not None else np.nan for each in city])
+        factors[thermal] = level_factor(daily[alike], known[alike], used_kwh, float(ahead))
+        return factors
+
+    def _is_thermal(self, name: str) -> bool:
+        live = self._state.get(name)
+        return live is not None and isinstance(live.record.resource, ThermalLoad)
 
     def run_profile(self, aggregator_id: str, profile_id: str) -> FloatArray | None:
         """The shape of a contiguous run that an aggregator has sent, per unit; None if it has not."""

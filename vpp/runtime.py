@@ -61,7 +61,7 @@ class Rhythm:
     cycle: timedelta
     quiet_cycle: timedelta
     cycle_offset: timedelta = timedelta(seconds=15)
-    around_events: timedelta = timedelta(minutes=30)
+    around_events: timedelta = timedelta(minutes=15)
 
 
 class Runtime:

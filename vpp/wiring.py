@@ -91,6 +91,7 @@ def _assemble(
         store,
         state,
         zone,
+        feed,
         method_id=baseline_method,
         holidays=holidays.country_holidays("CN") if settings.service.time_zone == "Asia/Shanghai" else (),
     )
