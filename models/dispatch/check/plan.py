@@ -1,20 +1,19 @@
 """``check_plan``: a plan against its problem, with nothing of solver or model in between."""
 
-import hashlib
-from collections.abc import Iterable, Mapping
 from dataclasses import replace
 
 import numpy as np
 
 from models.dispatch.check.bound import baseline_prices, least_cost_of, lower_bound
+from models.dispatch.check.claims import check_claims, fingerprint
 from models.dispatch.check.coupling import Rows, coupling_rows, row_key
 from models.dispatch.check.devices import Device, devices_of
 from models.dispatch.check.horizon import RELATIVE_TOLERANCE, DeviceCheck, Finding, Horizon, tolerance
 from models.dispatch.check.oracles.prices import Prices
-from models.dispatch.check.report import AggregateKey, CheckReport, PlanClaims, Violation
+from models.dispatch.check.report import CheckReport, PlanClaims, Violation
 from models.dispatch.problem import DispatchProblem
 from models.intervals import FloatArray
-from models.plan import DispatchPlan, PlanSource, relative_gap
+from models.plan import DispatchPlan, PlanSource
 from models.resources import ResourceKind
 
 PROFILED = (ResourceKind.CURTAILABLE_LOAD, ResourceKind.INTERRUPTIBLE_LOAD, ResourceKind.THERMAL_LOAD)
@@ -74,7 +73,7 @@ def check_plan(
     )
     if claims is None:
         return report
-    return replace(report, violations=(*found, *_check_claims(problem, plan, claims, report)))
+    return replace(report, violations=(*found, *check_claims(problem, plan, claims, report)))
 
 
 def _check_bound(plan: DispatchPlan, objective: float, own_bound: float, found: list[Violation]) -> None:
@@ -290,77 +289,3 @@ def _check_penalties(problem: DispatchProblem, plan: DispatchPlan, found: list[V
         if name not in plan.penalties or plan.penalties[name] != value:
             said = plan.penalties.get(name, float("nan"))
             found.append(Violation("plan", "plan", f"penalties.{name}", None, abs(said - value), value, said))
-
-
-def fingerprint(plan: DispatchPlan, power_kw: FloatArray) -> str:
-    """SHA-256 as dispatch-model §3 defines it, by own code.
-
-    Over the int64 microsecond interval starts, then per resource in byte order of its id: the UTF-8 id, 0x00,
-    its power of all intervals as little-endian float64 with −0 as 0.
-    """
-    digest = hashlib.sha256()
-    for start in plan.grid.starts:
-        seconds = int(start.replace(microsecond=0).timestamp())
-        digest.update((seconds * 1_000_000 + start.microsecond).to_bytes(8, "little", signed=True))
-    by_id = sorted((name.encode("utf-8"), row) for row, name in enumerate(plan.resource_ids))
-    for name, row in by_id:
-        values = np.where(power_kw[row] == 0, 0.0, power_kw[row])
-        digest.update(name + b"\0" + values.astype("<f8").tobytes())
-    return digest.hexdigest()
-
-
-def _check_claims(
-    problem: DispatchProblem, plan: DispatchPlan, claims: PlanClaims, report: CheckReport
-) -> list[Violation]:
-    """Fingerprints, gap and sums as the folder has them."""
-    found = [
-        Violation("plan", "plan", limit, None, 1.0, 1.0, 0.0)
-        for limit, said, ours in (
-            ("plan_hash", claims.plan_hash, report.plan_hash),
-            ("baseline_hash", claims.baseline_hash, report.baseline_hash),
-        )
-        if said != ours
-    ]
-    gap = relative_gap(plan.objective_cny, plan.lower_bound_cny, plan.baseline_cost_cny)
-    said = np.inf if claims.gap is None else claims.gap
-    if said != gap and not abs(said - gap) <= tolerance(gap):
-        found.append(Violation("plan", "plan", "gap", None, abs(said - gap), gap, said))
-    _check_aggregate(problem, plan, claims.aggregate, found)
-    return found
-
-
-def _check_aggregate(
-    problem: DispatchProblem,
-    plan: DispatchPlan,
-    said: Mapping[AggregateKey, tuple[float, float]],
-    found: list[Violation],
-) -> None:
-    """Σ of the devices of every zone, aggregator, pillar and kind, to 1e-6."""
-    sums: dict[tuple[str, str, str, str], list[int]] = {}
-    for row, name in enumerate(plan.resource_ids):
-        what = problem.attributes[name]
-        sums.setdefault((what.zone_id, what.aggregator_id, what.pillar, what.kind.value), []).append(row)
-    wanted = {
-        AggregateKey(start, *group): (
-            float(plan.baseline_kw[members, t].sum()),
-            float(plan.power_kw[members, t].sum()),
-        )
-        for group, members in sums.items()
-        for t, start in enumerate(plan.grid.starts)
-    }
-    nothing = (float("nan"), float("nan"))
-    for key in _either(wanted, said):
-        for ours, theirs, column in zip(wanted.get(key, nothing), said.get(key, nothing), _COLUMNS, strict=True):
-            if not abs(ours - theirs) <= tolerance(ours):
-                subject = "/".join(key[1:])
-                found.append(
-                    Violation(subject, "plan", f"aggregate.{column}", key[0], abs(ours - theirs), ours, theirs)
-                )
-
-
-_COLUMNS = ("baseline_kw", "power_kw")
-
-
-def _either(one: Mapping[AggregateKey, object], other: Mapping[AggregateKey, object]) -> Iterable[AggregateKey]:
-    yield from one
-    yield from (key for key in other if key not in one)
