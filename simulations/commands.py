@@ -1,7 +1,6 @@
 """The commands of the far side: ``vpp demo``, ``vpp replay``, ``vpp simulate`` (found by entry point)."""
 
 import asyncio
-import json
 import logging
 import sys
 from collections.abc import Iterator
@@ -19,6 +18,7 @@ from rich.table import Table
 
 from adapters.feeds.load_options import LoadOptions, Unit
 from models.errors import InputError, InputFault
+from simulations.clock import SystemClock
 from simulations.day import DaySetup, run_day
 from simulations.demo import demo_setup
 from simulations.replay import ReplayOrder, replay_setup
@@ -218,18 +218,36 @@ def _window(value: str | None) -> tuple[time, time] | None:
 
 
 def simulate(
-    broker: Annotated[str, typer.Option(help="Address of the platform's broker, mqtt://host:port.")],
-    credentials: Annotated[Path, typer.Option(help="JSON file: aggregator_id to password.")],
+    broker: Annotated[str | None, typer.Option(help="Address of the platform's broker, mqtt://host:port.")] = None,
+    credentials: Annotated[Path | None, typer.Option(help="JSON file: aggregator_id to password.")] = None,
     resources: Annotated[int, typer.Option(min=40, help="How many devices.")] = 300,
     portfolio: Annotated[str, typer.Option(help="2030 or 2024.")] = "2030",
-    minutes: Annotated[float | None, typer.Option(help="Stop after so long; else run until stopped.")] = None,
+    minutes: Annotated[float | None, typer.Option(min=0, help="Stop after so long; else run until stopped.")] = None,
+    write_city: Annotated[
+        Path | None, typer.Option(help="Write the fleet's city tables from today on, for vpp serve --system.")
+    ] = None,
+    days: Annotated[int, typer.Option(min=2, max=60, help="How many days the city tables cover.")] = 7,
+    history: Annotated[
+        bool, typer.Option(help="Send the days before as readings, so that loads have a baseline.")
+    ] = True,
+    telemetry_s: Annotated[float, typer.Option(min=1, max=3600, help="How often devices report.")] = 300.0,
+    prefix: Annotated[str, typer.Option(help="First levels of every topic.")] = "vpp/v1",
+    ca_file: Annotated[Path | None, typer.Option(help="Whom to trust, for mqtts://.")] = None,
+    as_json: JsonFlag = False,
 ) -> None:
     """A simulated fleet in real time, for any broker."""
-    from simulations.live import simulate_live  # noqa: PLC0415 - nothing of it is needed by the other commands
+    from simulations.live import LiveFleet, simulate_command  # noqa: PLC0415 - the other commands do not need it
 
-    try:
-        known = json.loads(credentials.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        rule = f"must be a JSON object of passwords by aggregator: {error}"
-        raise InputError([InputFault("command line", "--credentials", str(credentials), rule)]) from error
-    asyncio.run(simulate_live(broker, known, resources, portfolio, minutes))
+    simulate_command(
+        LiveFleet(resources, portfolio, SystemClock()),
+        broker=broker,
+        credentials=credentials,
+        write_city_to=write_city,
+        days=days,
+        history=history,
+        telemetry_s=telemetry_s,
+        minutes=minutes,
+        prefix=prefix,
+        ca_file=ca_file,
+        as_json=as_json,
+    )

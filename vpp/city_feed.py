@@ -4,7 +4,7 @@
 it; the service takes its own fleet out by itself.
 """
 
-from datetime import datetime
+from datetime import datetime, timedelta
 from pathlib import Path
 
 import numpy as np
@@ -16,6 +16,7 @@ from models.intervals import FloatArray, IntervalGrid
 from vpp.forecasting import CityForecast
 
 log = structlog.get_logger(__name__)
+DAY = timedelta(days=1)
 Stamp = tuple[tuple[str, int, int], ...]
 
 
@@ -40,6 +41,25 @@ class FolderFeed:
     def highest_price_per_kwh(self, tariff_id: str) -> float:
         """Highest price of the tariff in the folder, CNY per kWh."""
         return float(self._fresh().tariffs[tariff_id].max())
+
+    def prices(self, tariff_id: str, grid: IntervalGrid) -> FloatArray:
+        """Prices on ``grid``, CNY per kWh; where the folder does not reach, those of the same hours of its nearest day.
+
+        Cars came before the folder begins and leave after it ends: their stays must be priced too.
+        """
+        tables = self._fresh()
+        known, values = tables.grid, tables.tariffs[tariff_id]
+        found = np.empty(len(grid))
+        for t, (start, end) in enumerate(zip(grid.starts, grid.ends, strict=True)):
+            days = 0
+            if start < known.start:
+                days = -(-(known.start - start) // DAY)
+            elif end > known.end:
+                days = (known.end - end) // DAY
+            part = IntervalGrid((start + days * DAY, end + days * DAY))
+            mean = float(part.mean_from(known, values)[0])
+            found[t] = mean if np.isfinite(mean) else float(values.mean())
+        return found
 
     def covers(self) -> tuple[datetime, datetime]:
         """From when to when the folder's series reach."""

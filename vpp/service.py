@@ -1,9 +1,10 @@
 """The service as its doors (HTTP, command line, console) see it: one object, every answer from the stages."""
 
 import asyncio
+import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 
 import structlog
@@ -11,9 +12,10 @@ import structlog
 from adapters.mqtt.broker import RunningBroker
 from adapters.mqtt.link import MqttLink
 from adapters.store.store import Store
-from models.errors import StoreError
+from models.errors import InputError, StoreError, VppError
 from models.events import EventOrder, EventRecord
 from models.flexibility import callable_kw
+from models.intervals import IntervalGrid
 from models.plan import DispatchPlan
 from models.ports import Clock
 from vpp.api.facade import CapacityGroup, CapacityRow, Quote
@@ -24,6 +26,11 @@ from vpp.state import LiveState, ResourceLive
 from vpp.uplink import Uplink
 
 log = structlog.get_logger(__name__)
+
+WATCH_S = 0.25
+CREDENTIALS_S = 2.0
+FORESIGHT = timedelta(hours=6)
+"""The city's forecast must reach at least so far, else no cycle can plan."""
 
 
 @dataclass
@@ -45,20 +52,80 @@ class Service:
         async with asyncio.TaskGroup() as tasks:
             tasks.create_task(self.link.run(), name="mqtt link")
             tasks.create_task(self.runtime.run(), name="runtime")
+            tasks.create_task(self._watch_broker(), name="broker watch")
+            tasks.create_task(self._renew_credentials(), name="broker credentials")
 
-    def ready(self) -> Mapping[str, bool]:
-        """What must be true for the service to be of use, part by part."""
+    async def _watch_broker(self) -> None:
+        """One line when the broker is lost, one when it is back; the metric follows."""
+        url, was_up = self.broker.url, None
+        since = time.monotonic()
+        while True:
+            up = self.link.connected
+            self.metrics.broker_connected.set(up)
+            if up != was_up and (up or was_up is not None or self.link.last_error is not None):
+                gone_s = round(time.monotonic() - since, 1)
+                if up:
+                    log.info("broker connected", url=url, after_s=gone_s)
+                else:
+                    log.error(
+                        "broker is not to be reached, trying again and again", url=url, error=self.link.last_error
+                    )
+                was_up, since = up, time.monotonic()
+            await asyncio.sleep(WATCH_S)
+
+    async def _renew_credentials(self) -> None:
+        """Let in whom `vpp aggregator add` has added meanwhile, and out whom it has removed."""
+        while True:
+            await asyncio.sleep(CREDENTIALS_S)
+            try:
+                await self.broker.refresh()
+            except VppError as error:
+                log.warning("the broker's credentials could not be renewed", error=str(error))
+
+    def leave_out_strangers(self) -> None:
+        """Take resources out of planning whose zone or tariff this city does not have (any more): one wrong row must
+        not stop the others.
+        """
+        zones, tariffs = set(self.runtime.feed.zones), set(self.runtime.feed.tariff_ids)
+        for live in list(self.state):
+            resource = live.record.resource
+            if resource.zone_id not in zones or resource.tariff_id not in tariffs:
+                log.error(
+                    "left out: its zone or tariff is not in the city's tables",
+                    resource_id=live.resource_id,
+                    zone_id=resource.zone_id,
+                    tariff_id=resource.tariff_id,
+                )
+                self.state.remove(live.resource_id)
+
+    def ready(self) -> Mapping[str, str | None]:
+        """What must be true for the service to be of use: part → None if it works, else why not."""
+        parts = {"broker": self._broker_fault(), "store": self._store_fault(), "city": self._city_fault()}
+        for part, fault in parts.items():
+            self.metrics.ready.labels(part=part).set(fault is None)
+        return parts
+
+    def _broker_fault(self) -> str | None:
+        if self.link.connected:
+            return None
+        return f"{self.broker.url} does not answer ({self.link.last_error or 'no word yet'}), trying again"
+
+    def _store_fault(self) -> str | None:
         try:
             self.store.ping()
-            store = True
         except StoreError as error:
             log.warning("the database does not answer", error=str(error))
-            store = False
-        parts = {"broker": self.link.connected, "store": store}
-        for part, good in parts.items():
-            self.metrics.ready.labels(part=part).set(good)
-        self.metrics.broker_connected.set(parts["broker"])
-        return parts
+            return "the database does not answer"
+        return None
+
+    def _city_fault(self) -> str | None:
+        now = self.clock.now()
+        try:
+            self.runtime.feed.forecast(now, IntervalGrid((now, now + FORESIGHT)))
+        except InputError as error:
+            covered = error.faults[0].value  # where the folder is, is nobody's business: /readyz is public
+            return f"the city's tables do not cover the next hours (they have {covered})"
+        return None
 
     async def declare(self, orders: Sequence[EventOrder], by: str) -> Sequence[EventRecord]:
         """See ``EventDesk.declare``."""

@@ -17,6 +17,7 @@ from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, Settings
 
 from models.errors import InputError, InputFault
 from models.units import Fraction, NonNegativeKw, NonNegativePricePerKwh
+from vpp.logs import LogFormat, LogLevel
 
 
 def _known_zone(name: str) -> str:
@@ -122,9 +123,16 @@ class SolverSettings(_Section):
 
     deadline_s: PositiveSeconds = 60.0
     real_time_deadline_s: PositiveSeconds = 30.0
-    gap: Annotated[float, Field(gt=0, le=0.2)] = 1e-3
-    quote_gap: Annotated[float, Field(gt=0, le=0.2)] = 0.02
+    gap: Annotated[float, Field(gt=0, le=0.2, allow_inf_nan=False)] = 1e-3
+    quote_gap: Annotated[float, Field(gt=0, le=0.2, allow_inf_nan=False)] = 0.02
     real_time_gap: Annotated[float, Field(gt=0, le=0.5)] = 0.01
+
+
+class LogSettings(_Section):
+    """How the service's log looks, and from which level on."""
+
+    format: LogFormat = "auto"
+    level: LogLevel = "info"
 
 
 class EventSettings(_Section):
@@ -167,6 +175,7 @@ class Settings(BaseSettings):
     solver: SolverSettings = SolverSettings()
     events: EventSettings = EventSettings()
     penalties: PenaltySettings = PenaltySettings()
+    log: LogSettings = LogSettings()
 
     @classmethod
     def settings_customise_sources(

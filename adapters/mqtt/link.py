@@ -113,7 +113,7 @@ class MqttLink:
                     await self._one_connection()
                 except (aiomqtt.MqttError, BrokerError, OSError, ValueError) as broken:
                     if str(broken) != self.last_error:
-                        log.warning("broker %s:%s: %s", self.settings.host, self.settings.port, broken)
+                        log.debug("broker %s:%s: %s", self.settings.host, self.settings.port, broken)
                     self.last_error = str(broken)
                 finally:
                     if self._up.is_set():
@@ -149,7 +149,7 @@ class MqttLink:
             self.counters.connections += 1
             self.last_error = None
             self._up.set()
-            log.info("connected to broker %s:%s as %s", wanted.host, wanted.port, wanted.client_id)
+            log.debug("connected to broker %s:%s as %s", wanted.host, wanted.port, wanted.client_id)
             async for message in client.messages:
                 self._sort(message)
 

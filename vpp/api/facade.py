@@ -74,8 +74,8 @@ class ServiceFacade(Protocol):
     def clock(self) -> Clock:
         """Its time, which in a replay is not ours."""
 
-    def ready(self) -> Mapping[str, bool]:
-        """For each part that must work (store, broker, plan ...) whether it does."""
+    def ready(self) -> Mapping[str, str | None]:
+        """For each part that must work (store, broker, city ...) None if it does, else why not."""
 
     async def declare(self, orders: Sequence[EventOrder], by: str) -> Sequence[EventRecord]:
         """Size and declare events of one market day; ``InputError`` if an order cannot be meant."""

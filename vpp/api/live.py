@@ -35,14 +35,15 @@ async def healthz() -> Health:
 
 @public.get("/readyz", response_model=Health, responses=documented(503))
 async def readyz(service: Service) -> Response:
-    """200 if every part works, else 503 that names those that do not."""
+    """200 if every part works, else 503 that says which do not, and why."""
     parts = dict(await asyncio.to_thread(service.ready))
-    for part, works in parts.items():
-        service.metrics.ready.labels(part=part).set(float(works))
-    missing = sorted(part for part, works in parts.items() if not works)
+    for part, fault in parts.items():
+        service.metrics.ready.labels(part=part).set(fault is None)
+    missing = [f"{part}: {fault}" for part, fault in sorted(parts.items()) if fault is not None]
     if missing:
-        return problem(503, f"not ready: {', '.join(missing)}", retryable=True)
-    return Response(Health(status="ok", parts=parts).model_dump_json(), media_type="application/json")
+        return problem(503, f"not ready: {'; '.join(missing)}", retryable=True, headers={"Retry-After": "5"})
+    working = {part: fault is None for part, fault in parts.items()}
+    return Response(Health(status="ok", parts=working).model_dump_json(), media_type="application/json")
 
 
 @public.get(

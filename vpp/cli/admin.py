@@ -1,6 +1,7 @@
 """``vpp user``, ``vpp aggregator``, ``vpp backup``, ``vpp restore``: they work on the database itself."""
 
 import getpass
+import json
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -49,7 +50,7 @@ def add_user(
         store.add_user(made.user)
         store.append_audit(now, _me(), "user.added", name, {"role": role.value})
     data = {"name": name, "role": role.value, "token": made.token}
-    answer(data, as_json, f"{name} ({role.value}), token, shown only now:\n{made.token}")
+    answer(data, as_json, f"{name} ({role.value}), 令牌 token, 仅此一次 shown only now:\n{made.token}")
 
 
 @user_app.command("list")
@@ -82,31 +83,63 @@ def revoke_user(name: Name, config: Config = None, as_json: AsJson = False) -> N
 
 @aggregator_app.command("add")
 def add_aggregator(
-    name: Name,
+    names: Annotated[list[str], typer.Argument(help="Names: a-z, 0-9 and -, up to 64.")],
     display_name: Annotated[str, typer.Option(help="For people; else the name itself.")] = "",
+    credentials: Annotated[
+        Path | None, typer.Option(help="Also write name and MQTT password into this JSON file (private).")
+    ] = None,
     config: Config = None,
     as_json: AsJson = False,
 ) -> None:
-    """Make an aggregator with MQTT credentials and an API token; both are shown once and stored hashed."""
-    check_name(name)
+    """Make aggregators with MQTT credentials and an API token each; both are shown once and stored hashed."""
+    for name in names:
+        check_name(name)
+    kept = _kept_credentials(credentials)
     settings = load_settings(config)
     now = SystemClock().now()
-    password = new_password()
-    made = new_token(f"aggregator.{name}", Role.AGGREGATOR, now, name)
-    record = AggregatorRecord(name, display_name or name, hash_password(password), created_at=now)
+    shown: list[dict[str, str]] = []
     with _opened(settings) as store, store.transaction():
-        store.add_aggregator(record)
-        store.add_user(made.user)
-        store.append_audit(now, _me(), "aggregator.added", name)
-    topics = f"{settings.mqtt.prefix}/{name}"
-    data = {"aggregator_id": name, "mqtt_username": name, "mqtt_password": password}
-    data |= {"api_token": made.token, "writes": f"{topics}/up/#", "reads": f"{topics}/down/#"}
-    text = (
-        f"{name}, shown only now:\n"
-        f"  MQTT user name  {name}\n  MQTT password   {password}\n  API token       {made.token}\n"
-        f"  may write       {topics}/up/#\n  may read        {topics}/down/#"
+        for name in names:
+            password = new_password()
+            made = new_token(f"aggregator.{name}", Role.AGGREGATOR, now, name)
+            store.add_aggregator(AggregatorRecord(name, display_name or name, hash_password(password), created_at=now))
+            store.add_user(made.user)
+            store.append_audit(now, _me(), "aggregator.added", name)
+            topics = f"{settings.mqtt.prefix}/{name}"
+            facts = {"aggregator_id": name, "mqtt_username": name, "mqtt_password": password, "api_token": made.token}
+            shown.append(facts | {"writes": f"{topics}/up/#", "reads": f"{topics}/down/#"})
+        if credentials is not None:
+            kept |= {facts["aggregator_id"]: facts["mqtt_password"] for facts in shown}
+            _write(credentials, json.dumps(kept, indent=2) + "\n")
+    text = "\n".join(
+        f"{facts['aggregator_id']}, 仅此一次 shown only now:\n"
+        f"  MQTT user name  {facts['mqtt_username']}\n  MQTT password   {facts['mqtt_password']}\n"
+        f"  API token       {facts['api_token']}\n"
+        f"  may write       {facts['writes']}\n  may read        {facts['reads']}"
+        for facts in shown
     )
-    answer(data, as_json, text)
+    answer(shown[0] if len(shown) == 1 else shown, as_json, text)
+
+
+def _kept_credentials(file: Path | None) -> dict[str, str]:
+    if file is None or not file.exists():
+        return {}
+    try:
+        kept = json.loads(file.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        rule = f"must be a JSON object of passwords by aggregator, or not exist yet: {error}"
+        raise InputError([InputFault("command line", "--credentials", str(file), rule)]) from error
+    if not isinstance(kept, dict):
+        rule = "must be a JSON object of passwords by aggregator, or not exist yet"
+        raise InputError([InputFault("command line", "--credentials", str(file), rule)])
+    return kept
+
+
+def _write(file: Path, text: str) -> None:
+    try:
+        write_private(file, text)
+    except OSError as error:
+        raise VppError(f"cannot write {file}: {error}") from error
 
 
 @aggregator_app.command("list")
@@ -157,10 +190,7 @@ def write_passwords(
     mqtt = settings.mqtt
     if mqtt.username is not None and mqtt.password is not None:
         hashes[mqtt.username] = hash_password(mqtt.password.get_secret_value())
-    try:
-        write_private(file, "".join(f"{name}:{hashed}\n" for name, hashed in sorted(hashes.items())))
-    except OSError as error:
-        raise VppError(f"cannot write {file}: {error}") from error
+    _write(file, "".join(f"{name}:{hashed}\n" for name, hashed in sorted(hashes.items())))
     answer({"file": str(file), "names": sorted(hashes)}, as_json, f"{file}: {len(hashes)} names")
 
 

@@ -63,7 +63,7 @@ WRONG = {
     "[service]\ntime_zone = '../etc/passwd'": ("service.time_zone", "IANA"),
     "[mqtt]\nbroker = 'rabbit'": ("mqtt", "must be auto"),
     "[real_time]\ncycle_s = 420": ("real_time", "multiple of cycle_s"),
-    "[solver]\ngap = nan": ("solver.gap", "less than or equal to 0.1"),
+    "[solver]\ngap = nan": ("solver.gap", "finite number"),
     "[day_ahead]\ninterval_minutes = 7": ("day_ahead.interval_minutes", "5, 10, 15, 30 or 60"),
     "port = ": ("file", "must be TOML"),
 }

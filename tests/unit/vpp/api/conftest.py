@@ -49,10 +49,10 @@ class SmallService:
     metrics: Metrics
     clock: StoppedClock
     plan: DispatchPlan | None = None
-    parts: dict[str, bool] = field(default_factory=lambda: {"store": True, "broker": True})
+    parts: dict[str, str | None] = field(default_factory=lambda: {"store": None, "broker": None})
     declared: int = 0
 
-    def ready(self) -> Mapping[str, bool]:
+    def ready(self) -> Mapping[str, str | None]:
         return self.parts
 
     async def declare(self, orders: Sequence[EventOrder], by: str) -> Sequence[EventRecord]:

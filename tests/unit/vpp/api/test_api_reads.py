@@ -119,10 +119,10 @@ async def test_live_snapshots_arrive_as_server_sent_events(client: Any, bearer: 
 async def test_health_needs_no_token_and_readiness_names_what_is_missing(client: Any, service: Any) -> None:
     assert (await client.get("/healthz")).json()["status"] == "ok"
     assert (await client.get("/readyz")).json()["parts"] == {"store": True, "broker": True}
-    service.parts["broker"] = False
+    service.parts["broker"] = "connection refused"
     answer = await client.get("/readyz")
     assert answer.status_code == 503
-    assert answer.json()["detail"] == "not ready: broker"
+    assert answer.json()["detail"] == "not ready: broker: connection refused"
     assert 'vpp_ready{part="broker"} 0.0' in (await client.get("/metrics")).text
 
 
