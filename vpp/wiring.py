@@ -139,7 +139,7 @@ def _assemble(
         ),
         cycle=cycle,
     )
-    sessions = SessionBaselines(lambda tariff_id, grid: feed.forecast(grid.start, grid).tariffs[tariff_id])
+    sessions = SessionBaselines(feed.prices)
     runtime = Runtime(
         clock=clock,
         store=store,
