@@ -29,13 +29,8 @@ from simulations.devices.sessions import Visit
 from simulations.faults import FaultPlan
 from simulations.scenarios.generator import GeneratedFleet
 from simulations.wire import codec
-from simulations.wire.gateway import (
-    PREFIX,
-    AggregatorGateway,
-    Answer,
-    Outcome,
-    Policy,
-)
+from simulations.wire.gateway import PREFIX, AggregatorGateway, Answer, Policy
+from simulations.wire.orders import Outcome
 
 HISTORY_STEP = timedelta(minutes=15)
 HISTORY_STEP_S = 300.0

@@ -12,8 +12,8 @@ import uuid
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import datetime, timedelta
-from typing import Any, Literal, Protocol
+from datetime import datetime
+from typing import Any, Literal
 from urllib.parse import urlsplit
 
 import aiomqtt
@@ -21,6 +21,7 @@ import aiomqtt
 from models.errors import BrokerError, MessageError
 from models.ports import Clock
 from simulations.wire import codec
+from simulations.wire.orders import Devices, Orders
 from simulations.wire.outbox import Outbox
 
 MOST_CHANGES = 2_000
@@ -28,24 +29,6 @@ MOST_READINGS = 4_000
 PREFIX = "vpp/v1"
 NO_DELAY = ((socket.IPPROTO_TCP, socket.TCP_NODELAY, 1),)
 """Small messages leave at once: without it every exchange costs the 40 ms of a delayed acknowledgement."""
-
-
-class Devices(Protocol):
-    """What a gateway needs of the devices behind it."""
-
-    def command(
-        self, resource_id: str, power_kw: float | None, valid_from: datetime, valid_until: datetime
-    ) -> "Outcome":
-        """Hand over one order."""
-
-
-@dataclass(frozen=True, slots=True)
-class Outcome:
-    """What became of an order: ``status`` "silent" = the device gave no answer at all.  ``late_s``: after how long."""
-
-    status: Literal["taken", "refused", "silent"]
-    reason: str = ""
-    late_s: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,7 +53,6 @@ def accept_all(notice: codec.ReceivedEvent) -> Answer:
 class GatewayState:
     """What a gateway remembers and counts."""
 
-    last_sequence: int = 0
     counts: Counter[str] = field(default_factory=Counter)
     registered: dict[str, codec.ResourceAnswer] = field(default_factory=dict)
     refused: list[tuple[str | None, int | None, str]] = field(default_factory=list)
@@ -99,20 +81,17 @@ class AggregatorGateway:
         self.aggregator_id = aggregator_id
         self.state = GatewayState()
         self._clock = clock
-        self._devices = devices
-        self._resource_ids = frozenset(resource_ids)
         self._policy = policy
         self._base = f"{prefix}/{aggregator_id}"
         self._outbox = Outbox(answer_timeout_s)
-        self._reports_done = reports_done
         self._boot = uuid.uuid4().hex[:12]
         self._counter = 0
-        self._known_commands: dict[str, datetime] = {}
         self._later: list[tuple[datetime, str, dict[str, Any]]] = []
         self._results: dict[str, asyncio.Event] = {}
         self._task: asyncio.Task[None] | None = None
         self._online = asyncio.Event()
         self._seen = asyncio.Condition()
+        self._orders = Orders(devices, resource_ids, clock, self.state.counts, self._acknowledge, reports_done)
 
     # ---- life
 
@@ -149,7 +128,7 @@ class AggregatorGateway:
     @property
     def last_sequence(self) -> int:
         """Sequence of the newest setpoints seen."""
-        return self.state.last_sequence
+        return self._orders.last_sequence
 
     async def _stay_connected(self, broker_url: str, password: str, tls: ssl.SSLContext | None) -> None:
         place = urlsplit(broker_url)
@@ -301,10 +280,7 @@ class AggregatorGateway:
             except MessageError:
                 self.state.counts["malformed"] += 1
 
-    async def _handle(
-        self,
-        received: codec.Received,
-    ) -> None:
+    async def _handle(self, received: codec.Received) -> None:
         match received:
             case codec.ReceivedReceipt():
                 self._take_receipt(received)
@@ -313,7 +289,7 @@ class AggregatorGateway:
             case codec.ReceivedEvent():
                 self._take_event(received)
             case codec.ReceivedSetpoints():
-                self._take_setpoints(received)
+                self._orders.take(received)
                 async with self._seen:
                     self._seen.notify_all()
 
@@ -354,59 +330,8 @@ class AggregatorGateway:
         }
         self._put("event-response", fields)
 
-    def _take_setpoints(self, batch: codec.ReceivedSetpoints) -> None:
-        counts, now = self.state.counts, self._clock.now()
-        counts["setpoints"] += len(batch.setpoints)
-        if batch.command_id in self._known_commands:
-            counts["duplicates"] += 1
-            return
-        if batch.sequence <= self.state.last_sequence:
-            counts["out_of_order"] += 1
-            self._refuse_all(batch, f"sequence {batch.sequence} is not after {self.state.last_sequence}")
-            return
-        self.state.last_sequence = batch.sequence
-        self._known_commands[batch.command_id] = batch.valid_until
-        self._forget_old(now)
-        if batch.valid_until <= now or batch.valid_until <= batch.valid_from:
-            counts["expired"] += 1
-            self._refuse_all(batch, f"expired: valid until {codec.stamp(batch.valid_until)}")
-            return
-        self._carry_out(batch, now)
-
-    def _carry_out(self, batch: codec.ReceivedSetpoints, now: datetime) -> None:
-        prompt: list[dict[str, Any]] = []
-        late: list[dict[str, Any]] = []
-        latest_s = 0.0
-        for resource_id, power_kw in batch.setpoints:
-            if resource_id in self._resource_ids:
-                outcome = self._devices.command(resource_id, power_kw, batch.valid_from, batch.valid_until)
-            else:
-                outcome = Outcome("refused", "is not ours")
-                self.state.counts["unknown_resource"] += 1
-            self.state.counts[outcome.status] += 1
-            if outcome.status == "silent":
-                continue
-            row = _ack(batch.command_id, outcome.status, resource_id, outcome.reason)
-            (late if outcome.late_s > 0 else prompt).append(row)
-            latest_s = max(latest_s, outcome.late_s)
-        if prompt:
-            self._put("ack", {"acks": prompt})
-        if late:
-            self.publish_later(now + timedelta(seconds=latest_s), "ack", {"acks": late})
-        self.state.counts["acks"] += len(prompt) + len(late)
-        if self._reports_done:
-            done = {"acks": [_ack(batch.command_id, "done", None, "")]}
-            self.publish_later(batch.valid_until, "ack", done)
-
-    def _refuse_all(self, batch: codec.ReceivedSetpoints, reason: str) -> None:
-        self.state.counts["refused"] += len(batch.setpoints)
-        self._put("ack", {"acks": [_ack(batch.command_id, "refused", None, reason)]})
-
-    def _forget_old(self, now: datetime) -> None:
-        if len(self._known_commands) > 1000:
-            keep_from = now - timedelta(hours=6)
-            self._known_commands = {name: until for name, until in self._known_commands.items() if until >= keep_from}
-
-
-def _ack(command_id: str, status: str, resource_id: str | None, reason: str) -> dict[str, Any]:
-    return {"command_id": command_id, "status": status, "resource_id": resource_id, "reason": reason}
+    def _acknowledge(self, acks: list[dict[str, Any]], due: datetime | None) -> None:
+        if due is None:
+            self._put("ack", {"acks": acks})
+        else:
+            self.publish_later(due, "ack", {"acks": acks})

@@ -8,7 +8,8 @@ import pytest
 
 from models.events import Direction, EventNotice
 from models.plan import Setpoint, SetpointBatch
-from simulations.wire.gateway import AggregatorGateway, Outcome
+from simulations.wire.gateway import AggregatorGateway
+from simulations.wire.orders import Outcome
 
 pytestmark = pytest.mark.wire
 Make = Callable[..., dict[str, Any]]

@@ -12,7 +12,8 @@ import pytest
 from models.errors import BrokerError
 from simulations.clock import VirtualClock
 from simulations.wire import codec
-from simulations.wire.gateway import AggregatorGateway, Answer, Outcome
+from simulations.wire.gateway import AggregatorGateway, Answer
+from simulations.wire.orders import Outcome
 
 START = datetime(2025, 7, 16, 5, tzinfo=UTC)
 
