@@ -161,14 +161,11 @@ class DayAheadStage:
             raise InputError([InputFault("day plan", "market_day", str(market_day), rule)])
         return self.inputs[market_day]
 
-    async def prepare(self, market_day: date) -> None:
+    async def prepare(self, market_day: date, busiest_day: Mapping[str, int]) -> None:
         """Let the solver get ready for plans of that day before its data are there."""
         grid = self.grid_of(market_day)
-        now = self._clock.now()
-        zeros = {name: np.zeros(len(grid)) for name in self._builder.profiled()}
-        expected = await asyncio.to_thread(self._expected_sessions, now, grid)
-        inputs = DayInputs(grid, self._feed.forecast(now, grid), zeros, expected, now)
-        await self._solver.prepare(self._problem(inputs, baseline=None))
+        city = self._feed.forecast(self._clock.now(), grid)
+        await self._solver.prepare(self._builder.shape(grid, city, busiest_day, real_time=False))
 
     async def replan(
         self, market_day: date, events: Sequence[Event], commitments: Sequence[Commitment] = ()

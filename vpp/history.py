@@ -119,6 +119,17 @@ class History:
         found = [each for each in self._store.profiles(aggregator_id) if each.profile_id == profile_id]
         return np.array(found[0].values) if found else None
 
+    def busiest_day(self, now: datetime) -> dict[str, int]:
+        """The most stays that each charger has seen begin on one local day."""
+        counts: dict[tuple[str, date], int] = {}
+        for record in self._store.sessions(now - timedelta(days=LIKE_DAYS_BACK), now):
+            key = record.resource_id, record.arrival.astimezone(self._zone).date()
+            counts[key] = counts.get(key, 0) + 1
+        most: dict[str, int] = {}
+        for (name, _), count in counts.items():
+            most[name] = max(most.get(name, 0), count)
+        return most
+
     def expected_sessions(self, now: datetime, grid: IntervalGrid) -> Mapping[str, Sequence[ChargingSession]]:
         """Stays to come at every charger, from like days."""
         records = self._store.sessions(now - timedelta(days=LIKE_DAYS_BACK + 1), now)

@@ -117,15 +117,39 @@ class ProblemBuilder:
             baseline_kw=baseline_kw,
         )
 
-    def profiled(self) -> list[str]:
-        """Resources whose plan begins with a profile of their own (loads and PV)."""
-        kinds = CurtailableLoad | InterruptibleLoad | ThermalLoad | Pv
-        return [live.resource_id for live in self._state if isinstance(live.record.resource, kinds)]
+    def shape(
+        self, grid: IntervalGrid, city: CityForecast, busiest_day: Mapping[str, int], *, real_time: bool
+    ) -> DispatchProblem:
+        """A problem of the right shape and no content: what a solver needs to get ready for ``grid``.
 
-    def profiles_of(self, table: BaselineTable) -> dict[str, FloatArray]:
-        """The profiles that a day's baseline table holds: for PV what the sun gives, for loads their own power."""
-        rows = {name: row for row, name in enumerate(table.resource_ids)}
-        return {name: self._profile(name, table.baseline_kw[rows[name]]) for name in self.profiled() if name in rows}
+        Every charger gets room for two stays more than it has ever seen on one day.
+        """
+        zeros = {name: np.zeros(len(grid)) for name in self.everyone()}
+        rows: list[ResourceBase] = []
+        for live in self._state:
+            resource = live.record.resource
+            if isinstance(resource, EvCharger):
+                rows.extend(_empty_places(resource, grid, busiest_day.get(live.resource_id, 0) + 2))
+            else:
+                rows.extend(self._rows(live, grid, grid.start, (), zeros, None))
+        fleet = Fleet.from_rows(rows)
+        nothing = np.full((len(fleet.resource_ids), len(grid)), np.nan)
+        terms = RealTimeTerms(now_kw=nothing[:, 0], plan_kw=nothing, stray_applies=np.zeros(len(grid)))
+        calm = replace(self._penalties, switch_cost_per_kw=0.0, stray_cost_per_kwh=0.0)
+        return DispatchProblem(
+            grid=grid,
+            fleet=fleet,
+            zones=city.zones,
+            zone_load_kw=city.load_kw,
+            zone_limit_kw=city.limit_kw,
+            tariffs=city.tariffs,
+            profiles={_profile_id(name): values for name, values in zeros.items()},
+            run_profiles=self._run_profiles(fleet),
+            areas=city.areas,
+            penalties=self._penalties if real_time else calm,
+            baseline_kw=np.zeros((len(fleet.resource_ids), len(grid))),
+            real_time=terms if real_time else None,
+        )
 
     def everyone(self) -> list[str]:
         """All registered resources."""
@@ -355,6 +379,15 @@ def _planned_session(charger: EvCharger, session: ChargingSession) -> EvSession:
 def _empty_place(charger: EvCharger, grid: IntervalGrid) -> EvSession:
     """A stay of a car that wants nothing, at a charger where nobody is expected."""
     return charger.session("none", grid.start, grid.end, 0.0, *_NO_BATTERY).model_copy(update={"charge_limit_kw": 0.0})
+
+
+def _empty_places(charger: EvCharger, grid: IntervalGrid, count: int) -> list[EvSession]:
+    """So many stays one after the other, of cars that want nothing."""
+    step = (grid.end - grid.start) / count
+    return [
+        charger.session(f"none-{k}", grid.start + k * step, grid.start + (k + 1) * step, 0.0, *_NO_BATTERY)
+        for k in range(count)
+    ]
 
 
 _NO_BATTERY = (0.0, 0.0)

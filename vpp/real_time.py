@@ -131,21 +131,12 @@ class RealTimeStage:
             return event
         return event.model_copy(update={"target_kw": max(0.0, event.target_kw + feedback.correction_kw)})
 
-    async def prepare(
-        self,
-        start: datetime,
-        expected_sessions: Callable[[datetime, IntervalGrid], Mapping[str, Sequence[ChargingSession]]],
-    ) -> None:
+    async def prepare(self, start: datetime, busiest_day: Mapping[str, int]) -> None:
         """Let the solver get ready for every phase of the half hour, before the first cycle needs it."""
         for phase in range(COARSE // self._cycle):
             grid = self.grid(start + phase * self._cycle, ())
-            expected = await asyncio.to_thread(expected_sessions, self._clock.now(), grid)
-            zeros = {name: np.zeros(len(grid)) for name in self._builder.everyone()}
             city = self._feed.forecast(self._clock.now(), grid)
-            problem = self._builder.real_time(
-                grid, grid.start, city, baseline=zeros, plan_kw={}, end_energy_kwh={}, expected=expected
-            )
-            await self._solver.prepare(problem)
+            await self._solver.prepare(self._builder.shape(grid, city, busiest_day, real_time=True))
 
     async def cycle(self, grid: IntervalGrid, inputs: RealTimeInputs) -> tuple[DispatchProblem, DispatchPlan]:
         """One re-plan: a checked plan, or a labelled fallback; never nothing."""
