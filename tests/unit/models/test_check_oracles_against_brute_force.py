@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from models.dispatch.check.bound import least_cost_of
@@ -233,6 +233,7 @@ def test_a_generator_costs_what_enumeration_finds(
 
 @settings(max_examples=15, deadline=None)
 @given(per_kwh=price_lists, calls=st.integers(0, 2), rest=st.integers(0, 2), share=st.sampled_from([0.0, 0.5]))
+@example(per_kwh=np.array([0.013, 0.413, 0.413, 0.413]), calls=2, rest=0, share=0.0)  # two calls on end are one
 def test_an_interruptible_load_costs_what_enumeration_finds(
     per_kwh: np.ndarray, calls: int, rest: int, share: float
 ) -> None:

@@ -110,7 +110,8 @@ def _best_calls(load: InterruptibleLoad, gain: FloatArray, horizon: Horizon) -> 
     total = np.concatenate([[0.0], np.cumsum(gain)])
     calls = max(0, load.calls_per_day - (state.calls_used or 0))
     opens = opens_h(load, horizon)
-    resume = np.searchsorted(edges, edges + load.rest_h - _EPS_H)
+    # Without a rest there is still an interval between two interruptions: else they are one, and maybe too long.
+    resume = np.maximum(np.searchsorted(edges, edges + load.rest_h - _EPS_H), np.arange(count + 1) + 1)
     ends = _ends(load, edges)
     table = np.zeros((calls + 1, count + 2))
     for t in range(count - 1, -1, -1):
