@@ -6,25 +6,24 @@ Exit codes: 0 done, 1 the work failed (no plan, or violations), 2 wrong usage or
 import asyncio
 import contextlib
 import json
-import sys
 import time
 from collections.abc import Iterator
 from dataclasses import replace
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated, Any, NoReturn
+from typing import Annotated
 
 import typer
 from rich.console import Console
-from rich.table import Table
 
 from adapters.feeds.plan_folder import read_claims, read_plan, write_plan
 from adapters.feeds.portfolio_folder import portfolio_schemas, read_portfolio, write_portfolio
 from adapters.feeds.tables import Format
-from models.dispatch.check import CheckReport, check_plan
+from models.dispatch.check import check_plan
 from models.dispatch.problem import DispatchProblem
 from models.errors import InputError, InputFault, PortfolioError, SolverError
 from models.plan import DispatchPlan
+from vpp.cli.plan_answers import plan_facts, print_json, report_facts, show_faults, show_plan, show_report
 from vpp.example_portfolio import example_problem
 from vpp.solver_pool import SolverPool
 
@@ -32,7 +31,6 @@ portfolio_app = typer.Typer(
     help="Portfolio folders: an example, their validation, their schemas.", no_args_is_help=True
 )
 
-_SHOWN = 50
 JsonOption = Annotated[bool, typer.Option("--json", help="Print one JSON object instead of text.")]
 
 
@@ -76,11 +74,11 @@ def plan(
         "check_s": checked - solved,
         "write_s": time.perf_counter() - checked,
     }
-    summary = {"plan": str(out) if report.ok else None, **_facts(made), **spans, **_report_facts(report)}
+    summary = {"plan": str(out) if report.ok else None, **plan_facts(made), **spans, **report_facts(report)}
     if as_json:
-        _print_json(summary)
+        print_json(summary)
     else:
-        _show_plan(made, report, spans, out)
+        show_plan(made, report, spans, out)
     if not report.ok:
         raise typer.Exit(1)
 
@@ -100,9 +98,9 @@ def check(
     with _progress("checking", as_json):
         report = check_plan(problem, made, bound=bound, claims=claims)
     if as_json:
-        _print_json({**_report_facts(report), "checked": str(plan_folder)})
+        print_json({**report_facts(report), "checked": str(plan_folder)})
     else:
-        _show_report(report)
+        show_report(report)
     if not report.ok:
         raise typer.Exit(1)
 
@@ -125,7 +123,7 @@ def new(
         write_portfolio(folder, problem, suffix)
     names = sorted(path.name for path in folder.iterdir())
     if as_json:
-        _print_json({"folder": str(folder), "resources": len(problem.fleet.resource_ids), "tables": names})
+        print_json({"folder": str(folder), "resources": len(problem.fleet.resource_ids), "tables": names})
         return
     Console().print(
         f"{folder}: {len(problem.fleet.resource_ids)} resources, tables {', '.join(names)}", highlight=False
@@ -139,7 +137,7 @@ def validate(folder: Annotated[Path, typer.Argument(help="Portfolio folder.")], 
         with _progress("reading", as_json):
             problem = read_portfolio(folder)
     except PortfolioError as error:
-        _show_faults(error, as_json)
+        show_faults(error, as_json)
     facts = {
         "valid": True,
         "resources": len(problem.fleet.resource_ids),
@@ -149,7 +147,7 @@ def validate(folder: Annotated[Path, typer.Argument(help="Portfolio folder.")], 
         "faults": [],
     }
     if as_json:
-        _print_json(facts)
+        print_json(facts)
         return
     shown = ", ".join(f"{value} {name}" for name, value in facts.items() if name not in ("valid", "faults"))
     Console().print(f"{folder}: valid ({shown})", highlight=False)
@@ -163,13 +161,13 @@ def schema(
     """The JSON Schemas of all tables of a portfolio folder, one row each."""
     schemas = portfolio_schemas()
     if out is None:
-        _print_json(schemas)
+        print_json(schemas)
         return
     out.mkdir(parents=True, exist_ok=True)
     for name, content in schemas.items():
         (out / f"{name}.schema.json").write_text(json.dumps(content, indent=2) + "\n", "utf-8")
     if as_json:
-        _print_json({"folder": str(out), "tables": sorted(schemas)})
+        print_json({"folder": str(out), "tables": sorted(schemas)})
     else:
         Console().print(f"{out}: {len(schemas)} schemas", highlight=False)
 
@@ -196,7 +194,7 @@ def _solve(problem: DispatchProblem, deadline_s: float, gap: float, who: str, as
             return asyncio.run(work())
     except SolverError as error:
         if as_json:
-            _print_json({"plan": None, "error": str(error), "retryable": error.retryable})
+            print_json({"plan": None, "error": str(error), "retryable": error.retryable})
         else:
             Console(stderr=True).print(f"error: {error}", style="red", highlight=False)
         raise typer.Exit(1) from error
@@ -218,126 +216,4 @@ def _input_errors(as_json: bool) -> Iterator[None]:
     try:
         yield
     except InputError as error:
-        _show_faults(error, as_json)
-
-
-def _show_faults(error: InputError, as_json: bool) -> NoReturn:
-    if as_json:
-        _print_json({"valid": False, "faults": [_fault_facts(fault) for fault in error.faults]})
-        raise typer.Exit(2) from error
-    table = Table(title=f"{len(error.faults)} faults", title_justify="left")
-    for name in ("file", "row", "column", "value", "rule"):
-        table.add_column(name, overflow="fold")
-    for fault in error.faults:
-        row = "" if fault.row is None else str(fault.row)
-        table.add_row(fault.place, row, fault.field, f"{fault.value}"[:80], fault.rule)
-    _console(stderr=True).print(table, markup=False)
-    raise typer.Exit(2) from error
-
-
-def _console(*, stderr: bool = False) -> Console:
-    """A console that does not squeeze tables when it writes into a file or pipe."""
-    console = Console(stderr=stderr, highlight=False)
-    return console if console.is_terminal else Console(stderr=stderr, highlight=False, width=200)
-
-
-def _fault_facts(fault: InputFault) -> dict[str, Any]:
-    return {
-        "file": fault.place,
-        "row": fault.row,
-        "column": fault.field,
-        "value": fault.value if isinstance(fault.value, str | int | float | bool | None) else str(fault.value),
-        "rule": fault.rule,
-    }
-
-
-def _facts(made: DispatchPlan) -> dict[str, Any]:
-    return {
-        "status": made.status,
-        "source": made.source.value,
-        "objective_cny": made.objective_cny,
-        "baseline_cost_cny": made.baseline_cost_cny,
-        "lower_bound_cny": made.lower_bound_cny,
-        "gap": made.gap,
-        "plan_hash": made.plan_hash,
-        "baseline_hash": made.baseline_hash,
-        "resources": len(made.resource_ids),
-        "intervals": len(made.grid),
-        "unmet": len(made.unmet),
-        "admissions": len(made.admissions),
-    }
-
-
-def _report_facts(report: CheckReport) -> dict[str, Any]:
-    return {
-        "ok": report.ok,
-        "violations": len(report.violations),
-        "checked_objective_cny": report.objective_cny,
-        "checked_baseline_cost_cny": report.baseline_cost_cny,
-        "checked_lower_bound_cny": report.lower_bound_cny,
-        "claimed_lower_bound_cny": report.claimed_bound_cny,
-        "bound_kinds": dict(report.bound_kinds),
-        "list": [
-            {
-                "subject": item.subject,
-                "kind": item.kind,
-                "table": item.table,
-                "limit": item.limit,
-                "interval_start": None if item.interval_start is None else item.interval_start.isoformat(),
-                "amount": item.amount,
-                "allowed": item.allowed,
-                "got": item.got,
-            }
-            for item in report.violations
-        ],
-    }
-
-
-def _print_json(content: Any) -> None:
-    sys.stdout.write(json.dumps(_finite(content), indent=2, ensure_ascii=False, allow_nan=False) + "\n")
-
-
-def _finite(content: Any) -> Any:
-    """JSON knows no NaN and no infinity: null."""
-    if isinstance(content, dict):
-        return {name: _finite(value) for name, value in content.items()}
-    if isinstance(content, list):
-        return [_finite(value) for value in content]
-    if isinstance(content, float) and not -float("inf") < content < float("inf"):
-        return None
-    return content
-
-
-def _show_plan(made: DispatchPlan, report: CheckReport, spans: dict[str, float], out: Path) -> None:
-    console = _console()
-    if report.ok:
-        console.print(f"{out}: {made.status}, {len(made.resource_ids)} resources x {len(made.grid)} intervals")
-        console.print(f"objective {made.objective_cny:,.2f} CNY, bound {made.lower_bound_cny:,.2f}, gap {made.gap:.2e}")
-        console.print(f"unmet requirements: {len(made.unmet)}, admissions: {len(made.admissions)}")
-        console.print(", ".join(f"{name} {value:.2f}" for name, value in spans.items()))
-    _show_report(report)
-
-
-def _show_report(report: CheckReport) -> None:
-    console = _console()
-    if report.ok:
-        console.print("check: nothing is off")
-    else:
-        table = Table(title=f"{len(report.violations)} violations", title_justify="left")
-        for name in ("subject", "kind", "table", "limit", "interval_start", "allowed", "got", "off by"):
-            table.add_column(name, overflow="fold")
-        for item in report.violations[:_SHOWN]:
-            when = "" if item.interval_start is None else item.interval_start.isoformat()
-            numbers = (f"{item.allowed:.9g}", f"{item.got:.9g}", f"{item.amount:.3g}")
-            table.add_row(item.subject, item.kind, item.table, item.limit, when, *numbers)
-        console.print(table, markup=False)
-        if len(report.violations) > _SHOWN:
-            console.print(f"... and {len(report.violations) - _SHOWN} more (--json lists all)")
-    console.print(
-        f"recomputed: objective {report.objective_cny:,.4f} CNY, baseline {report.baseline_cost_cny:,.4f} CNY"
-    )
-    if report.lower_bound_cny is not None:
-        relaxed = [kind for kind, how in report.bound_kinds.items() if how != "exact"]
-        how = f"relaxed for {', '.join(relaxed)}" if relaxed else "oracles exact"
-        own, said = report.lower_bound_cny, report.claimed_bound_cny
-        console.print(f"lower bound at the plan's prices {own:,.4f} CNY ({how}); the plan's own {said:,.4f} CNY")
+        show_faults(error, as_json)
