@@ -2,11 +2,12 @@
 
 Safety is on this path: a setpoint ends by itself and the device falls back; it is clamped to the device's own limits
 and the clamp is counted; a load whose plan equals its baseline is released, not pinned; and in read-only mode nothing
-leaves the house.
+leaves the house.  What could not be sent because the broker was away is sent again, as the very same command, as soon
+as it is back, unless newer orders have been made or its time is over.
 """
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Container, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from uuid import uuid4
@@ -33,6 +34,8 @@ from vpp.state import LiveState
 
 log = structlog.get_logger(__name__)
 
+MOST_SETPOINTS = 10_000
+"""So many in one message, which may have 1 MiB (some 15 000)."""
 RELEASE_WITHIN_KW = 1e-3
 """A load whose plan is this near to its baseline is released to its own control."""
 
@@ -99,19 +102,29 @@ class DeliveryStage:
         self.last_sequence: dict[str, int] = {}
         self.sent_batches = 0
         self.sent_setpoints = 0
+        self._unsent: list[SetpointBatch] = []
 
-    async def deliver(self, plan: DispatchPlan, windows: Sequence[Window]) -> None:
-        """Send the plan's power over each window to every aggregator whose devices may be ordered now."""
+    async def deliver(
+        self, plan: DispatchPlan, windows: Sequence[Window], held_back: Container[str] = ()
+    ) -> frozenset[str]:
+        """Send the plan's power over each window to every aggregator whose devices may be ordered now.
+
+        Resources in ``held_back`` (opted out) get no order.  Returns who was sent one for the first window.
+        """
         now = self._clock.now()
+        self._unsent.clear()  # newer orders are on their way
+        first: list[str] = []
         for window in windows:
-            by_aggregator: dict[str, list[Setpoint]] = {}
             shares = plan.grid.overlap_h(window.valid_from, window.plan_until)
             hours = shares.sum()
             if hours <= 0:
                 continue
+            by_aggregator: dict[str, list[Setpoint]] = {}
             for live in self._state.dispatchable(now):
                 row = plan.row_of.get(live.resource_id)
-                if row is None or (isinstance(live.record.resource, EvCharger) and live.session is None):
+                if row is None or live.resource_id in held_back:
+                    continue
+                if isinstance(live.record.resource, EvCharger) and live.session is None:
                     continue
                 power_kw = float(plan.power_kw[row] @ shares / hours)
                 baseline_kw = float(plan.baseline_kw[row] @ shares / hours)
@@ -119,7 +132,21 @@ class DeliveryStage:
                 setpoint = Setpoint(resource_id=live.resource_id, power_kw=ordered)
                 by_aggregator.setdefault(live.record.resource.aggregator_id, []).append(setpoint)
             for aggregator_id, setpoints in sorted(by_aggregator.items()):
-                await self._send(aggregator_id, plan.plan_hash, window, setpoints)
+                for part in (setpoints[low : low + MOST_SETPOINTS] for low in range(0, len(setpoints), MOST_SETPOINTS)):
+                    left = await self._send(aggregator_id, plan.plan_hash, window, part)
+                    if left and window is windows[0]:
+                        first.extend(setpoint.resource_id for setpoint in part)
+        return frozenset(first)
+
+    async def send_again(self) -> int:
+        """What could not leave the house and still holds; returns how many batches left now."""
+        now, waiting = self._clock.now(), self._unsent
+        self._unsent = []
+        sent = 0
+        for batch in waiting:
+            if batch.valid_until > now:
+                sent += await self._hand_over(batch)
+        return sent
 
     def _ordered(self, resource: ResourceBase, power_kw: float, baseline_kw: float) -> float | None:
         if is_release(resource, power_kw, baseline_kw):
@@ -130,9 +157,10 @@ class DeliveryStage:
             self._metrics.setpoint_clamps.labels(kind=type(resource).__name__).inc()
         return clamped
 
-    async def _send(self, aggregator_id: str, plan_hash: str, window: Window, setpoints: Sequence[Setpoint]) -> None:
+    async def _send(self, aggregator_id: str, plan_hash: str, window: Window, setpoints: Sequence[Setpoint]) -> bool:
         if self._read_only:
-            return
+            self._metrics.setpoints_withheld.labels(aggregator=aggregator_id).inc(len(setpoints))
+            return False
         sequence = await asyncio.to_thread(self._store.next_sequence, aggregator_id)
         batch = SetpointBatch(
             command_id=str(uuid4()),
@@ -144,12 +172,21 @@ class DeliveryStage:
             setpoints=tuple(setpoints),
         )
         await asyncio.to_thread(self._store.save_batch, batch, self._clock.now())
+        return await self._hand_over(batch)
+
+    async def _hand_over(self, batch: SetpointBatch) -> bool:
+        aggregator_id, count = batch.aggregator_id, len(batch.setpoints)
         try:
             await self._link.send_setpoints(batch)
-        except (BrokerError, DeviceError) as error:
+        except BrokerError as error:
+            log.error("setpoints not sent, they wait for the broker", aggregator_id=aggregator_id, error=str(error))
+            self._unsent.append(batch)
+            return False
+        except DeviceError as error:
             log.error("setpoints not sent", aggregator_id=aggregator_id, error=str(error))
-            return
-        self.last_sequence[aggregator_id] = sequence
+            return False
+        self.last_sequence[aggregator_id] = batch.sequence
         self.sent_batches += 1
-        self.sent_setpoints += len(setpoints)
-        self._metrics.setpoints_sent.labels(aggregator=aggregator_id).inc(len(setpoints))
+        self.sent_setpoints += count
+        self._metrics.setpoints_sent.labels(aggregator=aggregator_id).inc(count)
+        return True

@@ -58,6 +58,7 @@ class Metrics:
         self.plans_made = self._counter("plans_made", "Plans by who made them.", kind, "source")
         self.plan_violations = self._counter("plan_violations", "Found by the checker: must stay 0.", kind)
         self.cycle_seconds = self._seconds("cycle", "Duration of a cycle.", _SLOW_S, kind)
+        self.step_failures = self._counter("step_failures", "Steps that failed and are tried again.", "step")
         self.cycle_overruns = self._counter("cycle_overruns", "Cycles that took longer than they may.", kind)
         self.capacity_kw = self._gauge(
             "capacity_kw", "Capacity by sort: connected, declared, tested, callable.", "sort", "pillar"

@@ -151,6 +151,16 @@ class ProblemBuilder:
             real_time=terms if real_time else None,
         )
 
+    def profiles_of(self, table: BaselineTable) -> dict[str, FloatArray]:
+        """The profiles that a day's baseline table holds: for PV what the sun gives, for loads their own power."""
+        kinds = CurtailableLoad | InterruptibleLoad | ThermalLoad | Pv
+        found: dict[str, FloatArray] = {}
+        for row, name in enumerate(table.resource_ids):
+            live = self._state.get(name)
+            if live is not None and isinstance(live.record.resource, kinds):
+                found[name] = self._profile(name, table.baseline_kw[row])
+        return found
+
     def everyone(self) -> list[str]:
         """All registered resources."""
         return [live.resource_id for live in self._state]

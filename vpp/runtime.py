@@ -6,10 +6,12 @@ change plans at once.  Cycles run every ``cycle`` around events and every ``quie
 """
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Container, Iterator, Mapping, Sequence
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, date, datetime, time, timedelta
+from functools import partial
+from time import monotonic
 from zoneinfo import ZoneInfo
 
 import numpy as np
@@ -17,12 +19,12 @@ import structlog
 
 from adapters.store.store import Store
 from models.dispatch.problem import DispatchProblem
-from models.errors import StoreError, VppError
+from models.errors import VppError
 from models.events import Event, EventOrder, EventRecord, EventResponse, EventStatus, ScopeKind
 from models.intervals import FloatArray, IntervalGrid
-from models.plan import DispatchPlan
+from models.plan import DispatchPlan, PlanSource
 from models.ports import Clock
-from models.records import BaselineTable
+from models.records import AckOutcome, BaselineTable, CommandAnswer
 from models.resources import (
     CurtailableLoad,
     InterruptibleLoad,
@@ -32,7 +34,8 @@ from models.resources import (
 )
 from models.settlement.performance import EventPerformance
 from models.telemetry import ChargingSession
-from vpp.day_ahead import AFTER_EVENT, DayAheadStage
+from vpp.capacities import capacities
+from vpp.day_ahead import AFTER_EVENT, DayAheadStage, delivered_kw
 from vpp.delivery import DeliveryStage, Window, is_release
 from vpp.events import EventDesk, EventSizing
 from vpp.forecasting import CityFeed
@@ -46,6 +49,8 @@ from vpp.state import LiveState, ResourceLive
 log = structlog.get_logger(__name__)
 
 DAY = timedelta(days=1)
+DAYS_KEPT = 3
+"""Day plans are kept in memory for so many days back; the store has all of them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,6 +88,7 @@ class Runtime:
         sessions: SessionBaselines,
         metrics: Metrics,
         expected_sessions: Callable[[datetime, IntervalGrid], Mapping[str, Sequence[ChargingSession]]],
+        busiest_day: Callable[[datetime], Mapping[str, int]],
     ) -> None:
         self.clock = clock
         self.store = store
@@ -97,12 +103,15 @@ class Runtime:
         self.sessions = sessions
         self.metrics = metrics
         self._expected_sessions = expected_sessions
+        self._busiest_day = busiest_day
         self._lock = asyncio.Lock()
         self._asleep = asyncio.Event()
         self._cycled_at: datetime | None = None
+        self._learned_at: datetime | None = None
         self._woken = asyncio.Event()
         self.current: tuple[DispatchProblem, DispatchPlan] | None = None
-        self.journal: list[tuple[datetime, str, str]] = []
+        self.days_wanted: set[date] = set()
+        self._failing: dict[str, str] = {}
 
     # ---- the loop
 
@@ -121,8 +130,9 @@ class Runtime:
             return
         midnight = datetime.combine(market_day, time(0), self.zone)
         try:
-            await self.day_ahead.prepare(market_day)
-            await self.real_time.prepare(midnight.astimezone(UTC), self._expected_sessions)
+            busiest_day = await asyncio.to_thread(self._busiest_day, self.clock.now())
+            await self.day_ahead.prepare(market_day, busiest_day)
+            await self.real_time.prepare(midnight.astimezone(UTC), busiest_day)
         except VppError as error:
             log.warning("the solver could not be made ready ahead", error=str(error))
 
@@ -192,21 +202,54 @@ class Runtime:
         return _midnight(moment) + self.rhythm.cycle * ((moment - _midnight(moment)) // self.rhythm.cycle)
 
     async def _do(self, now: datetime) -> None:
+        """Everything that is due; what fails is told (once, not every five minutes) and tried again at the next turn,
+        and holds up nothing else.
+        """
+        boundary = self._boundary(now - self.rhythm.cycle_offset)
+        is_new = self._cycled_at != boundary and self._is_due(boundary)
+        await self._guarded("events", partial(self.events.tick, now))
+        if is_new:
+            self._cycled_at = boundary
+            await self._guarded("cycle", partial(self._cycle, boundary))
+            await self._guarded("answers overdue", partial(self._note_expired, now))
+        for day in self._days_to_plan(now):
+            if is_new or f"day plan {day}" not in self._failing:
+                await self._guarded(f"day plan {day}", partial(self.day_ahead.make, day))
+        await self._guarded("evaluation", partial(self._evaluate_what_is_over, now))
+
+    async def _guarded(self, name: str, do: Callable[[], Awaitable[object]]) -> None:
         try:
-            await self.events.tick(now)
-            if now.astimezone(self.zone).time() >= self.rhythm.day_ahead_at:
-                tomorrow = now.astimezone(self.zone).date() + timedelta(days=1)
-                if tomorrow not in self.day_ahead.days and len(self.state):
-                    await self.day_ahead.make(tomorrow)
-            await self._evaluate_what_is_over(now)
-            boundary = self._boundary(now - self.rhythm.cycle_offset)
-            if self._cycled_at != boundary and self._is_due(boundary):
-                self._cycled_at = boundary
-                await self._cycle(boundary)
-        except StoreError as error:
-            log.error("the database does not answer, this step is tried again next cycle", error=str(error))
+            await do()
         except VppError as error:
-            log.error("a step failed, the next one will try again", error=str(error))
+            self.metrics.step_failures.labels(step=name.partition(" ")[0]).inc()
+            if self._failing.get(name) != str(error):
+                log.error("a step failed, it is tried again", step=name, error=str(error))
+            self._failing[name] = str(error)
+        else:
+            if self._failing.pop(name, None) is not None:
+                log.info("a step works again", step=name)
+
+    def _days_to_plan(self, now: datetime) -> list[date]:
+        local = now.astimezone(self.zone)
+        today = local.date()
+        wanted = {day for day in self.days_wanted if day >= today}
+        if local.time() >= self.rhythm.day_ahead_at:
+            wanted.add(today + timedelta(days=1))
+        for day in [day for day in self.day_ahead.days if (today - day).days > DAYS_KEPT]:
+            del self.day_ahead.days[day]
+            self.day_ahead.inputs.pop(day, None)
+        return sorted(day for day in wanted if day not in self.day_ahead.days) if len(self.state) else []
+
+    async def _note_expired(self, now: datetime) -> None:
+        """Orders whose time is over and to which nobody has said anything."""
+        pending = await asyncio.to_thread(self.store.unacknowledged, now)
+        over = [each for each in pending if each.valid_until <= now]
+        if not over:
+            return
+        answers = [CommandAnswer(each.command_id, each.resource_id, AckOutcome.EXPIRED, "") for each in over]
+        await asyncio.to_thread(self.store.save_acks, answers, now)
+        for each in over:
+            self.metrics.setpoints_expired.labels(aggregator=each.aggregator_id).inc()
 
     async def _evaluate_what_is_over(self, now: datetime) -> None:
         """Judge every event whose six hours of rebound have passed."""
@@ -214,7 +257,8 @@ class Runtime:
         for record in records:
             ended = record.status in (EventStatus.ENDED, EventStatus.TERMINATED)
             if ended and now >= record.event.end + AFTER_EVENT + self.rhythm.cycle:
-                start, end = record.event.start - timedelta(hours=1), record.event.end + AFTER_EVENT
+                event = self.events.judged(record).event
+                start, end = event.start - timedelta(hours=1), event.end + AFTER_EVENT
                 performance = self.performance(await self.measured(start, end), record)
                 await self.events.evaluated(record.event.event_id, evaluation(performance))
 
@@ -227,7 +271,12 @@ class Runtime:
         """One event judged on what was measured."""
         held = [each.event for each in self.events.records() if each.status is not EventStatus.CANCELLED]
         return event_performance(
-            day, record, held, zone=self.zone, in_scope=self.in_scope, aggregator_of=self.aggregator_of
+            day,
+            self.events.judged(record),
+            held,
+            zone=self.zone,
+            in_scope=self.in_scope,
+            aggregator_of=self.aggregator_of,
         )
 
     def _is_due(self, boundary: datetime) -> bool:
@@ -239,11 +288,27 @@ class Runtime:
     async def _cycle(self, start: datetime) -> None:
         tables = self._tables(start)
         if not tables or not any(table.grid.start <= start < table.grid.end for table in tables):
+            self._gauge(self.clock.now())
             return
+        began = monotonic()
+        if self.real_time.last is None:
+            self.real_time.last = self._day_plan_at(start)  # what stands until there is something newer
+        try:
+            plan = await self._replan(start, tables)
+        except VppError as error:
+            plan = self._last_good(start, error)
+        await self._deliver(start, plan)
+        self._gauge(self.clock.now())
+        took_s = monotonic() - began
+        self.metrics.cycle_seconds.labels(kind="real_time").observe(took_s)
+        if took_s > self.rhythm.cycle.total_seconds():
+            self.metrics.cycle_overruns.labels(kind="real_time").inc()
+
+    async def _replan(self, start: datetime, tables: Sequence[BaselineTable]) -> DispatchPlan:
         planned = self.events.planned(start)
         self._learn(start, tables)
         grid = self.real_time.grid(start, planned)
-        expected = self._expected_sessions(start, grid)
+        expected = await asyncio.to_thread(self._expected_sessions, start, grid)
         baseline = self.sessions.overlay(merged_baseline(tables, grid), grid, self.state, expected)
         inputs = RealTimeInputs(
             baseline=baseline,
@@ -253,10 +318,24 @@ class Runtime:
             events=planned,
             commitments=self.events.commitments(grid),
         )
-        problem, plan = await self.real_time.cycle(grid, inputs)
-        self.current = problem, plan
-        await self._deliver(start, plan)
-        self._gauge(self.clock.now())
+        self.current = await self.real_time.cycle(grid, inputs)
+        return self.current[1]
+
+    def _last_good(self, start: datetime, error: VppError) -> DispatchPlan:
+        """When not even a problem can be put together: the last good plan as it is, labelled so."""
+        last = self.real_time.last
+        if last is None or last.grid.index_at(start) is None:
+            raise error
+        log.error("the last good plan stands", error=str(error))
+        plan = replace(last, source=PlanSource.LAST_GOOD, status="fallback")
+        self.metrics.plans_made.labels(kind="real_time", source=plan.source.value).inc()
+        if self.current is not None:
+            self.current = self.current[0], plan
+        return plan
+
+    def _day_plan_at(self, moment: datetime) -> DispatchPlan | None:
+        days = (self.day_ahead.days[day].plan for day in sorted(self.day_ahead.days, reverse=True))
+        return next((plan for plan in days if plan.grid.index_at(moment) is not None), None)
 
     async def _deliver(self, start: datetime, plan: DispatchPlan) -> None:
         busy = self._is_busy(start)
@@ -266,29 +345,39 @@ class Runtime:
         windows = [first]
         if busy:  # the next interval is sent along: who does not hear the next cycle still does the right thing
             windows.append(Window(start + hold, start + 2 * hold, start + 2 * hold + grace))
-        await self.delivery.deliver(plan, windows)
-        self._note_orders(plan, first)
+        running = {event.event_id.split("~")[0] for event in self.events.planned(start)}
+        held_back = {live.resource_id for live in self.state if live.opted_out_of & running}
+        ordered = await self.delivery.deliver(plan, windows, held_back)
+        for window in windows:
+            self._note_curtailed(plan, window, ordered)
+        self._note_orders(plan, first, ordered)
 
-    def _note_orders(self, plan: DispatchPlan, window: Window) -> None:
-        shares = plan.grid.overlap_h(window.valid_from, window.plan_until)
-        hours = float(shares.sum())
-        for live in self.state.dispatchable(self.clock.now()):
-            row = plan.row_of.get(live.resource_id)
-            if row is None:
-                continue
-            power_kw = float(plan.power_kw[row] @ shares) / hours
-            baseline_kw = float(plan.baseline_kw[row] @ shares) / hours
-            resource = live.record.resource
-            released = is_release(resource, power_kw, baseline_kw)
+    def _note_orders(self, plan: DispatchPlan, window: Window, ordered: Container[str]) -> None:
+        """Remember what is in force at the devices that were sent an order."""
+        for live, power_kw, baseline_kw in self._means(plan, window, ordered):
+            released = is_release(live.record.resource, power_kw, baseline_kw)
             live.ordered_kw = None if released else power_kw
             live.ordered_until = window.valid_until
-            if isinstance(resource, CurtailableLoad | InterruptibleLoad) and released:
-                live.note_curtailed(window.valid_from, window.plan_until, 0.0, 0.0)
-            elif isinstance(resource, CurtailableLoad | InterruptibleLoad):
-                depth_kw = _full_depth_kw(live, baseline_kw)
-                given_up = baseline_kw - power_kw
-                share = min(1.0, given_up / depth_kw) if depth_kw > 0 else 0.0
-                live.note_curtailed(window.valid_from, window.plan_until, given_up, share)
+
+    def _note_curtailed(self, plan: DispatchPlan, window: Window, ordered: Container[str]) -> None:
+        """Remember what loads are to give up, hour by hour: their limits of the day count it."""
+        for live, power_kw, baseline_kw in self._means(plan, window, ordered):
+            resource = live.record.resource
+            if not isinstance(resource, CurtailableLoad | InterruptibleLoad):
+                continue
+            given_up_kw = 0.0 if is_release(resource, power_kw, baseline_kw) else baseline_kw - power_kw
+            live.give_up(window.valid_from, window.plan_until, given_up_kw, baseline_kw)
+
+    def _means(
+        self, plan: DispatchPlan, window: Window, ordered: Container[str]
+    ) -> Iterator[tuple[ResourceLive, float, float]]:
+        """Mean planned power and baseline over a window, of those who were sent an order."""
+        shares = plan.grid.overlap_h(window.valid_from, window.plan_until)
+        hours = float(shares.sum())
+        for live in self.state:
+            row = plan.row_of.get(live.resource_id)
+            if row is not None and live.resource_id in ordered and hours > 0:
+                yield live, float(plan.power_kw[row] @ shares) / hours, float(plan.baseline_kw[row] @ shares) / hours
 
     def _learn(self, start: datetime, tables: Sequence[BaselineTable]) -> None:
         """Look back at the cycle that has just ended: comfort stores, and what each event really got."""
@@ -298,7 +387,9 @@ class Runtime:
         grid = IntervalGrid((before, start))
         baseline = self.sessions.overlay(merged_baseline(tables, grid), grid, self.state, {})
         means = {name: float(values[0]) for name, values in baseline.items()}
-        hours = self.rhythm.cycle.total_seconds() / 3600
+        since = min(start - (self._learned_at or before), DAY)
+        self._learned_at = start
+        hours = since.total_seconds() / 3600
         for live in self.state:
             if isinstance(live.record.resource, ThermalLoad) and live.latest is not None:
                 if live.latest.energy_kwh is not None or live.resource_id not in means:
@@ -307,11 +398,12 @@ class Runtime:
                 live.advance_comfort(hours, moved)
         if self.current is None:
             return
-        problem, _ = self.current
+        problem, plan = self.current
         for record in self.events.active():
             event = record.event
-            if event.start <= before and start <= event.end:
-                self.real_time.learn(start, event, means, sorted(problem.in_scope(event)))
+            if event.start - self.rhythm.around_events < start <= event.end:
+                planned = delivered_kw(problem, plan, event)[plan.grid.index_at(before) or 0]
+                self.real_time.learn(start, event, means, sorted(problem.in_scope(event)), float(planned))
 
     def _tables(self, start: datetime) -> list[BaselineTable]:
         today = start.astimezone(self.zone).date()
@@ -352,6 +444,25 @@ class Runtime:
         for kind, (online, stale) in counts.items():
             self.metrics.devices_online.labels(kind=kind.value).set(online)
             self.metrics.devices_stale.labels(kind=kind.value).set(stale)
+        for sums in capacities(self.state, lambda live: live.record.resource.pillar.value, now):
+            for sort in ("connected", "declared", "tested", "callable"):
+                self.metrics.capacity_kw.labels(sort=sort, pillar=sums.group).set(getattr(sums, f"{sort}_kw"))
+        records = self.events.records()
+        for status in EventStatus:
+            self.metrics.events.labels(status=status.value).set(sum(each.status is status for each in records))
+        self.metrics.event_ordered_kw.clear()
+        self.metrics.event_delivered_kw.clear()
+        for record in records:
+            if record.status is EventStatus.EXECUTING:
+                name, measured = record.event.event_id, self.measured_kw(record.event.event_id)
+                self.metrics.event_ordered_kw.labels(event=name).set(record.event.target_kw)
+                if measured is not None:
+                    self.metrics.event_delivered_kw.labels(event=name).set(measured)
+
+    async def send_again(self) -> None:
+        """The broker is back: send what it did not take, if it still holds."""
+        async with self._hands_on():
+            await self.delivery.send_again()
 
     # ---- what comes from outside
 
@@ -375,16 +486,19 @@ class Runtime:
         async with self._hands_on():
             return await self.events.terminate(event_id, by, reason)
 
-    async def respond(self, aggregator_id: str, response: EventResponse) -> None:
-        """Take an aggregator's answer to an event notice."""
+    async def respond(
+        self, aggregator_id: str, response: EventResponse, also: Callable[[], None] | None = None
+    ) -> None:
+        """Take an aggregator's answer to an event notice (see ``EventDesk.respond``)."""
         async with self._hands_on():
-            await self.events.respond(aggregator_id, response)
+            await self.events.respond(aggregator_id, response, also)
 
     def refused(self, resource_id: str, reason: str) -> None:
         """A device has refused an order: what it was thought to give up is not given up."""
         live = self.state.get(resource_id)
-        if live is not None and live.curtailed and live.curtailed[-1].end > self.clock.now():
-            live.curtailed.pop()
+        if live is not None and self._cycled_at is not None:
+            live.give_up(self._cycled_at, self._cycled_at + self.rhythm.cycle, 0.0, 0.0)
+            live.ordered_kw = None
         log.info("order refused", resource_id=resource_id, reason=reason)
 
     async def quote(self, order: EventOrder) -> EventSizing:
@@ -432,15 +546,6 @@ class Runtime:
         """Make a market day's baseline and plan now."""
         async with self._hands_on():
             await self.day_ahead.make(market_day)
-
-
-def _full_depth_kw(live: ResourceLive, baseline_kw: float) -> float:
-    resource = live.record.resource
-    if isinstance(resource, CurtailableLoad):
-        return resource.curtail_share * baseline_kw
-    if isinstance(resource, InterruptibleLoad):
-        return min(resource.block_kw, baseline_kw)
-    return 0.0
 
 
 def _midnight(moment: datetime) -> datetime:

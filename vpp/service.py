@@ -3,8 +3,8 @@
 import asyncio
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
-from datetime import datetime, timedelta
+from dataclasses import asdict, dataclass
+from datetime import timedelta
 from typing import Any
 
 import structlog
@@ -14,11 +14,12 @@ from adapters.mqtt.link import MqttLink
 from adapters.store.store import Store
 from models.errors import InputError, StoreError, VppError
 from models.events import EventOrder, EventRecord
-from models.flexibility import callable_kw
 from models.intervals import IntervalGrid
 from models.plan import DispatchPlan
 from models.ports import Clock
 from vpp.api.facade import CapacityGroup, CapacityRow, Quote
+from vpp.capacities import capacities
+from vpp.housekeeping import keep_house
 from vpp.metrics import Metrics
 from vpp.runtime import Runtime
 from vpp.settings import Settings
@@ -52,6 +53,7 @@ class Service:
         async with asyncio.TaskGroup() as tasks:
             tasks.create_task(self.link.run(), name="mqtt link")
             tasks.create_task(self.runtime.run(), name="runtime")
+            tasks.create_task(keep_house(self.runtime, self.link), name="housekeeping")
             tasks.create_task(self._watch_broker(), name="broker watch")
             tasks.create_task(self._renew_credentials(), name="broker credentials")
 
@@ -162,26 +164,8 @@ class Service:
 
     async def capacity(self, group_by: CapacityGroup) -> Sequence[CapacityRow]:
         """Connected, declared, tested and callable now, by group; each in a column of its own."""
-        now = self.clock.now()
-        sums: dict[str, list[float]] = {}
-        for live in self.state:
-            record = live.record
-            row = sums.setdefault(_group_of(group_by, live), [0, 0.0, 0.0, 0.0, 0.0])
-            tested_kw, now_kw = record.tested_kw or 0.0, live_callable_kw(live, now)
-            figures = (1, record.connected_kw, record.declared_kw, tested_kw, now_kw)
-            for index, figure in enumerate(figures):
-                row[index] += figure
-        return [
-            CapacityRow(
-                group=group,
-                resources=int(row[0]),
-                connected_kw=row[1],
-                declared_kw=row[2],
-                tested_kw=row[3],
-                callable_kw=row[4],
-            )
-            for group, row in sorted(sums.items())
-        ]
+        sums = capacities(self.state, _GROUPS[group_by], self.clock.now())
+        return [CapacityRow.model_validate(asdict(row)) for row in sums]
 
     async def current_plan(self) -> DispatchPlan | None:
         """The plan that is being executed: the newest of real time, else today's."""
@@ -214,22 +198,6 @@ class Service:
         }
 
 
-def live_callable_kw(live: ResourceLive, now: datetime) -> float:
-    """What one resource could take off the grid now, 0 if it may not be given orders."""
-    if not live.is_dispatchable(now) or live.latest is None:
-        return 0.0
-    needed = live.session.energy_needed_kwh if live.session is not None else 0.0
-    left_h = (live.session.departure - now).total_seconds() / 3600 if live.session is not None else 0.0
-    return callable_kw(
-        live.record.resource,
-        live.latest,
-        session=live.session,
-        energy_left_kwh=max(0.0, needed - live.session_delivered_kwh),
-        hours_to_departure=left_h,
-        comfort_store_kwh=live.comfort_store_kwh,
-    )
-
-
 _GROUPS: dict[CapacityGroup, Callable[[ResourceLive], str]] = {
     CapacityGroup.CITY: lambda _: "city",
     CapacityGroup.ZONE: lambda live: live.record.resource.zone_id,
@@ -237,7 +205,3 @@ _GROUPS: dict[CapacityGroup, Callable[[ResourceLive], str]] = {
     CapacityGroup.KIND: lambda live: live.kind.value,
     CapacityGroup.PILLAR: lambda live: live.record.resource.pillar.value,
 }
-
-
-def _group_of(group_by: CapacityGroup, live: ResourceLive) -> str:
-    return _GROUPS[group_by](live)

@@ -197,6 +197,23 @@ class ResourceLive:
             kept.append(CurtailedPiece(start, end, power_kw, depth_fraction))
         self.curtailed = [piece for piece in kept if piece.end > end - HISTORY_KEPT]
 
+    @property
+    def can_give_up(self) -> bool:
+        """True for loads whose hours and energy of the day are limited."""
+        return isinstance(self.record.resource, CurtailableLoad | InterruptibleLoad)
+
+    def give_up(self, start: datetime, end: datetime, given_up_kw: float, baseline_kw: float) -> None:
+        """Remember that a load gives up so much of its baseline from ``start`` to ``end``, 0 = nothing (any more)."""
+        resource = self.record.resource
+        if isinstance(resource, CurtailableLoad):
+            depth_kw = resource.curtail_share * baseline_kw
+        elif isinstance(resource, InterruptibleLoad):
+            depth_kw = min(resource.block_kw, baseline_kw)
+        else:
+            return
+        share = min(1.0, given_up_kw / depth_kw) if depth_kw > 0 else 0.0
+        self.note_curtailed(start, end, given_up_kw, share)
+
     def advance_comfort(self, hours: float, moved_kw: float) -> None:
         """Integrate the comfort store of a thermal load over ``hours`` with mean u = ``moved_kw``."""
         resource = self.record.resource

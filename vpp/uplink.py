@@ -22,6 +22,7 @@ from adapters.mqtt.payloads import (
 from adapters.mqtt.uplink import Answer, Received
 from adapters.store.store import Store
 from models.capacity import connected_kw
+from models.errors import AccessError
 from models.events import EventResponse
 from models.ports import Clock
 from models.records import AckOutcome, CommandAnswer, DeadLetter, SessionRecord
@@ -47,10 +48,16 @@ class Uplink:
         state: LiveState,
         registrar: Registrar,
         metrics: Metrics,
-        respond: Callable[[str, EventResponse], Awaitable[None]],
+        respond: Callable[[str, EventResponse, Callable[[], None]], Awaitable[None]],
         on_session: Callable[[Reading], None],
         on_refused: Callable[[str, str], None],
+        is_member: Callable[[str], bool] = lambda _: True,
     ) -> None:
+        """``respond``: takes an event response and what must be written in the same transaction.
+
+        ``is_member``: may this aggregator register anything?  Who was removed may not, though a message of his may
+        still have been under way.
+        """
         self._clock = clock
         self._store = store
         self._state = state
@@ -59,6 +66,7 @@ class Uplink:
         self._respond = respond
         self._on_session = on_session
         self._on_refused = on_refused
+        self._is_member = is_member
         self.readings_taken = 0
         self.acknowledged = 0
         self.registered = 0
@@ -81,6 +89,8 @@ class Uplink:
 
         def commit() -> tuple[Answer, list[object], list[str], int]:
             with self._store.transaction():
+                if not self._is_member(aggregator_id):
+                    raise AccessError(f"{aggregator_id} is no aggregator of this platform (any more)")
                 faults, stored, withdrawn = self._registrar.apply(aggregator_id, received.message, now)
                 answer = received.answer_registration(faults)
                 self._set_aside(aggregator_id, "register", received.message_id, answer.refused, received.payload, now)
@@ -144,11 +154,13 @@ class Uplink:
         return answer
 
     async def event_response(self, aggregator_id: str, received: Received[EventResponseMessage]) -> Answer:
-        """Hand the answer to the event desk; a second arrival of the same message is answered from memory."""
-        await self._respond(aggregator_id, event_response(received.message))
-        answer = received.answer()
-        now = self._clock.now()
-        await asyncio.to_thread(self._store.remember_answer, aggregator_id, received.message_id, answer.to_bytes(), now)
+        """Hand the answer to the event desk, which keeps it together with the receipt: both or neither."""
+        answer, now = received.answer(), self._clock.now()
+
+        def remember() -> None:
+            self._store.remember_answer(aggregator_id, received.message_id, answer.to_bytes(), now)
+
+        await self._respond(aggregator_id, event_response(received.message), remember)
         return answer
 
     async def ack(self, aggregator_id: str, received: Received[Ack]) -> Answer:
@@ -181,6 +193,7 @@ class Uplink:
         if self._state.aggregator_online.get(aggregator_id) != online:
             log.info("gateway", aggregator_id=aggregator_id, online=online, reason=received.message.reason)
         self._state.aggregator_online[aggregator_id] = online
+        self._metrics.aggregators_online.set(sum(self._state.aggregator_online.values()))
 
     async def dead_letter(self, aggregator_id: str, topic: str, payload: bytes, refusals: tuple[Refusal, ...]) -> None:
         """Set a message aside of which nothing could be taken."""

@@ -5,9 +5,9 @@ another clock and another feed of the city, and nothing else different.
 """
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
-from datetime import timedelta
+from datetime import datetime, timedelta
 
 import holidays
 
@@ -16,7 +16,8 @@ from adapters.mqtt.link import MqttLink
 from adapters.mqtt.settings import ClientTls
 from adapters.store import AggregatorCredentials, Store
 from models.dispatch.problem import Penalties
-from models.events import EventResponse
+from models.events import EventStatus
+from models.intervals import FloatArray, IntervalGrid
 from models.plan import DispatchPlan, SetpointBatch
 from models.ports import Clock, DeviceLink, Solver
 from models.resources import EvCharger
@@ -25,11 +26,12 @@ from vpp.day_ahead import DayAheadStage
 from vpp.delivery import DeliveryStage
 from vpp.events import EventDesk, EventRules
 from vpp.forecasting import CityFeed
-from vpp.history import History
+from vpp.history import DAYS_BACK, History
 from vpp.metrics import Metrics
 from vpp.problem_builder import ProblemBuilder
 from vpp.real_time import RealTimeStage
 from vpp.registration import Registrar
+from vpp.restart import take_up
 from vpp.runtime import Rhythm, Runtime
 from vpp.service import Service
 from vpp.session_baseline import SessionBaselines
@@ -37,6 +39,9 @@ from vpp.settings import Settings
 from vpp.solver_pool import SolverPool
 from vpp.state import LiveState
 from vpp.uplink import Uplink
+
+HAPPENED = (EventStatus.EXECUTING, EventStatus.ENDED, EventStatus.TERMINATED, EventStatus.EVALUATED)
+"""Events whose days say nothing about what loads do undisturbed."""
 
 
 class _LateLink:
@@ -58,9 +63,16 @@ class _LateLink:
 
 @asynccontextmanager
 async def open_service(
-    settings: Settings, clock: Clock, feed: CityFeed, *, baseline_method: str = "ten_of_ten"
+    settings: Settings,
+    clock: Clock,
+    feed: CityFeed,
+    *,
+    baseline_method: str = "ten_of_ten",
+    solver: Solver | None = None,
 ) -> AsyncIterator[Service]:
-    """Open database, solver and broker, build the stages, and give the service: not yet running."""
+    """Open database, solver and broker, build the stages, take up what was going on, and give the service: not yet
+    running.  ``solver`` stands in for the worker process.
+    """
     metrics = Metrics()
     settings.service.data_dir.mkdir(parents=True, exist_ok=True)
     store = Store(settings.store_url, observe=metrics.observe_store)
@@ -69,13 +81,13 @@ async def open_service(
         await asyncio.to_thread(store.migrate)
         credentials = AggregatorCredentials(store, clock.now)
         async with open_broker(_broker_settings(settings), credentials) as broker:
-            yield _assemble(settings, clock, feed, metrics, store, pool, broker, baseline_method)
+            yield await _assemble(settings, clock, feed, metrics, store, solver or pool, broker, baseline_method)
     finally:
         await pool.close()
         store.close()
 
 
-def _assemble(
+async def _assemble(
     settings: Settings,
     clock: Clock,
     feed: CityFeed,
@@ -95,6 +107,15 @@ def _assemble(
         method_id=baseline_method,
         holidays=holidays.country_holidays("CN") if settings.service.time_zone == "Asia/Shanghai" else (),
     )
+
+    def load_profiles(now: datetime, grid: IntervalGrid) -> Mapping[str, FloatArray]:
+        history.event_days = {
+            record.event.start.astimezone(zone).date()
+            for record in store.events(since=now - timedelta(days=DAYS_BACK))
+            if record.status in HAPPENED
+        }
+        return history.load_profiles(now, grid)
+
     builder = ProblemBuilder(state, zone, _penalties(settings), history.run_profile)
     cycle = timedelta(seconds=settings.real_time.cycle_s)
     late = _LateLink()
@@ -115,7 +136,7 @@ def _assemble(
         feed=feed,
         builder=builder,
         solver=solver,
-        load_profiles=history.load_profiles,
+        load_profiles=load_profiles,
         expected_sessions=history.expected_sessions,
         zone=zone,
         interval=timedelta(minutes=settings.day_ahead.interval_minutes),
@@ -175,6 +196,7 @@ def _assemble(
         sessions=sessions,
         metrics=metrics,
         expected_sessions=history.expected_sessions,
+        busiest_day=history.busiest_day,
     )
 
     def on_session(reading: Reading) -> None:
@@ -186,8 +208,9 @@ def _assemble(
         else:
             sessions.unplugged(reading.resource_id, reading.measured_at)
 
-    async def respond(aggregator_id: str, response: EventResponse) -> None:
-        await runtime.respond(aggregator_id, response)
+    def is_member(aggregator_id: str) -> bool:
+        # Who may come in at a broker that others run is for them to say.
+        return broker.kind == "external" or store.aggregator(aggregator_id) is not None
 
     uplink = Uplink(
         clock=clock,
@@ -195,12 +218,15 @@ def _assemble(
         state=state,
         registrar=Registrar(store, state, feed),
         metrics=metrics,
-        respond=respond,
+        respond=runtime.respond,
         on_session=on_session,
         on_refused=runtime.refused,
+        is_member=is_member,
     )
     link = MqttLink(broker.platform, uplink, clock)
-    late.link = link
+    if not settings.service.read_only:  # else there is no way out of the house, whatever a stage may try
+        late.link = link
+    await take_up(runtime, cycle, on_session)
     return Service(settings, clock, store, state, metrics, broker, link, uplink, runtime)
 
 

@@ -1,0 +1,238 @@
+"""After a restart, also one that nobody announced (``kill -9``): what was going on goes on.
+
+Everything that the stages remember stands in the database, or follows from what stands there:
+
+    day plans, baseline tables      as they were, same fingerprints (``DayAheadStage.restore``)
+    events, answers, commitments    as they were; deadlines and ramps follow from the steps of each event
+    readings, stays of cars         the newest are heard again, in the order of time
+    orders in force, refusals,      from the setpoints that were sent and what was answered to them
+    what loads gave up today
+
+Sequence numbers go on in the database by themselves.  The feedback of a running event begins anew: it learns within
+two or three cycles.  The first cycle after the start is the next one of the clock: until then every device does what
+it was sent last, and after that its own fallback.
+"""
+
+import asyncio
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from datetime import UTC, date, datetime, timedelta
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import structlog
+
+from models.events import EventStatus
+from models.intervals import IntervalGrid
+from models.records import AckOutcome, BaselineTable, SentSetpoint, SessionRecord
+from models.resources import EvCharger, Generator, ShiftableLoad, Storage, ThermalLoad
+from models.telemetry import ChargingSession, Reading
+from vpp.events import LOADED_BACK
+from vpp.history import metered_on
+from vpp.problem_builder import merged_baseline
+from vpp.runtime import Runtime
+from vpp.state import LiveState, ResourceLive
+from vpp.uplink import REFUSAL_HOLDS
+
+log = structlog.get_logger(__name__)
+
+DAY = timedelta(days=1)
+STAYS_HEARD = timedelta(hours=48)
+NOT_OVER = tuple(set(EventStatus) - {EventStatus.EVALUATED, EventStatus.CANCELLED})
+
+
+async def take_up(runtime: Runtime, cycle: timedelta, on_session: Callable[[Reading], None]) -> None:
+    """Fill the stages of ``runtime`` with what its store knows; ``StoreError`` if that does not answer."""
+    now, store, state = runtime.clock.now(), runtime.store, runtime.state
+    known = await asyncio.to_thread(lambda: [*store.events(NOT_OVER), *store.events(since=now - LOADED_BACK)])
+    ids = sorted({record.event.event_id for record in known})
+    stored = await asyncio.to_thread(lambda: [each for name in ids if (each := store.event(name)) is not None])
+    today = now.astimezone(runtime.zone).date()
+    event_days = {each.record.event.start.astimezone(runtime.zone).date() for each in stored}
+    for day in sorted(_with_neighbours({today, *event_days})):
+        await runtime.day_ahead.restore(day)
+    if today not in runtime.day_ahead.days and any(day < today for day in runtime.day_ahead.days):
+        runtime.days_wanted.add(today)  # it was down when today should have been planned
+    runtime.events.load(stored)
+    heard = await asyncio.to_thread(_hear_again, runtime, now, on_session)
+    sent = await asyncio.to_thread(store.setpoints_since, now - DAY)
+    tables = [runtime.day_ahead.days[day].baseline for day in sorted(runtime.day_ahead.days)]
+    _orders_in_force(state, sent, now)
+    _refusals(state, sent, now)
+    _given_up(state, sent, tables, cycle)
+    await asyncio.to_thread(_comfort, runtime, sent, tables, now, cycle)
+    if heard or stored or runtime.day_ahead.days:
+        log.info(
+            "taken up where it was left",
+            events=[each.record.event.event_id for each in stored],
+            days=[str(day) for day in sorted(runtime.day_ahead.days)],
+            readings=heard,
+        )
+
+
+def _with_neighbours(days: Iterable[date]) -> set[date]:
+    return {day + step * DAY for day in days for step in (-1, 0, 1)}
+
+
+# ---- readings and stays
+
+
+def _hear_again(runtime: Runtime, now: datetime, on_session: Callable[[Reading], None]) -> int:
+    """Let the live state hear the newest readings again; how far back depends on what a kind remembers."""
+    state, store = runtime.state, runtime.store
+    _long_stays(state, store.sessions(now - DAY, now + DAY), now)
+    heard = 0
+    for back, names in _how_far_back(state).items():
+        frame = store.readings(names, now - back, now + timedelta(hours=1))
+        for reading in _readings(frame):
+            heard += 1
+            if state.take(reading) and reading.says_session:
+                on_session(reading)
+    return heard
+
+
+def _how_far_back(state: LiveState) -> dict[timedelta, list[str]]:
+    groups: dict[timedelta, list[str]] = {}
+    for live in state:
+        resource = live.record.resource
+        back = max(timedelta(seconds=live.record.telemetry_ttl_s), timedelta(hours=1))
+        if isinstance(resource, EvCharger):
+            back = STAYS_HEARD
+        elif isinstance(resource, ShiftableLoad | Generator) or (
+            isinstance(resource, Storage) and resource.is_pumped_hydro
+        ):
+            back = DAY
+        groups.setdefault(back, []).append(live.resource_id)
+    return groups
+
+
+def _readings(frame: pd.DataFrame) -> Iterator[Reading]:
+    for row in frame.to_dict("records"):
+        fields: dict[str, Any] = {
+            "resource_id": row["resource_id"],
+            "measured_at": row["measured_at"].to_pydatetime().astimezone(UTC),
+            "power_kw": row["power_kw"],
+            "available": bool(row["available"]),
+            "sequence": int(row["sequence"]),
+        }
+        for name in ("energy_kwh", "temperature_celsius"):
+            if not np.isnan(row[name]):
+                fields[name] = float(row[name])
+        if isinstance(row["session"], str):
+            said = row["session"]
+            fields["session"] = None if said == "null" else ChargingSession.model_validate_json(said)
+        yield Reading(**fields)
+
+
+def _long_stays(state: LiveState, records: Sequence[SessionRecord], now: datetime) -> None:
+    """Cars that came so long ago that their arrival is not among the readings that are heard again."""
+    for record in records:
+        live = state.get(record.resource_id)
+        if live is None or record.unplugged_at is not None or record.arrival > now - STAYS_HEARD:
+            continue
+        live.session = ChargingSession(
+            session_id=record.session_id,
+            arrival=record.arrival,
+            departure=record.departure,
+            energy_needed_kwh=record.energy_needed_kwh,
+            battery_capacity_kwh=record.battery_capacity_kwh,
+            battery_start_kwh=record.battery_start_kwh,
+        )
+        live.session_delivered_kwh = record.delivered_kwh or 0.0
+
+
+# ---- orders
+
+
+def _orders_in_force(state: LiveState, sent: Sequence[SentSetpoint], now: datetime) -> None:
+    for setpoint in sent:
+        live = state.get(setpoint.resource_id)
+        if live is not None and setpoint.valid_from <= now:
+            live.ordered_kw = None if setpoint.outcome is AckOutcome.REFUSED else setpoint.power_kw
+            live.ordered_until = setpoint.valid_until
+
+
+def _refusals(state: LiveState, sent: Sequence[SentSetpoint], now: datetime) -> None:
+    """Who has just refused an order; a whole batch that came too late is not the devices' word."""
+    batches: dict[tuple[object, ...], list[SentSetpoint]] = {}
+    for setpoint in sent:
+        live = state.get(setpoint.resource_id)
+        if live is not None:
+            key = (live.record.aggregator_id, setpoint.sent_at, setpoint.valid_from)
+            batches.setdefault(key, []).append(setpoint)
+    for members in batches.values():
+        refused = [each for each in members if each.outcome is AckOutcome.REFUSED and each.answered_at is not None]
+        if len(members) > 1 and len(refused) == len(members):
+            continue
+        for each in refused:
+            live = state.get(each.resource_id)
+            if live is not None and each.answered_at is not None and each.answered_at + REFUSAL_HOLDS > now:
+                live.refused_until = each.answered_at + REFUSAL_HOLDS
+
+
+def _given_up(
+    state: LiveState, sent: Sequence[SentSetpoint], tables: Sequence[BaselineTable], cycle: timedelta
+) -> None:
+    """What loads were told to give up; a setpoint is valid one cycle longer than its plan reaches."""
+    known: dict[tuple[datetime, datetime], Mapping[str, Any]] = {}
+    for setpoint in sent:
+        live = state.get(setpoint.resource_id)
+        start, end = setpoint.valid_from, setpoint.valid_until - cycle
+        if live is None or not live.can_give_up or end <= start:
+            continue
+        if setpoint.power_kw is None or setpoint.outcome is AckOutcome.REFUSED:
+            live.give_up(start, end, 0.0, 0.0)
+            continue
+        if (start, end) not in known:
+            known[start, end] = merged_baseline(tables, IntervalGrid((start, end)))
+        baseline = known[start, end].get(live.resource_id)
+        if baseline is not None:
+            live.give_up(start, end, max(0.0, float(baseline[0]) - setpoint.power_kw), float(baseline[0]))
+
+
+def _comfort(
+    runtime: Runtime, sent: Sequence[SentSetpoint], tables: Sequence[BaselineTable], now: datetime, cycle: timedelta
+) -> None:
+    """Comfort stores of buildings that do not tell theirs: what they drew beside their baseline under our orders."""
+    ordered: dict[str, list[SentSetpoint]] = {}
+    for setpoint in sent:
+        live = runtime.state.get(setpoint.resource_id)
+        if live is not None and _must_integrate(live):
+            ordered.setdefault(setpoint.resource_id, []).append(setpoint)
+    ordered = {name: orders for name, orders in ordered.items() if any(_moves(each) for each in orders)}
+    if not ordered:
+        return
+    midnight = now.replace(hour=0, minute=0, second=0, microsecond=0)
+    end = midnight + cycle * ((now - midnight) // cycle)
+    begin = min(each.valid_from for orders in ordered.values() for each in orders if _moves(each))
+    if begin >= end:
+        return
+    grid = IntervalGrid.regular(begin, cycle, -(-(end - begin) // cycle))
+    names = sorted(ordered)
+    power = metered_on(runtime.store.readings(names, begin - timedelta(hours=1), now), names, grid)
+    baseline = merged_baseline(tables, grid)
+    for row, name in enumerate(names):
+        live = runtime.state.get(name)
+        if live is None or name not in baseline:
+            continue
+        moved = np.where(_under_order(ordered[name], grid), power[row] - baseline[name], 0.0)
+        for hours, moved_kw in zip(grid.hours, np.nan_to_num(moved), strict=True):
+            live.advance_comfort(float(hours), float(moved_kw))
+
+
+def _must_integrate(live: ResourceLive) -> bool:
+    told = live.latest is not None and live.latest.energy_kwh is not None
+    return isinstance(live.record.resource, ThermalLoad) and not told
+
+
+def _moves(setpoint: SentSetpoint) -> bool:
+    return setpoint.power_kw is not None and setpoint.outcome is not AckOutcome.REFUSED
+
+
+def _under_order(orders: Sequence[SentSetpoint], grid: IntervalGrid) -> np.ndarray[Any, np.dtype[np.bool_]]:
+    """True where the order in force at the start of an interval is one that moves something, (T,)."""
+    under = np.zeros(len(grid), dtype=np.bool_)
+    for order in orders:  # in the order of sending: the newest word counts
+        inside = np.array([order.valid_from <= start < order.valid_until for start in grid.starts])
+        under[inside] = _moves(order)
+    return under
