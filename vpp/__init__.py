@@ -1,1 +1,1 @@
-"""The service: one module per stage of the flow, and three doors (command line, HTTP, console)."""
+"""The service: one module per stage of the flow, and two doors to them (command line and HTTP)."""

@@ -99,16 +99,12 @@ class DayAheadStage:
         self.inputs: dict[date, DayInputs] = {}
 
     def grid_of(self, market_day: date) -> IntervalGrid:
-        """The market day and six hours more, whatever events will come: the structure stays when one is
-        declared.
-        """
+        """The market day and six hours more, whatever events will come: the structure stays when one is declared."""
         day = IntervalGrid.market_day(market_day, self._zone, self._interval)
         return IntervalGrid.market_day(market_day, self._zone, self._interval, until=day.end + AFTER_EVENT)
 
     async def make(self, market_day: date) -> DayPlan:
-        """The baseline table and the price-only plan of a market day (once; a second call returns the
-        first).
-        """
+        """The baseline table and the price-only plan of a market day (once; a second call returns the first)."""
         if market_day in self.days:
             return self.days[market_day]
         now, grid = self._clock.now(), self.grid_of(market_day)
@@ -182,8 +178,7 @@ class DayAheadStage:
     async def callable_kw(
         self, market_day: date, wanted: Sequence[Event], standing: Sequence[Event] = ()
     ) -> dict[str, float]:
-        """The greatest level power that each of ``wanted`` could count on, up to what it asks, beside
-        ``standing``.
+        """The greatest level power that each of ``wanted`` could count on, up to what it asks, beside ``standing``.
 
         The plan that leaves the least of the asked energy unserved is made; the smallest interval of it can
         be held

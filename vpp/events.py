@@ -250,8 +250,7 @@ class EventDesk:
         return record
 
     async def settle_answers(self, event_id: str) -> None:
-        """Once all have answered or the time is up: what was declined is offered to the others, then
-        commitments stand.
+        """Once all have answered or the time is up: what was declined is offered to the others, then commitments stand.
 
         Who has not answered counts as not taking part.  Doing it again changes nothing.
         """

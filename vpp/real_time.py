@@ -30,9 +30,11 @@ from vpp.state import LiveState
 log = structlog.get_logger(__name__)
 
 FEEDBACK_GAIN = 0.5
-FEEDBACK_LIMITS = (-0.12, 0.30)
+FEEDBACK_LIMITS = (-0.4, 0.4)
 """The correction stays within these shares of the order."""
 
+FORESIGHT_SHARE = 0.7
+"""How much of what is off just before an event is expected to stay off when it begins."""
 
 COARSE = timedelta(minutes=30)
 LEAST_SPAN = timedelta(hours=24)
@@ -50,9 +52,15 @@ class EventFeedback:
     def take(self, at: datetime, ordered_kw: float, delivered_kw: float) -> None:
         """Learn from one complete cycle inside the event."""
         self.measured_kw.append((at, delivered_kw))
+        self._set(ordered_kw, self.correction_kw + FEEDBACK_GAIN * (ordered_kw - delivered_kw))
+
+    def foresee(self, ordered_kw: float, planned_kw: float, delivered_kw: float) -> None:
+        """Before the event: what is measured beside the plan now (a baseline too low, say) will be so at its start."""
+        self._set(ordered_kw, FORESIGHT_SHARE * (planned_kw - delivered_kw))
+
+    def _set(self, ordered_kw: float, correction_kw: float) -> None:
         low, high = (share * ordered_kw for share in FEEDBACK_LIMITS)
-        step = FEEDBACK_GAIN * (ordered_kw - delivered_kw)
-        self.correction_kw = min(max(self.correction_kw + step, low), high)
+        self.correction_kw = min(max(correction_kw, low), high)
 
 
 @dataclass(frozen=True)
@@ -108,12 +116,17 @@ class RealTimeStage:
         inside = {edge for window in windows for edge in window if rounded.start < edge < rounded.end}
         return IntervalGrid(tuple(sorted({*rounded.edges, *inside})))
 
-    def learn(self, now: datetime, event: Event, baseline_now_kw: Mapping[str, float], ids: Sequence[str]) -> None:
-        """Compare what the event's devices drew over the last cycle with their baseline, and correct the
-        order.
+    def learn(
+        self, now: datetime, event: Event, baseline_now_kw: Mapping[str, float], ids: Sequence[str], planned_kw: float
+    ) -> None:
+        """Compare what the event's devices drew over the last cycle with their baseline, and correct the order.
+
+        ``planned_kw``: what the plan in force had them deliver in that cycle.  The first cycle of an event holds the
+        ramp of the devices and says little about what they can hold: it is not learned from.
         """
-        if now - event.start < 2 * self._cycle or now > event.end:
-            return  # the first cycle holds the ramp of the devices; it says little about what they can hold
+        begun = now - event.start
+        if self._cycle <= begun < 2 * self._cycle or now > event.end:
+            return
         moved = 0.0
         for name in ids:
             live = self._state.get(name)
@@ -122,7 +135,10 @@ class RealTimeStage:
             moved += baseline_now_kw.get(name, 0.0) - live.latest.power_kw
         delivered = moved if event.direction is Direction.SHAVE else -moved
         feedback = self.feedback.setdefault(event.event_id, EventFeedback())
-        feedback.take(now, event.target_kw, delivered)
+        if begun < self._cycle:
+            feedback.foresee(event.target_kw, planned_kw, delivered)
+        else:
+            feedback.take(now, event.target_kw, delivered)
 
     def corrected(self, event: Event) -> Event:
         """The event as the optimiser shall see it: the order plus what feedback adds."""
@@ -170,9 +186,7 @@ class RealTimeStage:
 
 
 def fallback_plan(problem: DispatchProblem, last: DispatchPlan | None) -> DispatchPlan:
-    """The last good plan moved onto the new grid where it reaches, and the baseline elsewhere; labelled
-    so.
-    """
+    """The last good plan moved onto the new grid where it reaches, and the baseline elsewhere; labelled so."""
     ids = problem.fleet.resource_ids
     baseline = problem.baseline_kw if problem.baseline_kw is not None else np.zeros((len(ids), len(problem.grid)))
     power = baseline.copy()
