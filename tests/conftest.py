@@ -4,13 +4,16 @@ import os
 from pathlib import Path
 
 import pytest
+from hypothesis import settings
+
+# A machine that is busy with other things is no failure; what hypothesis has found, it says how to find again.
+settings.register_profile("house", settings.default, deadline=None, print_blob=True)
+settings.load_profile("house")
 
 
 @pytest.fixture(scope="session")
 def data_dir() -> Path:
-    """The folder of measured data (VPP_DATA_DIR, else ``shared/data`` beside the checkout); skips where it is
-    absent.
-    """
+    """The folder of measured data (VPP_DATA_DIR, else ``shared/data`` beside the checkout); skips without it."""
     beside = Path(__file__).resolve().parents[1].parent / "shared" / "data"
     folder = Path(os.environ.get("VPP_DATA_DIR", beside))
     if not folder.is_dir():
