@@ -1,5 +1,7 @@
 """The application: routes, errors, limits and their description put together."""
 
+import asyncio
+
 from fastapi import FastAPI
 from starlette.middleware import Middleware
 
@@ -49,6 +51,7 @@ def create_app(service: ServiceFacade) -> FastAPI:
         generate_unique_id_function=lambda route: route.name,
     )
     app.state.service = service
+    app.state.stopping = asyncio.Event()
     app.state.limiter = FailureLimiter(settings.auth_failures_per_minute)
     problems.install(app)
     app.include_router(live.public)

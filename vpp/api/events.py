@@ -2,10 +2,10 @@
 
 import asyncio
 from datetime import datetime
-from typing import Annotated
+from typing import Annotated, Self
 
 from fastapi import APIRouter, HTTPException, Path, Query, Request, Response
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from models.errors import InputError, InputFault
 from models.events import EventOrder, EventRecord, EventStatus
@@ -32,6 +32,27 @@ class Reason(BaseModel):
     model_config = ConfigDict(extra="forbid")
 
     reason: Annotated[str, Field(min_length=1, max_length=500)]
+
+
+class EventOrders(BaseModel):
+    """Orders of one market day."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    orders: Annotated[list[EventOrder], Field(min_length=1, max_length=20)]
+
+    @model_validator(mode="after")
+    def _names(self) -> Self:
+        named = [order.event_id for order in self.orders if order.event_id is not None]
+        if len(named) != len(set(named)):
+            raise ValueError("event_id: must be different in every order")
+        return self
+
+
+class DeclaredEvents(BaseModel):
+    """The events in the order of their orders."""
+
+    items: list[EventRecord]
 
 
 def _narrowed(record: EventRecord, aggregator_id: str | None) -> EventRecord | None:
@@ -65,6 +86,32 @@ async def declare_event(
             return known.record  # declared by this very request just before a crash
         (record,) = await service.declare([order.model_copy(update={"event_id": event_id})], caller.name)
         return record
+
+    return await once.run(request, service, caller, idempotency_key, create)
+
+
+@router.post(":declare-many", status_code=201, response_model=DeclaredEvents, responses=documented(409))
+async def declare_events(
+    request: Request, service: Service, caller: Operator, orders: EventOrders, idempotency_key: IdempotencyKey
+) -> Response:
+    """Size and declare events of one market day together: they share the same resources."""
+    stem = stable_id(caller, idempotency_key)
+    named = [
+        order.model_copy(update={"event_id": order.event_id or f"{order.start:%Y%m%dT%H%M}-{stem}-{number}"})
+        for number, order in enumerate(orders.orders, start=1)
+    ]
+
+    async def create() -> DeclaredEvents:
+        known = [await asyncio.to_thread(service.store.event, order.event_id or "") for order in named]
+        for index, (order, stored) in enumerate(zip(orders.orders, known, strict=True)):
+            if stored is not None and order.event_id is not None:
+                rule = "exists already: choose another"
+                raise InputError([InputFault("event", f"orders.{index}.event_id", order.event_id, rule)])
+        missing = [order for order, stored in zip(named, known, strict=True) if stored is None]
+        made = list(await service.declare(missing, caller.name)) if missing else []
+        kept = {record.event.event_id: record for record in made}
+        kept |= {stored.record.event.event_id: stored.record for stored in known if stored is not None}
+        return DeclaredEvents(items=[kept[order.event_id or ""] for order in named])
 
     return await once.run(request, service, caller, idempotency_key, create)
 

@@ -1,16 +1,19 @@
 """Health for machines, metrics for Prometheus, snapshots for screens."""
 
 import asyncio
+import contextlib
 import json
 from collections.abc import AsyncIterator
+from importlib.metadata import version
 from typing import Annotated
 
-from fastapi import APIRouter, Query, Response
+from fastapi import APIRouter, Query, Request, Response
 from fastapi.responses import StreamingResponse
 from pydantic import BaseModel
 
 from models.records import UserRecord
-from vpp.api.access import STAFF, Service, allowed
+from models.units import UtcTime
+from vpp.api.access import ALL, STAFF, Service, allowed
 from vpp.api.problems import documented, problem
 from vpp.metrics import CONTENT_TYPE
 
@@ -18,6 +21,7 @@ public = APIRouter(tags=["health"])
 router = APIRouter(prefix="/api/v1", tags=["live"], responses=documented(401, 403, 422, 429, 503))
 
 Staff = Annotated[UserRecord, allowed(*STAFF)]
+Anyone = Annotated[UserRecord, allowed(*ALL)]
 
 
 class Health(BaseModel):
@@ -25,6 +29,29 @@ class Health(BaseModel):
 
     status: str
     parts: dict[str, bool] = {}
+
+
+class About(BaseModel):
+    """Which power plant this is, and in which time zone its market days are."""
+
+    name: str
+    version: str
+    time_zone: str
+    now: UtcTime
+    read_only: bool
+
+
+@router.get("/about")
+def about(service: Service, _caller: Anyone) -> About:
+    """Name, version, zone and time of the service."""
+    settings = service.settings.service
+    return About(
+        name=settings.name,
+        version=version("vpp-dispatch"),
+        time_zone=settings.time_zone,
+        now=service.clock.now(),
+        read_only=settings.read_only,
+    )
 
 
 @public.get("/healthz")
@@ -62,12 +89,14 @@ def metrics(service: Service) -> Response:
     responses={200: {"content": {"text/event-stream": {"schema": {"type": "string"}}}}},
 )
 async def live(
+    request: Request,
     service: Service,
     _caller: Staff,
     every_s: Annotated[float, Query(ge=0.2, le=60, description="Seconds between snapshots.")] = 5.0,
     count: Annotated[int | None, Query(ge=1, description="Stop after so many.")] = None,
 ) -> StreamingResponse:
     """Server-sent events: a `snapshot` every few seconds."""
+    stopping: asyncio.Event = request.app.state.stopping
 
     async def stream() -> AsyncIterator[bytes]:
         sent = 0
@@ -77,7 +106,9 @@ async def live(
             sent += 1
             if count is not None and sent >= count:
                 return
-            await asyncio.sleep(every_s)
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(stopping.wait(), every_s)
+                return  # the service stops, and does not wait for who only looks
 
     headers = {"Cache-Control": "no-store", "X-Accel-Buffering": "no"}
     return StreamingResponse(stream(), media_type="text/event-stream", headers=headers)

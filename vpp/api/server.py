@@ -63,6 +63,7 @@ async def serve_http(app: FastAPI, settings: Settings, *, started: asyncio.Event
             await asyncio.shield(serving)
         finally:
             server.should_exit = True
+            app.state.stopping.set()
             await serving
 
 

@@ -6,6 +6,7 @@ from typing import Annotated, Any
 
 import typer
 from rich.console import Console
+from rich.markup import escape
 from rich.table import Table
 
 AsJson = Annotated[bool, typer.Option("--json", help="Answer with one JSON document.")]
@@ -21,7 +22,11 @@ def answer_rows(rows: Sequence[Mapping[str, Any]], as_json: bool, nothing: str) 
     if as_json or not rows:
         answer(rows, as_json, nothing)
         return
-    table = Table(*rows[0], box=None, header_style="bold")
+    table = Table(box=None, header_style="bold")
+    for name in rows[0]:
+        table.add_column(name, overflow="fold")
     for row in rows:
-        table.add_row(*("" if value is None else str(value) for value in row.values()))
-    Console().print(table)
+        table.add_row(*("" if value is None else escape(str(value)) for value in row.values()))
+    console = Console(highlight=False)
+    # into a file or a pipe nothing is squeezed: whoever reads it there wants whole words
+    (console if console.is_terminal else Console(highlight=False, width=250)).print(table)

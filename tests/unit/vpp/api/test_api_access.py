@@ -6,6 +6,7 @@ import pytest
 MAY = {
     ("GET", "/api/v1/events"): {"operator", "approver", "engineer", "auditor", "admin", "aggregator"},
     ("POST", "/api/v1/events"): {"operator", "admin"},
+    ("POST", "/api/v1/events:declare-many"): {"operator", "admin"},
     ("POST", "/api/v1/events/e/approve"): {"approver", "admin"},
     ("POST", "/api/v1/events/e/cancel"): {"operator", "approver", "admin"},
     ("POST", "/api/v1/events/e/terminate"): {"operator", "approver", "admin"},
@@ -27,6 +28,7 @@ MAY = {
     ("GET", "/api/v1/dead-letters"): {"operator", "engineer", "auditor", "admin", "aggregator"},
     ("GET", "/api/v1/audit"): {"auditor", "admin"},
     ("GET", "/api/v1/audit/state"): {"auditor", "admin"},
+    ("GET", "/api/v1/about"): {"operator", "approver", "engineer", "auditor", "admin", "aggregator"},
     ("GET", "/api/v1/live"): {"operator", "approver", "engineer", "auditor", "admin"},
 }
 

@@ -13,7 +13,7 @@ from typer.testing import CliRunner
 from models.errors import AccessError, InputError, VppError
 from vpp.api import create_app, serve_http
 from vpp.cli.event import event_app
-from vpp.settings import HttpSettings, Settings
+from vpp.settings import HttpSettings, ServiceSettings, Settings
 
 Run = Callable[..., Awaitable[Any]]
 WINDOW = ("--start", "2025-07-16T13:00+08:00", "--end", "2025-07-16T14:00+08:00")
@@ -51,8 +51,8 @@ async def test_an_event_goes_through_two_pairs_of_hands(vpp: Run) -> None:
     assert record["event"]["target_kw"] == 900
     assert (await vpp("approver", "approve", event_id))["status"] == "approved"
     shown = await vpp("auditor", "show", event_id, as_json=False)
-    assert "approved by a-approver" in shown
-    assert "declared by a-operator: hot" in shown
+    assert "已批准 approved, a-approver" in shown
+    assert "已申报 declared, a-operator: hot" in shown
     assert (await vpp("operator", "cancel", event_id, "--reason", "rain"))["status"] == "cancelled"
     assert [each["status"] for each in await vpp("auditor", "list")] == ["cancelled"]
     assert await vpp("auditor", "list", "--status", "approved") == []
@@ -64,15 +64,40 @@ async def test_the_same_key_declares_one_event(vpp: Run, service: Any) -> None:
     assert service.declared == 1
 
 
+async def test_times_without_an_offset_are_market_time_and_are_shown_so(vpp: Run) -> None:
+    record = await vpp("operator", "declare", "--start", "2025-07-17 13:00", "--end", "2025-07-17 14:00")
+    assert record["event"]["start"] == "2025-07-17T05:00:00Z"
+    shown = await vpp("auditor", "list", as_json=False)
+    assert "2025-07-17 13:00+0800" in shown
+    assert "已申报 declared" in shown
+
+
+async def test_a_clock_time_that_comes_twice_needs_its_offset(vpp: Run, service: Any) -> None:
+    service.settings = Settings(service=ServiceSettings(time_zone="Europe/Berlin"))
+    for twice_or_never in ("2025-10-26T02:30", "2025-03-30T02:30"):
+        with pytest.raises(InputError, match="give the offset too"):
+            await vpp("operator", "declare", "--start", twice_or_never, "--end", "2025-10-26T05:00")
+
+
+async def test_two_events_of_a_day_are_declared_together_and_once(vpp: Run, service: Any) -> None:
+    words = ("declare", *WINDOW, "--start", "2025-07-16 21:00", "--end", "2025-07-16 23:00", "--idempotency-key", "two")
+    noon, evening = await vpp("operator", *words)
+    assert noon["event"]["start"] < evening["event"]["start"]
+    assert [noon, evening] == await vpp("operator", *words)
+    assert service.declared == 2
+    both = await vpp("approver", "approve", noon["event"]["event_id"], evening["event"]["event_id"])
+    assert [each["status"] for each in both] == ["approved", "approved"]
+
+
 async def test_errors_say_what_to_do(vpp: Run) -> None:
     with pytest.raises(AccessError, match="role auditor; this needs operator"):
         await vpp("auditor", "declare", *WINDOW)
     with pytest.raises(InputError, match="see `vpp event list`"):
         await vpp("operator", "show", "nothing")
-    with pytest.raises(InputError) as wrong:
-        await vpp("operator", "declare", "--start", "2025-07-16T13:00", "--end", WINDOW[3])
-    assert wrong.value.faults[0].field == "start"
-    assert "timezone" in wrong.value.faults[0].rule
+    with pytest.raises(InputError, match="must be ISO 8601"):
+        await vpp("operator", "declare", "--start", "1 pm", "--end", WINDOW[3])
+    with pytest.raises(InputError, match="as often as --start"):
+        await vpp("operator", "declare", *WINDOW, *WINDOW, "--kw", "900")
     event_id = (await vpp("operator", "declare", *WINDOW))["event"]["event_id"]
     with pytest.raises(VppError, match="only approved, cancelled may follow"):
         await vpp("operator", "terminate", event_id, "--reason", "x")
