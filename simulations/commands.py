@@ -30,7 +30,7 @@ JsonFlag = Annotated[bool, typer.Option("--json", help="Print the summary as one
 
 
 def demo(
-    resources: Annotated[int, typer.Option(min=40, max=2000, help="How many devices to simulate.")] = 300,
+    resources: Annotated[int, typer.Option(min=90, max=2000, help="How many devices to simulate.")] = 300,
     portfolio: Annotated[str, typer.Option(help="2030 (assumption) or 2024 (about 400 MW).")] = "2030",
     seed: Annotated[int | None, typer.Option(help="Another throw of all dice.")] = None,
     out: Annotated[Path, typer.Option(help="Result folder.")] = DEMO_FOLDER,
@@ -52,7 +52,7 @@ def replay(
     forecast: Annotated[Path | None, typer.Option(help="The operator's own forecast.")] = None,
     forecast_column: Annotated[str | None, typer.Option(help="Its column (else as the load's).")] = None,
     window: Annotated[str | None, typer.Option(help="HH:MM/HH:MM local; else the two highest hours.")] = None,
-    resources: Annotated[int, typer.Option(min=40, max=2000, help="How many devices to simulate.")] = 300,
+    resources: Annotated[int, typer.Option(min=90, max=2000, help="How many devices to simulate.")] = 300,
     portfolio: Annotated[str, typer.Option(help="2030 or 2024.")] = "2030",
     response_was_called: Annotated[
         bool, typer.Option(help="Demand response was really called that day: the load is after it.")
@@ -220,7 +220,7 @@ def _window(value: str | None) -> tuple[time, time] | None:
 def simulate(
     broker: Annotated[str | None, typer.Option(help="Address of the platform's broker, mqtt://host:port.")] = None,
     credentials: Annotated[Path | None, typer.Option(help="JSON file: aggregator_id to password.")] = None,
-    resources: Annotated[int, typer.Option(min=40, help="How many devices.")] = 300,
+    resources: Annotated[int, typer.Option(min=90, help="How many devices.")] = 300,
     portfolio: Annotated[str, typer.Option(help="2030 or 2024.")] = "2030",
     minutes: Annotated[float | None, typer.Option(min=0, help="Stop after so long; else run until stopped.")] = None,
     write_city: Annotated[

@@ -342,6 +342,7 @@ def _settings(setup: DaySetup, folder: Path) -> Settings:
         "service": {"time_zone": str(setup.generated.scenario.zone), "data_dir": folder},
         "mqtt": {"broker": "auto", "port": _free_port()},
         "real_time": {"quiet_cycle_s": 3600.0},
+        "solver": {"gap": 0.01},
     }
     for section, values in setup.settings.items():
         overrides[section] = {**overrides.get(section, {}), **values}
