@@ -188,11 +188,14 @@ class Runtime:
 
     def _next_cycle(self, now: datetime) -> datetime:
         offset = self.rhythm.cycle_offset
-        boundary = self._boundary(now - offset)
+        return self._cycle_after(self._boundary(now - offset)) + offset
+
+    def _cycle_after(self, boundary: datetime) -> datetime:
+        """The boundary of the cycle that follows the one of ``boundary``."""
         while True:
             boundary += self.rhythm.cycle
-            if self._is_busy(boundary) or (boundary - _midnight(boundary)) % self.rhythm.quiet_cycle == timedelta(0):
-                return boundary + offset
+            if self._is_due(boundary):
+                return boundary
 
     def _is_busy(self, moment: datetime) -> bool:
         around = self.rhythm.around_events
@@ -338,13 +341,14 @@ class Runtime:
         return next((plan for plan in days if plan.grid.index_at(moment) is not None), None)
 
     async def _deliver(self, start: datetime, plan: DispatchPlan) -> None:
-        busy = self._is_busy(start)
-        hold = self.rhythm.cycle if busy else self.rhythm.quiet_cycle
+        following = self._cycle_after(start)
         grace = self.rhythm.cycle
-        first = Window(start, start + hold, start + hold + grace)
+        first = Window(start, following, following + grace)
         windows = [first]
-        if busy:  # the next interval is sent along: who does not hear the next cycle still does the right thing
-            windows.append(Window(start + hold, start + 2 * hold, start + 2 * hold + grace))
+        if self._is_busy(start):
+            # the next stretch is sent along: who does not hear the next cycle still does the right thing
+            later = self._cycle_after(following)
+            windows.append(Window(following, later, later + grace))
         running = {event.event_id.split("~")[0] for event in self.events.planned(start)}
         held_back = {live.resource_id for live in self.state if live.opted_out_of & running}
         ordered = await self.delivery.deliver(plan, windows, held_back)
