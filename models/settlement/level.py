@@ -14,7 +14,8 @@ C*      city_ahead_kw    kW    mean load of the city as forecast for the target 
 A heat wave grows day by day, so the mean of earlier days lies below the day that matters (in the Chengdu scenario by
 a fifth for air-conditioning): deliveries would be under-counted, and devices pressed below what was ordered.  The
 line is not followed beyond the highest load that has been seen: a forecast that is 2 % too high would be 6 % of
-air-conditioning.  The factor is made with the day-ahead forecast, before and without any event, so b stays blind to events.
+air-conditioning.  The factor is made with the day-ahead forecast, before and without any event, so b stays blind to
+events.
 
 Source: regression baselines of the domain notes §3.1; the caution on heat waves there, §3.3.
 """
