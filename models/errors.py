@@ -54,7 +54,8 @@ class InputFault:
 
     def __str__(self) -> str:
         row = "" if self.row is None else f", row {self.row}"
-        return f"{self.place}{row}, {self.field}: {self.rule} (got {self.value!r:.120})"
+        field = f", {self.field}" if self.field else ""
+        return f"{self.place}{row}{field}: {self.rule} (got {self.value!r:.120})"
 
 
 class InputError(VppError):

@@ -151,7 +151,8 @@ class MosquittoBroker(RunningBroker):
             await self.stop()
             if "in use" not in self._last_line or self.settings.port:
                 break  # a port of our own choice may be taken by somebody else in the meantime
-        raise BrokerError(f"mosquitto does not start: {self._last_line or 'no word from it'}")
+        where = f"{self.settings.host}:{self.port}"
+        raise BrokerError(f"mosquitto does not start on {where}: {self._last_line or 'no word from it'}")
 
     def _choose_ports(self) -> None:
         encrypted = self.settings.tls is not None

@@ -15,6 +15,7 @@ from models.errors import InputError, InputFault, VppError
 from models.records import AggregatorRecord, Role
 from vpp.cli.answers import AsJson, answer, answer_rows
 from vpp.clock import SystemClock
+from vpp.one_service import alone_in
 from vpp.security import new_token
 from vpp.settings import Settings, load_settings
 
@@ -217,6 +218,7 @@ def restore(
     as_json: AsJson = False,
 ) -> None:
     """Fill the database from a backup; stop the service first. Whatever goes wrong, nothing has changed."""
-    with Store(load_settings(config).store_url) as store:
+    settings = load_settings(config)
+    with alone_in(settings.service.data_dir), Store(settings.store_url) as store:
         rows = store.restore(file, force=force)
     answer({"file": str(file), "rows": rows}, as_json, f"{sum(rows.values())} rows restored from {file}")

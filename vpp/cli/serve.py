@@ -17,6 +17,7 @@ from vpp.city_feed import FolderFeed
 from vpp.cli.answers import AsJson, answer
 from vpp.clock import SystemClock
 from vpp.logs import configure_logging
+from vpp.one_service import alone_in
 from vpp.service import Service
 from vpp.settings import Settings, load_settings
 from vpp.wiring import open_service
@@ -35,7 +36,9 @@ def serve(
     """Run the service: registration, plans, events, dispatch, HTTP interface."""
     settings = load_settings(config)
     configure_logging(settings.log.format, settings.log.level)
-    asyncio.run(_serve(settings, FolderFeed(system), as_json))
+    feed = FolderFeed(system)
+    with alone_in(settings.service.data_dir):
+        asyncio.run(_serve(settings, feed, as_json))
     answer({"stopped": True}, as_json, "已停止 stopped")
 
 
