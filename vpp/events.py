@@ -415,6 +415,13 @@ class EventDesk:
                 )
         return rows
 
+    def accepted_on(self, event_id: str, grid: IntervalGrid) -> dict[str, FloatArray]:
+        """What every aggregator has taken on of an event, (T,) kW in the shape it was planned in; empty if unknown."""
+        return {
+            name: np.nan_to_num(grid.mean_from(day_grid, kw))
+            for name, (day_grid, kw) in self._committed_kw.get(event_id, {}).items()
+        }
+
     @staticmethod
     def contributions(day: DayPlan, event: Event) -> dict[str, FloatArray]:
         """Expected contribution of every aggregator to an event in a plan, (T,) kW, zero outside the window."""

@@ -4,7 +4,7 @@ b is the day's table (chargers: the b of the stays that really happened), m what
 judging are in ``models.settlement.performance``.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from zoneinfo import ZoneInfo
@@ -60,11 +60,15 @@ def event_performance(
     record: EventRecord,
     others: Sequence[Event],
     *,
+    accepted: Mapping[str, FloatArray],
     zone: ZoneInfo,
     in_scope: Callable[[str, Event], bool],
     aggregator_of: Callable[[str], str],
 ) -> EventPerformance:
-    """One event judged on a measured day that covers it and the six hours after."""
+    """One event judged on a measured day that covers it and the six hours after.
+
+    ``accepted``: what aggregators have taken on, (T,) on the day's grid; who is not in it is held to a level share.
+    """
     event = record.event
     judged = JudgedEvent(
         event_id=event.event_id,

@@ -277,6 +277,7 @@ class Runtime:
             day,
             self.events.judged(record),
             held,
+            accepted=self.events.accepted_on(record.event.event_id, day.grid),
             zone=self.zone,
             in_scope=self.in_scope,
             aggregator_of=self.aggregator_of,
