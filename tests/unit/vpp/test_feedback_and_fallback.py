@@ -104,3 +104,12 @@ def test_the_last_good_plan_is_moved_by_its_mean_power() -> None:
     values = np.random.default_rng(3).uniform(-5, 5, (R, 2 * T))
     made = fallback_plan(PROBLEM, plan(finer, IDS, values))
     assert made.power_kw == pytest.approx((values[:, 0::2] + values[:, 1::2]) / 2)
+
+
+def test_what_is_off_before_the_event_is_foreseen_for_its_start() -> None:
+    feedback = EventFeedback()
+    feedback.foresee(100.0, planned_kw=5.0, delivered_kw=-15.0)
+    assert feedback.correction_kw == pytest.approx(0.7 * 20.0)
+    feedback.foresee(100.0, planned_kw=0.0, delivered_kw=-500.0)
+    assert feedback.correction_kw == pytest.approx(40.0)  # never more than its limit
+    assert feedback.measured_kw == []  # nothing has been delivered yet
