@@ -189,9 +189,10 @@ class _Driver:
             yield
         finally:
             await self.fleet.stop()
-            for task in [*tasks, self._wires]:
+            work = [*tasks, self._wires, self._preparing]
+            for task in work:
                 task.cancel()
-            await asyncio.gather(*tasks, self._wires, return_exceptions=True)
+            await asyncio.gather(*work, return_exceptions=True)
 
     async def _all_heard(self, service: Service) -> None:
         """Every batch that was sent has been seen by its gateway, and is answered."""
@@ -212,7 +213,6 @@ class _Driver:
         planned_at = self.setup.declare_at - timedelta(minutes=30)
         await self.until(planned_at, 0.28)
         self.progress("日前计划", "planning the day ahead", 0.30)
-        await self._preparing
         await self.until(self.setup.declare_at, 0.32)
         if self.setup.market_day not in service.runtime.day_ahead.days:
             await service.runtime.plan_day(self.setup.market_day)

@@ -131,8 +131,10 @@ class Runtime:
         midnight = datetime.combine(market_day, time(0), self.zone)
         try:
             busiest_day = await asyncio.to_thread(self._busiest_day, self.clock.now())
-            await self.day_ahead.prepare(market_day, busiest_day)
-            await self.real_time.prepare(midnight.astimezone(UTC), busiest_day)
+            await asyncio.gather(
+                self.day_ahead.prepare(market_day, busiest_day),
+                self.real_time.prepare(midnight.astimezone(UTC), busiest_day),
+            )
         except VppError as error:
             log.warning("the solver could not be made ready ahead", error=str(error))
 

@@ -125,7 +125,7 @@ class SolverSettings(_Section):
     real_time_deadline_s: PositiveSeconds = 30.0
     gap: Annotated[float, Field(gt=0, le=0.2, allow_inf_nan=False)] = 1e-3
     quote_gap: Annotated[float, Field(gt=0, le=0.2, allow_inf_nan=False)] = 0.02
-    real_time_gap: Annotated[float, Field(gt=0, le=0.5)] = 0.01
+    real_time_gap: Annotated[float, Field(gt=0, le=0.5)] = 0.05
 
 
 class LogSettings(_Section):

@@ -76,14 +76,17 @@ async def open_service(
     metrics = Metrics()
     settings.service.data_dir.mkdir(parents=True, exist_ok=True)
     store = Store(settings.store_url, observe=metrics.observe_store)
-    pool = SolverPool()
+    # Two workers: the day ahead does not keep a cycle waiting, and each gets ready beside the other.
+    day_ahead_pool, real_time_pool = SolverPool(), SolverPool()
     try:
         await asyncio.to_thread(store.migrate)
         credentials = AggregatorCredentials(store, clock.now)
         async with open_broker(_broker_settings(settings), credentials) as broker:
-            yield await _assemble(settings, clock, feed, metrics, store, solver or pool, broker, baseline_method)
+            solvers = (solver or day_ahead_pool, solver or real_time_pool)
+            yield await _assemble(settings, clock, feed, metrics, store, solvers, broker, baseline_method)
     finally:
-        await pool.close()
+        await day_ahead_pool.close()
+        await real_time_pool.close()
         store.close()
 
 
@@ -93,7 +96,7 @@ async def _assemble(
     feed: CityFeed,
     metrics: Metrics,
     store: Store,
-    solver: Solver,
+    solvers: tuple[Solver, Solver],
     broker: RunningBroker,
     baseline_method: str,
 ) -> Service:
@@ -135,7 +138,7 @@ async def _assemble(
         store=store,
         feed=feed,
         builder=builder,
-        solver=solver,
+        solver=solvers[0],
         load_profiles=load_profiles,
         expected_sessions=history.expected_sessions,
         zone=zone,
@@ -178,7 +181,7 @@ async def _assemble(
             state=state,
             feed=feed,
             builder=builder,
-            solver=solver,
+            solver=solvers[1],
             cycle=cycle,
             deadline_s=settings.solver.real_time_deadline_s,
             gap=settings.solver.real_time_gap,
@@ -209,8 +212,7 @@ async def _assemble(
             sessions.unplugged(reading.resource_id, reading.measured_at)
 
     def is_member(aggregator_id: str) -> bool:
-        # Who may come in at a broker that others run is for them to say.
-        return broker.kind == "external" or store.aggregator(aggregator_id) is not None
+        return store.aggregator(aggregator_id) is not None
 
     uplink = Uplink(
         clock=clock,
