@@ -179,6 +179,9 @@ class Runtime:
         step = self.events.next_due(now)
         if step is not None:
             moments.append(step)
+        over = (EventStatus.ENDED, EventStatus.TERMINATED)
+        judged_at = [self._judged_at(each.event) for each in self.events.records() if each.status in over]
+        moments.extend(moment for moment in judged_at if moment > now)
         return min(moments)
 
     def _next_day_ahead(self, now: datetime) -> datetime:
@@ -261,11 +264,15 @@ class Runtime:
         records = self.events.records()
         for record in records:
             ended = record.status in (EventStatus.ENDED, EventStatus.TERMINATED)
-            if ended and now >= record.event.end + AFTER_EVENT + self.rhythm.cycle:
+            if ended and now >= self._judged_at(record.event):
                 event = self.events.judged(record).event
                 start, end = event.start - timedelta(hours=1), event.end + AFTER_EVENT
                 performance = self.performance(await self.measured(start, end), record)
                 await self.events.evaluated(record.event.event_id, evaluation(performance))
+
+    def _judged_at(self, event: Event) -> datetime:
+        """When what an event did, and what came back after it, has been measured."""
+        return event.end + AFTER_EVENT + self.rhythm.cycle
 
     async def measured(self, start: datetime, end: datetime) -> MeasuredDay:
         """B and m of all resources over [start, end) in steps of five minutes."""
