@@ -77,7 +77,10 @@ def event_performance(
         end=event.end,
         ordered_kw=np.full(len(day.grid), event.target_kw),
         members=np.array([in_scope(name, event) for name in day.resource_ids], dtype=np.bool_),
-        accepted_kw={name: np.full(len(day.grid), kw or 0.0) for name, kw in sorted(record.accepted_kw.items())},
+        accepted_kw={
+            name: accepted.get(name, np.full(len(day.grid), kw or 0.0))
+            for name, kw in sorted(record.accepted_kw.items())
+        },
     )
     windows = [(other.start, other.end) for other in others if other.event_id != event.event_id]
     owners = [aggregator_of(name) for name in day.resource_ids]
