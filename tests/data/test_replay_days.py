@@ -50,6 +50,7 @@ def test_new_yorks_record_day_with_the_operators_own_forecast(data_dir: Path, tm
     assert summary.labels.demand_response_was_called
     assert summary.measured_peak_kw == pytest.approx(34_024_600 * summary.scale, rel=1e-3)
     assert summary.peak_before_kw == pytest.approx(summary.measured_peak_kw, rel=1e-3)
+    assert summary.forecast_peak_kw is not None
     assert summary.events[0].five_percent_kw == pytest.approx(0.05 * summary.forecast_peak_kw, rel=1e-3)
     _within(result, 0.8, 1.2)
 
