@@ -116,6 +116,19 @@ class EventStatus(StrEnum):
     EVALUATED = "evaluated"
 
 
+STATUS_ZH: dict[str, str] = {
+    "draft": "草稿",
+    "declared": "已申报",
+    "approved": "已批准",
+    "notified": "已通知",
+    "executing": "执行中",
+    "ended": "已结束",
+    "terminated": "提前终止",
+    "cancelled": "已取消",
+    "evaluated": "已评估",
+}
+"""What operators call each of them in Chinese."""
+
 NEXT_STATUS: dict[EventStatus, frozenset[EventStatus]] = {
     EventStatus.DRAFT: frozenset({EventStatus.DECLARED, EventStatus.CANCELLED}),
     EventStatus.DECLARED: frozenset({EventStatus.APPROVED, EventStatus.CANCELLED}),

@@ -24,7 +24,7 @@ import structlog
 
 from adapters.mqtt.credentials import new_password
 from models.errors import VppError
-from models.events import EventOrder, EventRecord
+from models.events import STATUS_ZH, EventOrder, EventRecord
 from models.intervals import FloatArray, IntervalGrid
 from models.resources import EvCharger, Generator, ShiftableLoad, Storage
 from simulations.city_feed import CurveFeed
@@ -285,7 +285,7 @@ class _Driver:
             name, status = record.event.event_id, record.status.value
             if self._seen.get(name) != status:
                 self._seen[name] = status
-                self.log.note(now, "平台", f"事件 {name}: {_STATUS_ZH[status]}", f"event {name}: {status}")
+                self.log.note(now, "平台", f"事件 {name}: {STATUS_ZH[status]}", f"event {name}: {status}")
 
     def note(self, who: str, zh: str, en: str) -> None:
         """One line of the journal, now."""
@@ -317,19 +317,6 @@ class _Driver:
             for begin, stop in itertools.pairwise(edges):
                 start, end = day.grid.edges[begin], day.grid.edges[stop]
                 yield GivenOrder(name, float(values[begin]), start, end)
-
-
-_STATUS_ZH = {
-    "draft": "草稿",
-    "declared": "已申报",
-    "approved": "已批准",
-    "notified": "已通知",
-    "executing": "执行中",
-    "ended": "已结束",
-    "terminated": "提前终止",
-    "cancelled": "已取消",
-    "evaluated": "已评估",
-}
 
 
 def _next_step(now: datetime) -> datetime:

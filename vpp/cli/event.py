@@ -7,7 +7,7 @@ from typing import Annotated, Any
 import typer
 
 from models.errors import InputError, InputFault
-from models.events import Direction, EventStatus, ScopeKind
+from models.events import STATUS_ZH, Direction, EventStatus, ScopeKind
 from vpp.cli.answers import AsJson, answer, answer_rows
 from vpp.cli.service_client import ServiceClient
 
@@ -20,17 +20,6 @@ EventId = Annotated[str, typer.Argument(help="The event.")]
 Why = Annotated[str, typer.Option(help="For the record.")]
 HERE = "http://127.0.0.1:8080"
 TIME = "ISO 8601; without an offset it is market time."
-STATUS_ZH = {
-    "draft": "草稿",
-    "declared": "已申报",
-    "approved": "已批准",
-    "notified": "已通知",
-    "executing": "执行中",
-    "ended": "已结束",
-    "terminated": "提前终止",
-    "cancelled": "已取消",
-    "evaluated": "已评估",
-}
 
 
 def _status(word: str) -> str:
