@@ -13,6 +13,7 @@ from pydantic import ValidationError
 from models.errors import EventStateError
 from models.events import (
     NEXT_STATUS,
+    STATUS_ZH,
     Commitment,
     Event,
     EventNotice,
@@ -162,3 +163,8 @@ def test_a_notice_tells_times_with_an_offset() -> None:
 def test_a_record_survives_json() -> None:
     made = record().stepped(S.DECLARED, T0, "op").model_copy(update={"accepted_kw": {"a": 1.0, "b": None}})
     assert EventRecord.model_validate_json(made.model_dump_json()) == made
+
+
+def test_every_status_has_a_chinese_name_of_its_own() -> None:
+    assert list(STATUS_ZH) == [status.value for status in EventStatus]
+    assert len(set(STATUS_ZH.values())) == len(STATUS_ZH)
