@@ -17,8 +17,8 @@ from models.intervals import FloatArray, IntervalGrid
 from models.records import BaselineTable
 from models.resources import EvCharger, Generator, ShiftableLoad, Storage
 from models.settlement.performance import EventPerformance, JudgedEvent, Metered, judge_event, without_gaps
+from vpp.baseline_table import merged_baseline
 from vpp.history import metered_on
-from vpp.problem_builder import merged_baseline
 from vpp.session_baseline import SessionBaselines
 from vpp.state import LiveState
 

@@ -27,9 +27,9 @@ from models.intervals import IntervalGrid
 from models.records import AckOutcome, BaselineTable, SentSetpoint, SessionRecord
 from models.resources import EvCharger, Generator, ShiftableLoad, Storage, ThermalLoad
 from models.telemetry import ChargingSession, Reading
+from vpp.baseline_table import merged_baseline
 from vpp.events import LOADED_BACK
 from vpp.history import metered_on
-from vpp.problem_builder import merged_baseline
 from vpp.runtime import Runtime
 from vpp.state import LiveState, ResourceLive
 from vpp.uplink import REFUSAL_HOLDS

@@ -34,6 +34,7 @@ from models.resources import (
 )
 from models.settlement.performance import EventPerformance
 from models.telemetry import ChargingSession
+from vpp.baseline_table import merged_baseline
 from vpp.capacities import capacities
 from vpp.day_ahead import AFTER_EVENT, DayAheadStage, delivered_kw
 from vpp.delivery import DeliveryStage, Window, is_release
@@ -41,7 +42,6 @@ from vpp.events import EventDesk, EventSizing
 from vpp.forecasting import CityFeed
 from vpp.measurement import MeasuredDay, evaluation, event_performance, measured_day
 from vpp.metrics import Metrics
-from vpp.problem_builder import merged_baseline
 from vpp.real_time import RealTimeInputs, RealTimeStage
 from vpp.session_baseline import SessionBaselines
 from vpp.state import LiveState, ResourceLive

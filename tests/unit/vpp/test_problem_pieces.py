@@ -28,8 +28,9 @@ from tests.live import (
     stay,
     thermal,
 )
+from vpp.baseline_table import baseline_on, merged_baseline
 from vpp.forecasting import CityForecast
-from vpp.problem_builder import ProblemBuilder, baseline_on, merged_baseline
+from vpp.problem_builder import ProblemBuilder
 from vpp.state import LiveState
 
 BERLIN = ZoneInfo("Europe/Berlin")
@@ -216,12 +217,12 @@ def test_a_load_without_a_profile_promises_nothing_yet() -> None:
 def test_a_daily_process_keeps_its_clock_times_in_summer_and_winter(day: date) -> None:
     registered_at = datetime(2025, 1, 15, 8, tzinfo=BERLIN).astimezone(UTC)
     grid = IntervalGrid.market_day(day, BERLIN, QUARTER)
-    made = builder(process(start=registered_at))._on_day(process(start=registered_at), grid)
+    made = builder(process(start=registered_at))._rows.on_day(process(start=registered_at), grid)
     local = made.window_start.astimezone(BERLIN)
     assert (local.date(), local.hour, local.minute) == (day, 8, 0)
     assert made.window_end - made.window_start == 6 * HOUR
     assert made.preferred_start == made.window_start + HOUR
     evening = IntervalGrid.regular(datetime(day.year, day.month, day.day, 20, tzinfo=BERLIN), QUARTER, 96)
-    after = builder(process(start=registered_at))._on_day(process(start=registered_at), evening)
+    after = builder(process(start=registered_at))._rows.on_day(process(start=registered_at), evening)
     local = after.window_start.astimezone(BERLIN)
     assert (local.date(), local.hour) == (day + timedelta(days=1), 8)
