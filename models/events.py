@@ -6,9 +6,9 @@ any state before executing → cancelled;   executing → terminated → evaluat
 
 from datetime import datetime
 from enum import StrEnum
-from typing import Literal, Self
+from typing import Annotated, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, model_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
 
 from models.errors import EventStateError
 from models.resources import Pillar
@@ -70,6 +70,17 @@ class Event(BaseModel):
         return self
 
 
+def _storable(text: str) -> str:
+    """Text that every database and every log can hold."""
+    if "\x00" in text or any("\ud800" <= letter <= "\udfff" for letter in text):
+        raise ValueError("must not hold NUL or half characters")
+    return text
+
+
+Remark = Annotated[str, Field(max_length=500), AfterValidator(_storable)]
+"""A few words of a person, for the record."""
+
+
 class EventOrder(BaseModel):
     """What an operator asks for; ``ordered_kw`` None: the smaller of target share and what is callable."""
 
@@ -78,11 +89,11 @@ class EventOrder(BaseModel):
     event_id: Identifier | None = None
     direction: Direction = Direction.SHAVE
     scope_kind: ScopeKind = ScopeKind.CITY
-    scope_id: str = ""
+    scope_id: Annotated[str, Field(max_length=128), AfterValidator(_storable)] = ""
     start: UtcTime
     end: UtcTime
     ordered_kw: NonNegativeKw | None = None
-    reason: str = ""
+    reason: Remark = ""
 
     @model_validator(mode="after")
     def _window(self) -> Self:

@@ -17,6 +17,8 @@ from models.records import Role, UserRecord
 _TOKEN = re.compile(r"vpp_([0-9a-f]{16})_([A-Za-z0-9_-]{43})")
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._@\-]{0,127}")
 
+RESERVED = frozenset({"service"})
+
 
 @dataclass(frozen=True, slots=True)
 class NewToken:
@@ -34,6 +36,9 @@ def new_token(name: str, role: Role, created_at: datetime, aggregator_id: str | 
     """A token for a person, a program or an aggregator; ``InputError`` if the name will not do."""
     if not _NAME.fullmatch(name):
         rule = "must be 1 to 128 of letters, digits and . _ @ -, beginning with a letter or digit"
+        raise InputError([InputFault("users", "name", name, rule)])
+    if name in RESERVED:
+        rule = f"must not be one of {', '.join(sorted(RESERVED))}: the log would take it for the service itself"
         raise InputError([InputFault("users", "name", name, rule)])
     if (role is Role.AGGREGATOR) != (aggregator_id is not None):
         rule = "aggregators get their tokens with `vpp aggregator add`, everybody else with `vpp user add`"

@@ -4,7 +4,7 @@ import asyncio
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import structlog
@@ -12,13 +12,14 @@ import structlog
 from adapters.mqtt.broker import RunningBroker
 from adapters.mqtt.link import MqttLink
 from adapters.store.store import Store
-from models.errors import InputError, StoreError, VppError
+from models.errors import InputError, InputFault, StoreError, VppError
 from models.events import EventOrder, EventRecord
 from models.intervals import IntervalGrid
 from models.plan import DispatchPlan
 from models.ports import Clock
 from vpp.api.facade import CapacityGroup, CapacityRow, Quote
 from vpp.capacities import capacities
+from vpp.day_ahead import AFTER_EVENT
 from vpp.housekeeping import keep_house
 from vpp.metrics import Metrics
 from vpp.runtime import Runtime
@@ -30,6 +31,8 @@ log = structlog.get_logger(__name__)
 
 WATCH_S = 0.25
 CREDENTIALS_S = 2.0
+LARGEST_ORDER_KW = 1e8
+"""100 GW, more than any city draws."""
 FORESIGHT = timedelta(hours=6)
 """The city's forecast must reach at least so far, else no cycle can plan."""
 
@@ -131,7 +134,25 @@ class Service:
 
     async def declare(self, orders: Sequence[EventOrder], by: str) -> Sequence[EventRecord]:
         """See ``EventDesk.declare``."""
+        self._check_windows(orders)
         return await self.runtime.declare(orders, by)
+
+    def _check_windows(self, orders: Sequence[EventOrder]) -> None:
+        """A day's plan reaches six hours into the next day; what lies behind it could not be kept."""
+        zone = self.settings.service.zone
+        furthest = self.clock.now() + timedelta(days=366)
+        for row, order in enumerate(orders):
+            if order.start > furthest:
+                rule = "must lie within a year from now"
+                raise InputError([InputFault("event", "start", order.start.isoformat(), rule, row)])
+            following = order.start.astimezone(zone).date() + timedelta(days=1)
+            last = datetime.combine(following, datetime.min.time(), zone).astimezone(UTC) + AFTER_EVENT
+            if order.end > last:
+                rule = f"must not be later than {last.isoformat()}, six hours after the market day on which it starts"
+                raise InputError([InputFault("event", "end", order.end.isoformat(), rule, row)])
+            if order.ordered_kw is not None and order.ordered_kw > LARGEST_ORDER_KW:
+                rule = f"must be at most {LARGEST_ORDER_KW:g}: is the unit kW?"
+                raise InputError([InputFault("event", "ordered_kw", order.ordered_kw, rule, row)])
 
     async def approve(self, event_ids: Sequence[str], by: str) -> Sequence[EventRecord]:
         """See ``EventDesk.approve``."""
@@ -147,6 +168,7 @@ class Service:
 
     async def quote(self, order: EventOrder) -> Quote:
         """What could be ordered for a whole window, without ordering it."""
+        self._check_windows([order])
         margin = self.settings.events.callable_margin_fraction
         sized = await self.runtime.quote(order)
         return Quote(

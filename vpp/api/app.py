@@ -43,6 +43,7 @@ def create_app(service: ServiceFacade) -> FastAPI:
         openapi_url="/api/v1/openapi.json",
         docs_url=None,  # its page loads scripts from elsewhere, and control rooms have no elsewhere
         redoc_url=None,
+        redirect_slashes=False,  # the address to redirect to would come from the caller's Host header
         openapi_tags=TAGS,
         middleware=[
             Middleware(Measured, metrics=service.metrics),

@@ -8,7 +8,7 @@ from fastapi import APIRouter, HTTPException, Path, Query, Request, Response
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from models.errors import InputError, InputFault
-from models.events import EventOrder, EventRecord, EventStatus
+from models.events import EventOrder, EventRecord, EventStatus, Remark
 from models.records import Role, UserRecord
 from models.units import Identifier, UtcTime
 from vpp.api.access import ALL, Service, allowed, own_only
@@ -31,7 +31,7 @@ class Reason(BaseModel):
 
     model_config = ConfigDict(extra="forbid")
 
-    reason: Annotated[str, Field(min_length=1, max_length=500)]
+    reason: Annotated[Remark, Field(min_length=1)]
 
 
 class EventOrders(BaseModel):

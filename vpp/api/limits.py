@@ -1,5 +1,6 @@
 """Around every request: a limit on its size, and its duration on record."""
 
+import asyncio
 import time
 
 from fastapi import HTTPException
@@ -8,9 +9,12 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from vpp.api.problems import problem
 from vpp.metrics import Metrics
 
+BODY_PATIENCE_S = 20.0
+SAFE_HEADERS = ((b"x-content-type-options", b"nosniff"), (b"cache-control", b"no-store"))
+
 
 class BodyLimit:
-    """Refuses bodies above a size with 413, whether their length was announced or not."""
+    """Refuses bodies that come too slowly with 408, and those above a size with 413, announced or not."""
 
     def __init__(self, app: ASGIApp, max_bytes: int) -> None:
         self._app = app
@@ -25,11 +29,15 @@ class BodyLimit:
         if not announced.isdigit() or int(announced) > self._max_bytes:
             await problem(413, rule)(scope, receive, send)
             return
-        taken = 0
+        taken, complete = 0, False
 
         async def counted_receive() -> Message:
-            nonlocal taken
-            message = await receive()
+            nonlocal taken, complete
+            try:
+                message = await asyncio.wait_for(receive(), BODY_PATIENCE_S) if not complete else await receive()
+            except TimeoutError as error:
+                raise HTTPException(408, "the body comes too slowly") from error
+            complete = not message.get("more_body", False)
             taken += len(message.get("body", b""))
             if taken > self._max_bytes:
                 raise HTTPException(413, rule)  # the application's own handler makes a problem of it
@@ -56,6 +64,8 @@ class Measured:
             nonlocal status
             if message["type"] == "http.response.start":
                 status = message["status"]
+                given = {name.lower() for name, _ in message["headers"]}
+                message["headers"] = [*message["headers"], *(each for each in SAFE_HEADERS if each[0] not in given)]
             await send(message)
 
         try:

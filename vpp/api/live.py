@@ -91,7 +91,7 @@ def metrics(service: Service) -> Response:
 async def live(
     request: Request,
     service: Service,
-    _caller: Staff,
+    caller: Staff,
     every_s: Annotated[float, Query(ge=0.2, le=60, description="Seconds between snapshots.")] = 5.0,
     count: Annotated[int | None, Query(ge=1, description="Stop after so many.")] = None,
 ) -> StreamingResponse:
@@ -109,6 +109,9 @@ async def live(
             with contextlib.suppress(TimeoutError):
                 await asyncio.wait_for(stopping.wait(), every_s)
                 return  # the service stops, and does not wait for who only looks
+            known = await asyncio.to_thread(service.store.user_by_token_id, caller.token_id)
+            if known is None or known.revoked_at is not None:
+                return
 
     headers = {"Cache-Control": "no-store", "X-Accel-Buffering": "no"}
     return StreamingResponse(stream(), media_type="text/event-stream", headers=headers)

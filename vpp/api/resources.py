@@ -1,11 +1,13 @@
 """Resources and aggregators: what is registered, by whom, with which capacities."""
 
 import asyncio
+from datetime import timedelta
 from typing import Annotated, Self
 
 from fastapi import APIRouter, HTTPException, Path, Query, Request, Response
 from pydantic import BaseModel, ConfigDict
 
+from models.errors import InputError, InputFault
 from models.records import RegisteredResourceRecord, Role, UserRecord
 from models.resources import RegisteredResource, ResourceKind
 from models.units import AggregatorId, Identifier, NonNegativeKw, UtcTime
@@ -16,6 +18,9 @@ from vpp.api.problems import documented
 
 router = APIRouter(prefix="/api/v1", responses=documented(401, 403, 422, 429, 503))
 once = Once()
+MOST_TESTED = 2.0
+"""Storage may swing from charging to discharging; more than that is a mistake of units."""
+CLOCKS_DIFFER = timedelta(minutes=5)
 
 Anyone = Annotated[UserRecord, allowed(*ALL)]
 Tester = Annotated[UserRecord, allowed(Role.ENGINEER, Role.OPERATOR)]
@@ -127,6 +132,14 @@ async def record_test(
 
     def record() -> ResourceView:
         now = service.clock.now()
+        known = visible(service, caller, resource_id)
+        if test.tested_kw > MOST_TESTED * known.connected_kw:
+            rule = f"must be at most {MOST_TESTED:g} times what is connected ({known.connected_kw:g} kW)"
+            raise InputError([InputFault("test", "tested_kw", test.tested_kw, rule)])
+        if test.tested_at is not None and test.tested_at > now + CLOCKS_DIFFER:
+            raise InputError(
+                [InputFault("test", "tested_at", test.tested_at.isoformat(), "must not lie in the future")]
+            )
         with service.store.transaction():
             made = service.store.record_test(resource_id, test.tested_kw, test.tested_at or now)
             if made is None:

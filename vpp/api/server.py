@@ -7,9 +7,12 @@ from collections.abc import Iterator
 
 import uvicorn
 from fastapi import FastAPI
+from uvicorn.protocols.http.h11_impl import H11Protocol, RequestResponseCycle
 
 from models.errors import InputError, InputFault
 from vpp.settings import HttpSettings, Settings
+
+HEAD_PATIENCE_S = 10.0
 
 
 class _Server(uvicorn.Server):
@@ -31,6 +34,48 @@ class _Server(uvicorn.Server):
             self._told.set()
 
 
+class _Prompt(H11Protocol):
+    """Ends connections whose request does not arrive: who sends a header line an hour holds no place."""
+
+    _waiting: asyncio.TimerHandle | None = None
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+        """A connection: its first request must follow."""
+        super().connection_made(transport)
+        self._expect_request()
+
+    def data_received(self, data: bytes) -> None:
+        """A piece of a request: more must follow unless its head is complete."""
+        super().data_received(data)
+        if self._is_answering():
+            self._stop_waiting()
+        else:
+            self._expect_request()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """It is gone."""
+        self._stop_waiting()
+        super().connection_lost(exc)
+
+    def _expect_request(self) -> None:
+        if self._waiting is None:
+            self._waiting = self.loop.call_later(HEAD_PATIENCE_S, self._give_up)
+
+    def _give_up(self) -> None:
+        self._waiting = None
+        if not self._is_answering() and not self.transport.is_closing():
+            self.transport.close()
+
+    def _is_answering(self) -> bool:
+        cycle: RequestResponseCycle | None = self.cycle  # None before the first request, whatever uvicorn declares
+        return cycle is not None and not cycle.response_complete
+
+    def _stop_waiting(self) -> None:
+        if self._waiting is not None:
+            self._waiting.cancel()
+            self._waiting = None
+
+
 async def serve_http(app: FastAPI, settings: Settings, *, started: asyncio.Event | None = None) -> None:
     """Serve until cancelled, then let running requests end (5 s); TLS if certificate and key are configured.
 
@@ -42,6 +87,7 @@ async def serve_http(app: FastAPI, settings: Settings, *, started: asyncio.Event
         app,
         host=http.host,
         port=http.port,
+        http=_Prompt,
         ssl_certfile=http.tls_certificate_file,
         ssl_keyfile=str(http.tls_key_file) if http.tls_key_file else None,
         log_config=None,
