@@ -277,12 +277,15 @@ class EventDesk:
         self._commit(record, day)
 
     def _commit(self, record: EventRecord, day: DayPlan) -> None:
-        """Commitments: what was accepted, in the shape in which the day plan has it."""
+        """Commitments: what was accepted, in the shape in which the day plan has it; of who takes no part, nothing."""
         shapes, planned = self.contributions(day, record.event), self.shares(day, record.event)
+        nothing = np.zeros(len(day.plan.grid))
         self._committed_kw[record.event.event_id] = {
-            name: (day.plan.grid, shapes[name] * (record.accepted_kw.get(name) or 0.0) / planned[name])
+            name: (
+                day.plan.grid,
+                shapes[name] * (record.accepted_kw.get(name) or 0.0) / planned[name] if name in planned else nothing,
+            )
             for name in record.share_kw
-            if name in planned
         }
 
     # ---- what the clock does

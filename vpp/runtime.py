@@ -390,6 +390,8 @@ class Runtime:
         hours = float(shares.sum())
         for live in self.state:
             row = plan.row_of.get(live.resource_id)
+            if live.refused_until is not None and live.refused_until > self.clock.now():
+                continue  # its refusal was quicker than we are
             if row is not None and live.resource_id in ordered and hours > 0:
                 yield live, float(plan.power_kw[row] @ shares) / hours, float(plan.baseline_kw[row] @ shares) / hours
 
@@ -397,6 +399,7 @@ class Runtime:
         """Look back at the cycle that has just ended: comfort stores, and what each event really got."""
         before = start - self.rhythm.cycle
         if tables[0].grid.start > before:
+            self._learned_at = start  # nothing was ordered before the first table begins
             return
         grid = IntervalGrid((before, start))
         baseline = self.sessions.overlay(merged_baseline(tables, grid), grid, self.state, {})

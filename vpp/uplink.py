@@ -90,7 +90,7 @@ class Uplink:
         def commit() -> tuple[Answer, list[object], list[str], int]:
             with self._store.transaction():
                 if not self._is_member(aggregator_id):
-                    raise AccessError(f"{aggregator_id} is no aggregator of this platform (any more)")
+                    raise AccessError(f"{aggregator_id} is no aggregator here (any more): see vpp aggregator add")
                 faults, stored, withdrawn = self._registrar.apply(aggregator_id, received.message, now)
                 answer = received.answer_registration(faults)
                 self._set_aside(aggregator_id, "register", received.message_id, answer.refused, received.payload, now)

@@ -1,0 +1,132 @@
+"""``kill -9`` in mid-event: after the restart the same event goes on, as if nothing had been."""
+
+from datetime import date, timedelta
+from typing import Any
+
+import pytest
+
+from models.events import EventStatus
+from simulations.wire.gateway import Answer
+from tests.flow.conftest import CYCLE, EVENT_END, EVENT_START, MINUTE, PLANNED, MakeWorld, World
+
+DAY = date(2025, 7, 16)
+
+
+def remembered(world: World) -> dict[str, Any]:
+    """What the service knows of every device and every event."""
+    runtime = world.service.runtime
+    grid = runtime.real_time.grid(EVENT_START + 5 * CYCLE, runtime.events.planned(EVENT_START + 5 * CYCLE))
+    return {
+        "devices": {
+            live.resource_id: {
+                name: getattr(live, name)
+                for name in (
+                    "record",
+                    "latest",
+                    "session",
+                    "refused_until",
+                    "curtailed",
+                    "opted_out_of",
+                )
+            }
+            for live in world.service.state
+        },
+        "delivered_kwh": {live.resource_id: pytest.approx(live.session_delivered_kwh) for live in world.service.state},
+        "comfort_kwh": {
+            live.resource_id: pytest.approx(live.comfort_store_kwh, abs=2.0) for live in world.service.state
+        },
+        "ordered_until": {live.resource_id: live.ordered_until for live in world.service.state if live.ordered_kw},
+        "ordered_kw": {live.resource_id: pytest.approx(live.ordered_kw, abs=1e-6) for live in world.service.state},
+        "events": runtime.events.records(),
+        "planned": runtime.events.planned(world.clock.now()),
+        "commitments": [
+            (each.event_id, each.aggregator_id, each.interval_start, pytest.approx(each.accepted_kw, abs=0.01))
+            for each in runtime.events.commitments(grid)
+        ],
+        "due": runtime.events.next_due(world.clock.now()),
+        "baselines": {day: made.baseline.baseline_hash for day, made in runtime.day_ahead.days.items()},
+        "plans": {day: made.plan.plan_hash for day, made in runtime.day_ahead.days.items()},
+        "stays": {
+            name: runtime.sessions.on(name, runtime.day_ahead.days[DAY].plan.grid).tolist() for name in ("c0", "c1")
+        },
+    }
+
+
+async def restart(world: World) -> None:
+    await world.kill_service()
+    await world.start_service()
+    await world.service.link.wait_connected()
+
+
+async def test_everything_is_known_again_after_a_restart(make_world: MakeWorld) -> None:
+    world = await make_world(with_loads=True)
+    world.aggregators["beta"].policy = lambda _: Answer("accept_part", accepted_kw=40.0, opted_out_resource_ids=("b2",))
+    await world.order(400.0)
+    await world.until(EVENT_START + 3 * CYCLE + MINUTE)
+    world.devices["a3"].refuses = True
+    await world.until(EVENT_START + 5 * CYCLE + MINUTE)
+    before = remembered(world)
+    assert before["commitments"]
+    assert any(values["curtailed"] for values in before["devices"].values())
+    assert before["devices"]["a3"]["refused_until"] is not None
+    assert before["devices"]["b2"]["opted_out_of"] == {"night"}
+    assert before["devices"]["c0"]["session"] is not None
+
+    await restart(world)
+    after = remembered(world)
+    for part in before:
+        assert after[part] == before[part], part
+
+
+async def test_the_same_event_goes_on_after_a_kill(make_world: MakeWorld) -> None:
+    world = await make_world()
+    await world.order(300.0)
+    await world.until(EVENT_START + 3 * CYCLE + 2 * MINUTE)
+    runtime = world.service.runtime
+    table, plan = runtime.day_ahead.days[DAY].baseline.baseline_hash, runtime.day_ahead.days[DAY].plan.plan_hash
+    sequence = dict(runtime.delivery.last_sequence)
+    notices = {name: len(each.gateway.state.notices) for name, each in world.aggregators.items()}
+    await world.kill_service()
+    await world.until(EVENT_START + 4 * CYCLE + 2 * MINUTE)  # six minutes in which nobody is there
+    await world.start_service()
+    await world.service.link.wait_connected()
+    assert world.event().status is EventStatus.EXECUTING
+    await world.until(EVENT_END + MINUTE)
+
+    runtime = world.service.runtime
+    assert world.event().status is EventStatus.ENDED
+    assert world.event().baseline_hash == table
+    assert runtime.day_ahead.days[DAY].baseline.baseline_hash == table
+    assert runtime.day_ahead.days[DAY].plan.plan_hash == plan
+    for name, each in world.aggregators.items():
+        assert runtime.delivery.last_sequence[name] > sequence[name]
+        assert each.gateway.state.counts["out_of_order"] == each.gateway.state.counts["duplicates"] == 0
+        assert [notice.status for notice in each.gateway.state.notices[notices[name] :]] == ["ended"]
+    minutes = (world.clock.now() - PLANNED) // MINUTE
+    assert world.service.store.reading_count() == len(world.devices) * (minutes // 5 + 4)  # every one once
+    assert -world.fleet_kw(EVENT_START + CYCLE, EVENT_END) == pytest.approx(300, rel=0.1)
+    assert -world.fleet_kw(EVENT_START + 4 * CYCLE, EVENT_START + 6 * CYCLE) == pytest.approx(300, rel=0.1)
+    assert world.service.store.verify_audit()
+
+
+async def test_a_deadline_to_answer_and_a_ramp_survive(make_world: MakeWorld) -> None:
+    world = await make_world()
+    await world.aggregators["alpha"].gateway.stop()
+    world.cut.add("alpha")
+    await world.order(150.0)
+    due = world.service.runtime.events.next_due(world.clock.now())
+    assert due == PLANNED + timedelta(minutes=10)
+    await restart(world)
+    assert world.service.runtime.events.next_due(world.clock.now()) == due
+    await world.until(PLANNED + timedelta(minutes=20))
+    assert world.event().accepted_kw["alpha"] == 0
+
+    await world.until(EVENT_START + 4 * CYCLE + 2 * MINUTE)
+    await world.service.terminate("night", "operator-li", "enough")
+    planned = world.service.runtime.events.planned(world.clock.now())
+    assert [event.event_id for event in planned] == ["night", "night~ramp1", "night~ramp2", "night~ramp3"]
+    await restart(world)
+    assert world.service.runtime.events.planned(world.clock.now()) == planned
+    await world.until(EVENT_START + 7 * CYCLE)
+    steps = [-world.fleet_kw(EVENT_START + k * CYCLE + MINUTE, EVENT_START + (k + 1) * CYCLE) for k in (4, 5, 6)]
+    assert steps == pytest.approx([150, 112.5, 75], abs=25)
