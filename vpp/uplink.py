@@ -175,6 +175,7 @@ class Uplink:
         def commit() -> int:
             with self._store.transaction():
                 changed = self._store.save_acks(answers, now, aggregator_id)
+                self._set_aside(aggregator_id, "ack", received.message_id, answer.refused, received.payload, now)
                 self._store.remember_answer(aggregator_id, received.message_id, answer.to_bytes(), now)
             return changed
 

@@ -302,10 +302,16 @@ class World:
     """Broker, service, aggregators and the clock; tests say what happens."""
 
     def __init__(
-        self, folder: Path, broker: RunningBroker, solver: Solver, overrides: Mapping[str, Any], with_loads: bool
+        self,
+        folder: Path,
+        broker: RunningBroker,
+        solver: Solver,
+        overrides: Mapping[str, Any],
+        with_loads: bool = False,
+        start: datetime = START,
     ) -> None:
         self.folder, self.broker = folder, broker
-        self.clock = VirtualClock(START, patience_s=30.0)
+        self.clock = VirtualClock(start, patience_s=30.0)
         self.solver, self.overrides = solver, overrides
         self.city_kw = CITY_KW
         self.aggregators = small_fleet(self.clock)

@@ -1,13 +1,19 @@
 """``kill -9`` in mid-event: after the restart the same event goes on, as if nothing had been."""
 
+import asyncio
+import json
+import signal
+import sys
 from datetime import date, timedelta
+from pathlib import Path
 from typing import Any
 
 import pytest
 
+from adapters.mqtt.broker import BrokerSettings, open_broker
 from models.events import EventStatus
 from simulations.wire.gateway import Answer
-from tests.flow.conftest import CYCLE, EVENT_END, EVENT_START, MINUTE, PLANNED, MakeWorld, World
+from tests.flow.conftest import CYCLE, EVENT_END, EVENT_START, MINUTE, PLANNED, MakeWorld, ThreadSolver, World
 
 DAY = date(2025, 7, 16)
 
@@ -130,3 +136,74 @@ async def test_a_deadline_to_answer_and_a_ramp_survive(make_world: MakeWorld) ->
     await world.until(EVENT_START + 7 * CYCLE)
     steps = [-world.fleet_kw(EVENT_START + k * CYCLE + MINUTE, EVENT_START + (k + 1) * CYCLE) for k in (4, 5, 6)]
     assert steps == pytest.approx([150, 112.5, 75], abs=25)
+
+
+CHILD = """
+import asyncio, json, sys
+from pathlib import Path
+from adapters.mqtt.broker import BrokerSettings, open_broker
+from tests.flow.conftest import CYCLE, EVENT_END, EVENT_START, PLANNED, ThreadSolver, World
+
+async def main(folder):
+    async with open_broker(BrokerSettings(broker="embedded", folder=folder / "broker")) as broker:
+        world = World(folder, broker, ThreadSolver(), {})
+        await world.start_service()
+        await world.service.link.wait_connected()
+        await world.start_aggregators()
+        await world.until(PLANNED)
+        await world.order(300.0)
+        await world.until(EVENT_START + 3 * CYCLE)
+        (day,) = world.service.runtime.day_ahead.days.values()
+        facts = {
+            "baseline": day.baseline.baseline_hash,
+            "plan": day.plan.plan_hash,
+            "sequence": world.service.runtime.delivery.last_sequence,
+            "accepted": world.event().accepted_kw,
+            "readings": world.service.store.reading_count(),
+        }
+        print("FACTS", json.dumps(facts), flush=True)
+        await world.until(EVENT_END)
+
+asyncio.run(main(Path(sys.argv[1])))
+"""
+
+
+async def test_a_process_that_is_killed_leaves_a_database_from_which_the_event_goes_on(
+    tmp_path: Path, solver: ThreadSolver
+) -> None:
+    root = Path(__file__).parents[2]
+    child = await asyncio.create_subprocess_exec(
+        sys.executable, "-c", CHILD, str(tmp_path), cwd=root, stdout=asyncio.subprocess.PIPE
+    )
+    assert child.stdout is not None
+    facts: dict[str, Any] = {}
+    async with asyncio.timeout(90):
+        async for line in child.stdout:
+            if line.startswith(b"FACTS"):
+                facts = json.loads(line[5:])
+                break
+    assert facts, "the child did not come so far"
+    await asyncio.sleep(0.05)  # into the work on the next cycles
+    child.kill()
+    assert await child.wait() == -signal.SIGKILL
+
+    async with open_broker(BrokerSettings(broker="embedded", folder=tmp_path / "other-broker")) as broker:
+        world = World(tmp_path, broker, solver, {}, start=EVENT_START + 6 * CYCLE + MINUTE)
+        await world.start_service()
+        try:
+            record = world.event()
+            assert record.status is EventStatus.EXECUTING
+            assert record.accepted_kw == facts["accepted"]
+            (day,) = world.service.runtime.day_ahead.days.values()
+            assert (day.baseline.baseline_hash, day.plan.plan_hash) == (facts["baseline"], facts["plan"])
+            assert world.service.store.reading_count() >= facts["readings"]
+            await world.service.link.wait_connected()
+            await world.start_aggregators()
+            await world.until(EVENT_END + MINUTE)
+            assert world.event().status is EventStatus.ENDED
+            for name, sequence in world.service.runtime.delivery.last_sequence.items():
+                assert sequence > facts["sequence"][name]
+            assert -world.fleet_kw(EVENT_START + 8 * CYCLE, EVENT_END) == pytest.approx(300, rel=0.1)
+            assert world.service.store.verify_audit()
+        finally:
+            await world.close()
