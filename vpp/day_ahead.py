@@ -123,6 +123,9 @@ class DayAheadStage:
             plan = await self._solver.solve(problem, deadline_s=self._deadline_s, gap=self._gap)
         self.inputs[market_day] = inputs
         await self._publish(market_day, table, plan, problem, check_bound=True)
+        left_out = sorted(set(self._builder.everyone()) - set(plan.resource_ids))
+        if left_out:  # no like days measured yet, or the shape of a run was never sent
+            log.warning("not in the day plan", market_day=str(market_day), count=len(left_out), first=left_out[:5])
         return self.days[market_day]
 
     async def restore(self, market_day: date) -> DayPlan | None:

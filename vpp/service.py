@@ -202,6 +202,7 @@ class Service:
             "at": now.isoformat(),
             "resources": len(self.state),
             "online": len(fresh),
+            "not_in_plan": 0 if plan is None else sum(live.resource_id not in plan.row_of for live in self.state),
             "dispatchable": len(self.state.dispatchable(now)),
             "power_kw": sum(live.latest.power_kw for live in fresh if live.latest is not None),
             "aggregators_online": sum(self.state.aggregator_online.values()),

@@ -28,7 +28,7 @@ log = structlog.get_logger(__name__)
 def serve(
     system: Annotated[
         Path,
-        typer.Option(help="Folder with the city's tables system, tariffs, areas (vpp portfolio new makes one)."),
+        typer.Option(help="The city's tables system, tariffs, areas (vpp portfolio new FOLDER --city)."),
     ],
     config: Annotated[Path | None, typer.Option(help="Settings, see deploy/example.toml.", envvar="VPP_CONFIG")] = None,
     as_json: AsJson = False,
