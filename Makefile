@@ -62,8 +62,9 @@ $(READY): requirements.lock pyproject.toml | $(UV)
 demo: setup ## a day of a small virtual power plant, nothing else needed
 	@$(BIN)/vpp demo
 
+# A file stays with one worker, so that what its tests share is made once; long days come first, as listed.
 test: setup ## all tests, warnings are errors (JOBS=2 workers)
-	@$(BIN)/pytest -q -n $(JOBS) --dist loadgroup
+	@$(BIN)/pytest -q -n $(JOBS) --dist loadfile --no-loadscope-reorder
 
 check: setup ## format, lint, types, import rules, and the wheel from outside the checkout
 	@echo "check: ruff format" && $(BIN)/ruff format --quiet --check --output-format concise . || { echo "check: run make format" >&2; exit 1; }

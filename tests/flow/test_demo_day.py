@@ -14,7 +14,7 @@ from simulations.demo import demo_setup
 from vpp.report.result_folder import DayResult, read_result
 from vpp.report.write import write_report
 
-pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("demo day")]  # one worker, so that the day runs once
+pytestmark = pytest.mark.slow
 
 DEVICES = 90
 

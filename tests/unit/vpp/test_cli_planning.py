@@ -12,8 +12,6 @@ from typer.testing import CliRunner
 
 from vpp.cli import planning
 
-pytestmark = pytest.mark.xdist_group("planning")  # one worker, so that the plan is made once
-
 app = typer.Typer()
 app.command("plan")(planning.plan)
 app.command("check")(planning.check)

@@ -82,7 +82,7 @@ def new_postgres_url(postgres_server: str) -> str:
 
 BOTH = [
     "sqlite",
-    pytest.param("postgresql", marks=[pytest.mark.postgres, pytest.mark.xdist_group("postgres")]),
+    pytest.param("postgresql", marks=pytest.mark.postgres),
 ]
 
 
