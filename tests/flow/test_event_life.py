@@ -148,6 +148,8 @@ async def test_an_event_is_terminated_at_an_odd_time_with_a_safe_ramp(make_world
     steps = [-world.fleet_kw(begin + k * CYCLE + MINUTE, begin + (k + 1) * CYCLE) for k in range(-1, 8)]
     assert steps[:4] == pytest.approx([300, 225, 150, 75], abs=45)  # held, then 75, 50, 25 %
     assert steps[4] < 45
+    (after,) = world.service.runtime.events.planned(world.clock.now())  # what comes back stays under the cap
+    assert (after.end, after.rebound_cap_kw is not None) == (begin + 3 * CYCLE, True)
     for earlier, later in itertools.pairwise(steps):
         assert abs(later - earlier) <= 300 * 0.36
     assert world.metric("vpp_plan_violations_total") == 0
