@@ -231,6 +231,7 @@ class MosquittoBroker(RunningBroker):
             stdin=asyncio.subprocess.DEVNULL,
             stdout=asyncio.subprocess.DEVNULL,
             stderr=asyncio.subprocess.PIPE,
+            start_new_session=True,  # Ctrl-C in a terminal is for us: we end the child when our messages are out
         )
         return self._process
 

@@ -16,6 +16,7 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
+from adapters.feeds.city_folder import write_city
 from adapters.feeds.plan_folder import read_claims, read_plan, write_plan
 from adapters.feeds.portfolio_folder import portfolio_schemas, read_portfolio, write_portfolio
 from adapters.feeds.tables import Format
@@ -24,6 +25,8 @@ from models.dispatch.problem import DispatchProblem
 from models.errors import InputError, InputFault, PortfolioError, SolverError
 from models.plan import DispatchPlan
 from vpp.cli.plan_answers import plan_facts, print_json, report_facts, show_faults, show_plan, show_report
+from vpp.clock import SystemClock
+from vpp.example_city import example_city
 from vpp.example_portfolio import example_problem
 from vpp.solver_pool import SolverPool
 
@@ -111,9 +114,16 @@ def new(
     resources: Annotated[int, typer.Option(min=12, help="How many resources.")] = 40,
     seed: Annotated[int, typer.Option(min=0, help="The same seed gives the same folder.")] = 1,
     fmt: Annotated[FormatName, typer.Option("--format", help="Format of the tables.")] = FormatName.CSV,
+    city: Annotated[
+        bool, typer.Option("--city", help="Only system, tariffs and areas, from today on: what vpp serve needs.")
+    ] = False,
+    days: Annotated[int, typer.Option(min=2, max=60, help="How many days, with --city.")] = 7,
     as_json: JsonOption = False,
 ) -> None:
     """Write an example: all eight kinds of resource, three zones, an area, three events in two windows, commitments."""
+    if city:
+        _new_city(folder, days, as_json)
+        return
     with _input_errors(as_json):
         if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
             raise PortfolioError([InputFault(str(folder), "FOLDER", str(folder), "must be new or empty")])
@@ -128,6 +138,17 @@ def new(
     Console().print(
         f"{folder}: {len(problem.fleet.resource_ids)} resources, tables {', '.join(names)}", highlight=False
     )
+
+
+def _new_city(folder: Path, days: int, as_json: bool) -> None:
+    tables = example_city(SystemClock().now(), days)
+    with _input_errors(as_json):
+        write_city(folder, tables)
+    if as_json:
+        print_json({"folder": str(folder), "start": str(tables.grid.start), "end": str(tables.grid.end)})
+        return
+    zones, tariffs = ", ".join(tables.zones), ", ".join(tables.tariffs)
+    Console().print(f"{folder}: zones {zones}; tariffs {tariffs}; next: vpp serve --system {folder}", highlight=False)
 
 
 @portfolio_app.command("validate")

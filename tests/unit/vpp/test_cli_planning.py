@@ -10,6 +10,7 @@ import pytest
 import typer
 from typer.testing import CliRunner
 
+from vpp.city_feed import FolderFeed
 from vpp.cli import planning
 
 app = typer.Typer()
@@ -153,3 +154,11 @@ def test_wrong_input_is_exit_code_two(tmp_path: Path) -> None:
     assert run("check", tmp_path / "nothing", tmp_path / "nothing")[0] == 2
     assert run("plan", tmp_path / "nothing", "--out", tmp_path / "plan")[0] == 2
     assert run("plan", tmp_path, "--out", tmp_path / "plan", "--solver", "magic")[0] == 2
+
+
+def test_a_new_city_is_what_serve_reads(tmp_path: Path) -> None:
+    done = CliRunner().invoke(
+        planning.portfolio_app, ["new", str(tmp_path / "city"), "--city", "--days", "2", "--json"]
+    )
+    assert done.exit_code == 0, done.output
+    assert str(FolderFeed(tmp_path / "city").covers()[1]) == json.loads(done.output)["end"]
