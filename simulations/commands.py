@@ -12,6 +12,7 @@ from zoneinfo import ZoneInfo
 
 import structlog
 import typer
+from rich.box import SIMPLE
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Table
@@ -137,34 +138,27 @@ def _tell(console: Console, summary: Summary, page: Path) -> None:
         f"仿真 simulated · {summary.resources} 台设备 devices · 比例 scale 1:{1 / summary.scale:,.0f} · "
         f"下列 kW 均为该比例 all kW at that scale"
     )
-    table = Table(title="事件 events")
-    for column in (
-        "时段 window",
-        "5 %",
-        "可调 callable",
-        "下令 ordered",
-        "差额 short",
-        "交付 delivered",
-        "真实 true",
-        "逐时比 ratio",
-    ):
-        table.add_column(column, justify="right")
+    table = Table(title="事件 events [kW]", box=SIMPLE, padding=(0, 1))
+    columns = ("时段\nwindow", "5 %\ntarget", "可调\ncallable", "下令\nordered", "差额\nshort", "交付\ndelivered")
+    for column in (*columns, "真实\ntrue", "逐时比\nby hour"):
+        table.add_column(column, justify="right", no_wrap=True)
     for event in summary.events:
+        short_kw = max(0.0, event.five_percent_kw - event.ordered_kw)
         table.add_row(
             f"{event.start.astimezone(zone):%H:%M}-{event.end.astimezone(zone):%H:%M}",
             f"{event.five_percent_kw:,.0f}",
             f"{event.callable_kw:,.0f}",
             f"{event.ordered_kw:,.0f}",
-            f"{event.five_percent_kw - event.ordered_kw:,.0f}",
+            f"{short_kw:,.0f}",
             f"{event.delivered_kw:,.0f}",
             "-" if event.true_delivered_kw is None else f"{event.true_delivered_kw:,.0f}",
             _ratios(event),
         )
     console.print(table)
-    cut = summary.peak_before_kw - summary.peak_after_kw
+    change = summary.peak_after_kw / summary.peak_before_kw - 1
     console.print(
         f"日峰 peak {summary.peak_before_kw:,.0f} → {summary.peak_after_kw:,.0f} kW "
-        f"(-{cut / summary.peak_before_kw:.2%}) · 注册 registered {summary.registrations.accepted}"
+        f"({change:+.2%}) · 注册 registered {summary.registrations.accepted}"
         f" (拒绝 refused {summary.registrations.refused}) · 读数 readings {summary.readings:,}"
         f" · 指令 setpoints {summary.setpoints:,} (确认 acknowledged {summary.acknowledged:,})"
     )

@@ -118,8 +118,15 @@ class SolverPool:
             raise answer if isinstance(answer, VppError) else SolverError("not prepared", str(answer))
 
     async def close(self) -> None:
-        """Stop the worker; a later ``solve`` would start another."""
+        """Stop the worker; a later ``solve`` would start another.
+
+        A worker that waits for work ends by itself when its pipe closes, and tidies up; a busy one is killed.
+        """
         async with self._one:
+            process, pipe = self._process, self._pipe
+            if process is not None and pipe is not None:
+                pipe.close()
+                await asyncio.to_thread(process.join, _STOP_S)
             await self._kill()
 
     # ---- the worker, seen from here
@@ -169,7 +176,7 @@ class SolverPool:
             await asyncio.to_thread(process.join, _STOP_S)
             if process.exitcode is not None:
                 process.close()
-        if pipe is not None:
+        if pipe is not None and not pipe.closed:
             pipe.close()
 
 
