@@ -27,6 +27,7 @@ from simulations.day_result import DayFacts, text
 from simulations.demo import SCENARIO
 from simulations.scenarios import Scenario, load_scenario
 from simulations.scenarios.generator import generate_fleet
+from simulations.scenarios.replayed import ReplayedScenario
 from vpp.report.result_folder import Labels, Source
 
 HOUR = timedelta(hours=1)
@@ -111,7 +112,7 @@ def replay_setup(order: ReplayOrder) -> DaySetup:
     forecast_kw = known(decided, market_day)
     peak_kw = float(forecast_kw.max())
     window = _window(order, market_day, forecast_kw, zone)
-    scenario = _scenario(order, zone)
+    scenario = _scenario(order, zone, series)
     generated = generate_fleet(scenario, order.portfolio, order.resources)
     scale = generated.connected_kw / (generated.full_connected_kw * peak_kw / scenario.peak_kw)
     measured_kw = series.kw_on(IntervalGrid.market_day(order.day, zone, series.resolution))
@@ -150,15 +151,26 @@ def _window(
     return market_day.edges[first], market_day.edges[first + 2]
 
 
-def _scenario(order: ReplayOrder, zone: ZoneInfo) -> Scenario:
-    """The demo's class mix, prices and summer weather on the replayed day, with nameless zones."""
+def _scenario(order: ReplayOrder, zone: ZoneInfo, series: LoadSeries) -> Scenario:
+    """The demo's class mix and prices on the replayed day, with nameless zones and heat read off the load."""
     file = load_scenario(SCENARIO).file
     zones = tuple(
         each.model_copy(update={"zone_id": f"zone-{k:02d}", "name_zh": f"分区{k}", "name_en": f"zone {k}"})
         for k, each in enumerate(file.zones, start=1)
     )
     update = {"time_zone": str(zone), "day": order.day, "zones": zones, "name": f"replay-{order.day}"}
-    return Scenario(file.model_copy(update=update))
+    return ReplayedScenario(file.model_copy(update=update), _daily_load(series, order.day, zone, file.days_before))
+
+
+def _daily_load(series: LoadSeries, day: date, zone: ZoneInfo, before: int) -> dict[date, float]:
+    """Mean load of the days around the replayed one, as far as the file knows them."""
+    found: dict[date, float] = {}
+    for ahead in range(-before, 3):
+        each = day + timedelta(days=ahead)
+        grid = IntervalGrid.market_day(each, zone, HOUR)
+        if series.start <= grid.start and grid.end <= series.end and not series.gaps(grid.start, grid.end):
+            found[each] = float(series.kw_on(grid).mean())
+    return found
 
 
 def _facts(
@@ -174,8 +186,8 @@ def _facts(
     assumptions = [
         known,
         text(
-            "资源组合、电价与天气取自成都情景 (假设)",
-            "portfolio, prices and weather are the Chengdu scenario's (assumption)",
+            "资源组合与电价取自成都情景, 气温由实测负荷推得 (假设)",
+            "portfolio and prices are the Chengdu scenario's, heat is read off the load (assumptions)",
         ),
     ]
     if order.response_was_called:

@@ -19,6 +19,8 @@ from simulations.scenarios.curve import Curve
 from simulations.scenarios.types import HourSpans, ScenarioFile, Tariff, hour_of
 
 GW_TO_KW = 1e6
+TEMPERATURE_SHAPE = ((0.0, 0.28), (6.0, 0.0), (10.0, 0.52), (13.0, 0.86), (16.0, 1.0), (19.0, 0.74), (21.5, 0.46))
+"""Local hour, and how far the temperature is from the day's lowest to its highest."""
 
 
 class Scenario:
@@ -165,15 +167,7 @@ class Scenario:
             low = figures.first_day_minimum_celsius.value * (1 - rise) + figures.minimum_celsius.value * rise
             high = figures.first_day_maximum_celsius.value * (1 - rise) + figures.maximum_celsius.value * rise
             start = self.midnight(day).timestamp()
-            for hour, share in (
-                (0.0, 0.28),
-                (6.0, 0.0),
-                (10.0, 0.52),
-                (13.0, 0.86),
-                (16.0, 1.0),
-                (19.0, 0.74),
-                (21.5, 0.46),
-            ):
+            for hour, share in TEMPERATURE_SHAPE:
                 seconds.append(start + 3600 * hour)
                 values.append(low + share * (high - low) + shift)
         return Curve(seconds, values)
