@@ -7,7 +7,7 @@ the report; the service is shown none of it.
 """
 
 from collections.abc import Mapping
-from datetime import date, timedelta
+from datetime import date
 from functools import cached_property
 
 from simulations.scenarios.curve import Curve
@@ -35,8 +35,11 @@ class ReplayedScenario(Scenario):
 
     @staticmethod
     def _beside(day: date, level: Mapping[date, float]) -> float:
-        near = sorted(level, key=lambda other: (abs((other - day) / timedelta(days=1)), other))[:2]
-        return sum(level[other] for other in near) / len(near)
+        """Mean of the nearest known day before and the nearest after (one of them at the ends)."""
+        before = max((other for other in level if other < day), default=None)
+        after = min((other for other in level if other > day), default=None)
+        near = [level[other] for other in (before, after) if other is not None]
+        return sum(near) / len(near)
 
     @cached_property
     def temperature_curve(self) -> Curve:
