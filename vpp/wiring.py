@@ -24,7 +24,8 @@ from models.resources import EvCharger
 from models.telemetry import Reading
 from vpp.day_ahead import DayAheadStage
 from vpp.delivery import DeliveryStage
-from vpp.events import EventDesk, EventRules
+from vpp.event_sizing import EventRules
+from vpp.events import EventDesk
 from vpp.forecasting import CityFeed
 from vpp.history import DAYS_BACK, History
 from vpp.metrics import Metrics
@@ -32,7 +33,8 @@ from vpp.problem_builder import ProblemBuilder
 from vpp.real_time import RealTimeStage
 from vpp.registration import Registrar
 from vpp.restart import take_up
-from vpp.runtime import Rhythm, Runtime
+from vpp.rhythm import Rhythm
+from vpp.runtime import Runtime
 from vpp.service import Service
 from vpp.session_baseline import SessionBaselines
 from vpp.settings import Settings

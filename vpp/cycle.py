@@ -1,0 +1,251 @@
+"""One real-time cycle: look back, plan anew from now on, send what follows from it.
+
+    learn       what the cycle that has just ended did: comfort stores, what each event really got
+    replan      from the present state, towards the day plan; the last good plan stands if that fails
+    deliver     the orders of this stretch, around events those of the next one as well
+    note        what is in force at the devices, and what loads give up
+
+Powers are kW, energies kWh; grids are those of the plans (T intervals).
+"""
+
+import asyncio
+from collections.abc import Callable, Container, Iterator, Mapping, Sequence
+from dataclasses import replace
+from datetime import datetime, timedelta
+from time import monotonic
+from zoneinfo import ZoneInfo
+
+import numpy as np
+import structlog
+
+from models.dispatch.problem import DispatchProblem
+from models.errors import VppError
+from models.intervals import FloatArray, IntervalGrid
+from models.plan import DispatchPlan, PlanSource
+from models.ports import Clock
+from models.records import BaselineTable
+from models.resources import CurtailableLoad, InterruptibleLoad, Storage, ThermalLoad
+from models.telemetry import ChargingSession
+from vpp.baseline_table import merged_baseline
+from vpp.day_ahead import DayAheadStage, delivered_kw
+from vpp.delivery import DeliveryStage, Window, is_release
+from vpp.events import EventDesk
+from vpp.gauges import set_gauges
+from vpp.metrics import Metrics
+from vpp.real_time import RealTimeInputs, RealTimeStage
+from vpp.rhythm import Rhythm
+from vpp.session_baseline import SessionBaselines
+from vpp.state import LiveState, ResourceLive
+
+log = structlog.get_logger(__name__)
+
+DAY = timedelta(days=1)
+
+ExpectedSessions = Callable[[datetime, IntervalGrid], Mapping[str, Sequence[ChargingSession]]]
+"""The stays of cars that are expected on a grid, by charger, as seen from a moment."""
+
+
+class RealTimeCycle:
+    """Runs one cycle at a time over the stages, and remembers the problem and the plan in force (``current``)."""
+
+    def __init__(
+        self,
+        *,
+        clock: Clock,
+        state: LiveState,
+        zone: ZoneInfo,
+        rhythm: Rhythm,
+        day_ahead: DayAheadStage,
+        real_time: RealTimeStage,
+        events: EventDesk,
+        delivery: DeliveryStage,
+        sessions: SessionBaselines,
+        metrics: Metrics,
+        expected_sessions: ExpectedSessions,
+    ) -> None:
+        self._clock = clock
+        self._state = state
+        self._zone = zone
+        self._rhythm = rhythm
+        self._day_ahead = day_ahead
+        self._real_time = real_time
+        self._events = events
+        self._delivery = delivery
+        self._sessions = sessions
+        self._metrics = metrics
+        self._expected_sessions = expected_sessions
+        self._learned_at: datetime | None = None
+        self.current: tuple[DispatchProblem, DispatchPlan] | None = None
+
+    async def run(self, start: datetime) -> None:
+        """The cycle that begins at the boundary ``start``; without a day that covers it only the gauges are set."""
+        tables = self._tables(start)
+        if not tables or not any(table.grid.start <= start < table.grid.end for table in tables):
+            self._set_gauges()
+            return
+        began = monotonic()
+        if self._real_time.last is None:
+            self._real_time.last = self._day_plan_at(start)  # what stands until there is something newer
+        try:
+            plan = await self._replan(start, tables)
+        except VppError as error:
+            plan = self._last_good(start, error)
+        await self._deliver(start, plan)
+        self._set_gauges()
+        took_s = monotonic() - began
+        self._metrics.cycle_seconds.labels(kind="real_time").observe(took_s)
+        if took_s > self._rhythm.cycle.total_seconds():
+            self._metrics.cycle_overruns.labels(kind="real_time").inc()
+
+    def measured_kw(self, event_id: str) -> float | None:
+        """What the last complete cycle of a running event delivered, None before there was one."""
+        feedback = self._real_time.feedback.get(event_id)
+        return feedback.measured_kw[-1][1] if feedback is not None and feedback.measured_kw else None
+
+    # ---- planning
+
+    async def _replan(self, start: datetime, tables: Sequence[BaselineTable]) -> DispatchPlan:
+        planned = self._events.planned(start)
+        self._learn(start, tables)
+        grid = self._real_time.grid(start, planned)
+        expected = await asyncio.to_thread(self._expected_sessions, start, grid)
+        baseline = self._sessions.overlay(merged_baseline(tables, grid), grid, self._state, expected)
+        inputs = RealTimeInputs(
+            baseline=baseline,
+            plan_kw=self._day_plan_kw(grid),
+            end_energy_kwh=self._end_energy(grid),
+            expected=expected,
+            events=planned,
+            commitments=self._events.commitments(grid),
+        )
+        self.current = await self._real_time.cycle(grid, inputs)
+        return self.current[1]
+
+    def _last_good(self, start: datetime, error: VppError) -> DispatchPlan:
+        """When not even a problem can be put together: the last good plan as it is, labelled so."""
+        last = self._real_time.last
+        if last is None or last.grid.index_at(start) is None:
+            raise error
+        log.error("the last good plan stands", error=str(error))
+        plan = replace(last, source=PlanSource.LAST_GOOD, status="fallback")
+        self._metrics.plans_made.labels(kind="real_time", source=plan.source.value).inc()
+        if self.current is not None:
+            self.current = self.current[0], plan
+        return plan
+
+    # ---- delivering
+
+    async def _deliver(self, start: datetime, plan: DispatchPlan) -> None:
+        busy = self._events.windows()
+        following = self._rhythm.cycle_after(start, busy)
+        grace = self._rhythm.cycle
+        first = Window(start, following, following + grace)
+        windows = [first]
+        if self._rhythm.is_busy(start, busy):
+            # the next stretch is sent along: who does not hear the next cycle still does the right thing
+            later = self._rhythm.cycle_after(following, busy)
+            windows.append(Window(following, later, later + grace))
+        running = {event.event_id.split("~")[0] for event in self._events.planned(start)}
+        held_back = {live.resource_id for live in self._state if live.opted_out_of & running}
+        ordered = await self._delivery.deliver(plan, windows, held_back)
+        for window in windows:
+            self._note_curtailed(plan, window, ordered)
+        self._note_orders(plan, first, ordered)
+
+    def _note_orders(self, plan: DispatchPlan, window: Window, ordered: Container[str]) -> None:
+        """Remember what is in force at the devices that were sent an order."""
+        for live, power_kw, baseline_kw in self._means(plan, window, ordered):
+            released = is_release(live.record.resource, power_kw, baseline_kw)
+            live.ordered_kw = None if released else power_kw
+            live.ordered_until = window.valid_until
+
+    def _note_curtailed(self, plan: DispatchPlan, window: Window, ordered: Container[str]) -> None:
+        """Remember what loads are to give up, hour by hour: their limits of the day count it."""
+        for live, power_kw, baseline_kw in self._means(plan, window, ordered):
+            resource = live.record.resource
+            if not isinstance(resource, CurtailableLoad | InterruptibleLoad):
+                continue
+            given_up_kw = 0.0 if is_release(resource, power_kw, baseline_kw) else baseline_kw - power_kw
+            live.give_up(window.valid_from, window.plan_until, given_up_kw, baseline_kw)
+
+    def _means(
+        self, plan: DispatchPlan, window: Window, ordered: Container[str]
+    ) -> Iterator[tuple[ResourceLive, float, float]]:
+        """Mean planned power and baseline over a window, of those who were sent an order."""
+        shares = plan.grid.overlap_h(window.valid_from, window.plan_until)
+        hours = float(shares.sum())
+        for live in self._state:
+            row = plan.row_of.get(live.resource_id)
+            if live.refused_until is not None and live.refused_until > self._clock.now():
+                continue  # its refusal was quicker than we are
+            if row is not None and live.resource_id in ordered and hours > 0:
+                yield live, float(plan.power_kw[row] @ shares) / hours, float(plan.baseline_kw[row] @ shares) / hours
+
+    # ---- looking back
+
+    def _learn(self, start: datetime, tables: Sequence[BaselineTable]) -> None:
+        """Look back at the cycle that has just ended: comfort stores, and what each event really got."""
+        before = start - self._rhythm.cycle
+        if tables[0].grid.start > before:
+            self._learned_at = start  # nothing was ordered before the first table begins
+            return
+        grid = IntervalGrid((before, start))
+        baseline = self._sessions.overlay(merged_baseline(tables, grid), grid, self._state, {})
+        means = {name: float(values[0]) for name, values in baseline.items()}
+        since = min(start - (self._learned_at or before), DAY)
+        self._learned_at = start
+        hours = since.total_seconds() / 3600
+        for live in self._state:
+            if isinstance(live.record.resource, ThermalLoad) and live.latest is not None:
+                if live.latest.energy_kwh is not None or live.resource_id not in means:
+                    continue
+                moved = live.latest.power_kw - means[live.resource_id] if live.is_under_order(before) else 0.0
+                live.advance_comfort(hours, moved)
+        if self.current is None:
+            return
+        problem, plan = self.current
+        for record in self._events.active():
+            event = record.event
+            if event.start - self._rhythm.around_events < start <= event.end:
+                planned = delivered_kw(problem, plan, event)[plan.grid.index_at(before) or 0]
+                self._real_time.learn(start, event, means, sorted(problem.in_scope(event)), float(planned))
+
+    # ---- the day plans, from this cycle's point of view
+
+    def _day_plan_at(self, moment: datetime) -> DispatchPlan | None:
+        days = (self._day_ahead.days[day].plan for day in sorted(self._day_ahead.days, reverse=True))
+        return next((plan for plan in days if plan.grid.index_at(moment) is not None), None)
+
+    def _tables(self, start: datetime) -> list[BaselineTable]:
+        today = start.astimezone(self._zone).date()
+        days = [today - timedelta(days=1), today, today + timedelta(days=1)]
+        return [self._day_ahead.days[day].baseline for day in days if day in self._day_ahead.days]
+
+    def _day_plan_kw(self, grid: IntervalGrid) -> dict[str, FloatArray]:
+        merged: dict[str, FloatArray] = {}
+        for day in sorted(self._day_ahead.days):
+            plan = self._day_ahead.days[day].plan
+            if plan.grid.end <= grid.start or plan.grid.start >= grid.end:
+                continue
+            values = grid.mean_from(plan.grid, plan.power_kw)
+            for name, row in plan.row_of.items():
+                known = merged.get(name)
+                merged[name] = values[row] if known is None else np.where(np.isnan(values[row]), known, values[row])
+        return merged
+
+    def _end_energy(self, grid: IntervalGrid) -> dict[str, float]:
+        """The day plans' stored energy at the end of ``grid`` (where none reaches so far: a day earlier)."""
+        for moment in (grid.end, grid.end - DAY):
+            for day in sorted(self._day_ahead.days, reverse=True):
+                plan = self._day_ahead.days[day].plan
+                if plan.grid.start < moment <= plan.grid.end:
+                    column = next(t for t, end in enumerate(plan.grid.ends) if end >= moment)
+                    return {
+                        live.resource_id: float(plan.energy_kwh[plan.row_of[live.resource_id], column])
+                        for live in self._state
+                        if isinstance(live.record.resource, Storage) and live.resource_id in plan.row_of
+                    }
+        return {}
+
+    def _set_gauges(self) -> None:
+        set_gauges(self._metrics, self._state, self._events.records(), self.measured_kw, self._clock.now())

@@ -1,0 +1,19 @@
+"""The scope of an event: which resources count for it."""
+
+from collections.abc import Collection, Mapping
+
+from models.events import Event, ScopeKind
+from models.resources import ResourceBase
+
+
+def is_in_scope(resource: ResourceBase, event: Event, areas: Mapping[str, Collection[str]]) -> bool:
+    """True if the resource counts for the event; ``areas``: the zones of every area, by its id."""
+    if event.scope_kind is ScopeKind.AREA:
+        return resource.zone_id in areas.get(event.scope_id, frozenset())
+    attribute = {
+        ScopeKind.CITY: event.scope_id,
+        ScopeKind.ZONE: resource.zone_id,
+        ScopeKind.AGGREGATOR: resource.aggregator_id,
+        ScopeKind.PILLAR: resource.pillar.value,
+    }[event.scope_kind]
+    return attribute == event.scope_id

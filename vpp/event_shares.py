@@ -1,0 +1,99 @@
+"""Who carries how much of an event: expected contributions, shares, and what was committed to.
+
+contribution    what an aggregator gives at every moment, as a plan has it              (T,) kW
+share           its mean over the window: what the aggregator is asked for              kW
+commitment      what was accepted, in the shape of the contribution: what is planned    (T,) kW
+"""
+
+from collections.abc import Iterable, Mapping
+
+import numpy as np
+
+from models.events import Commitment, Direction, Event, EventRecord
+from models.intervals import FloatArray, IntervalGrid
+from vpp.day_ahead import DayPlan
+
+_NO_SHARE_KW = 0.05
+"""Whoever contributes no more than this on average is not asked."""
+
+
+def contributions(day: DayPlan, event: Event) -> dict[str, FloatArray]:
+    """Expected contribution of every aggregator to an event in a plan, (T,) kW, zero outside the window."""
+    inside = day.plan.grid.inside(event.start, event.end)
+    sign = 1.0 if event.direction is Direction.SHAVE else -1.0
+    found: dict[str, FloatArray] = {}
+    if day.problem is None:
+        return found
+    for name in day.problem.in_scope(event):
+        row, what = day.plan.row_of[name], day.problem.attributes[name]
+        moved = sign * what.reliability_fraction * (day.plan.baseline_kw[row] - day.plan.power_kw[row])
+        found[what.aggregator_id] = found.get(what.aggregator_id, np.zeros(len(inside))) + moved * inside
+    return found
+
+
+def shares(day: DayPlan, event: Event) -> dict[str, float]:
+    """Mean of the contributions over the window, kW, of those who contribute at all."""
+    grid = day.plan.grid
+    window_h = float(grid.hours[grid.inside(event.start, event.end)].sum())
+    means = {name: float(values @ grid.hours) / window_h for name, values in contributions(day, event).items()}
+    return {name: round(value, 3) for name, value in sorted(means.items()) if value > _NO_SHARE_KW}
+
+
+class CommittedProfiles:
+    """What every aggregator has taken on of every event, (T,) kW on the grid of the day plan it was taken from."""
+
+    def __init__(self) -> None:
+        self._committed_kw: dict[str, dict[str, tuple[IntervalGrid, FloatArray]]] = {}
+
+    def forget(self, event_id: str) -> None:
+        """Nobody is bound to this event any more."""
+        self._committed_kw.pop(event_id, None)
+
+    def bind_only(
+        self, event: Event, day: DayPlan, accepted_kw: Mapping[str, float], share_kw: Mapping[str, float]
+    ) -> None:
+        """Bind just those in ``accepted_kw`` to their part of their share of the plan; the others stay free."""
+        shapes = contributions(day, event)
+        self._committed_kw[event.event_id] = {
+            name: (day.plan.grid, shapes[name] * accepted / share_kw[name])
+            for name, accepted in accepted_kw.items()
+            if name in shapes
+        }
+
+    def bind_all(self, record: EventRecord, day: DayPlan) -> None:
+        """Commitments: what was accepted, in the shape in which the day plan has it; of who takes no part, nothing."""
+        shapes, planned = contributions(day, record.event), shares(day, record.event)
+        nothing = np.zeros(len(day.plan.grid))
+        self._committed_kw[record.event.event_id] = {
+            name: (
+                day.plan.grid,
+                shapes[name] * (record.accepted_kw.get(name) or 0.0) / planned[name] if name in planned else nothing,
+            )
+            for name in record.share_kw
+        }
+
+    def rows(self, events: Iterable[Event], grid: IntervalGrid) -> list[Commitment]:
+        """Commitments to ``events`` on ``grid``: what was accepted, in the shape it was planned in."""
+        rows: list[Commitment] = []
+        for event in events:
+            inside = grid.inside(event.start, event.end)
+            for aggregator_id, (day_grid, kw) in self._committed_kw.get(event.event_id, {}).items():
+                values = grid.mean_from(day_grid, kw)
+                rows.extend(
+                    Commitment(
+                        event_id=event.event_id,
+                        aggregator_id=aggregator_id,
+                        interval_start=grid.starts[t],
+                        accepted_kw=max(0.0, float(values[t])),
+                    )
+                    for t in np.flatnonzero(inside)
+                    if not np.isnan(values[t])
+                )
+        return rows
+
+    def accepted_on(self, event_id: str, grid: IntervalGrid) -> dict[str, FloatArray]:
+        """What every aggregator has taken on of an event, (T,) kW in the shape it was planned in; empty if unknown."""
+        return {
+            name: np.nan_to_num(grid.mean_from(day_grid, kw))
+            for name, (day_grid, kw) in self._committed_kw.get(event_id, {}).items()
+        }

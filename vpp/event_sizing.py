@@ -1,0 +1,120 @@
+"""Sizing: what an order becomes as an event, how much is wanted of it and how much can be held throughout."""
+
+import itertools
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from zoneinfo import ZoneInfo
+
+from models.errors import InputError, InputFault
+from models.events import Direction, Event, EventOrder, ScopeKind
+from vpp.day_ahead import DayAheadStage, DayPlan
+from vpp.event_book import EventBook
+
+
+@dataclass(frozen=True, slots=True)
+class EventRules:
+    """How orders are sized and answered: ``target_fraction`` of the reference peak, margin under what is callable."""
+
+    target_fraction: float
+    reference_peak_kw: float | None
+    callable_margin_fraction: float
+    respond_within: timedelta
+    rebound_window: timedelta = timedelta(hours=6)
+    rebound_margin_fraction: float = 0.015
+
+    def firm_kw(self, callable_kw: float) -> float:
+        """What may be promised of what is callable."""
+        return callable_kw * (1 - self.callable_margin_fraction)
+
+    def rebound_cap_kw(self, peak_kw: float) -> float:
+        """What the city may reach while loads come back: the day's undispatched peak, less a margin for its forecast.
+
+        Without the margin the day's peak only moves into the hours after the event as soon as the forecast is high.
+        """
+        return peak_kw * (1 - self.rebound_margin_fraction)
+
+    def deadline(self, event: Event, notified_at: datetime) -> datetime:
+        """Until when aggregators may answer the notice of an event."""
+        return min(notified_at + self.respond_within, event.start)
+
+
+@dataclass(frozen=True, slots=True)
+class EventSizing:
+    """An order as an event, the target share of the reference peak, and what can be held throughout, kW."""
+
+    event: Event
+    five_percent_kw: float
+    callable_kw: float
+
+
+class EventSizer:
+    """Makes events of orders, measured against the day's peak and against what the day's plan can hold."""
+
+    def __init__(self, day_ahead: DayAheadStage, book: EventBook, zone: ZoneInfo, rules: EventRules) -> None:
+        self._day_ahead = day_ahead
+        self._book = book
+        self._zone = zone
+        self._rules = rules
+
+    async def size(self, orders: Sequence[EventOrder], now: datetime) -> list[EventSizing]:
+        """What orders of one market day could count on, together: they share the same resources.
+
+        ``InputError`` for an order that does not lie in the future, of another day, or whose name is taken.
+        """
+        for index, order in enumerate(orders):
+            if order.start <= now:
+                fault = InputFault("event", "start", order.start.isoformat(), "must lie in the future", index)
+                raise InputError([fault])
+        day = orders[0].start.astimezone(self._zone).date()
+        if any(order.start.astimezone(self._zone).date() != day for order in orders):
+            raise InputError([InputFault("event", "start", str(day), "all must lie on one market day")])
+        plan = await self._day_ahead.make(day)
+        peak_kw, five_percent_kw = self._reference(plan)
+        wanted: list[Event] = []
+        for order in orders:
+            taken = {event.event_id for event in wanted}
+            wanted.append(self._event(order, five_percent_kw, peak_kw, now, taken))
+        standing = self._book.of_day(day, self._day_ahead.grid_of(day))
+        callable_kw = await self._day_ahead.callable_kw(day, wanted, standing)
+        return [EventSizing(event, five_percent_kw, callable_kw[event.event_id]) for event in wanted]
+
+    def _event(
+        self, order: EventOrder, five_percent_kw: float, peak_kw: float, now: datetime, taken: set[str]
+    ) -> Event:
+        """The order as an event that asks for so much more that its margin is still there when it is promised."""
+        event_id = order.event_id or self._new_id(order, taken)
+        if self._is_taken(event_id, taken):
+            raise InputError([InputFault("event", "event_id", event_id, "is already taken")])
+        asked_kw = order.ordered_kw if order.ordered_kw is not None else five_percent_kw
+        margin = 1 - self._rules.callable_margin_fraction
+        return Event(
+            event_id=event_id,
+            direction=order.direction,
+            scope_kind=order.scope_kind,
+            scope_id=order.scope_id,
+            start=order.start,
+            end=order.end,
+            target_kw=asked_kw / margin,
+            issued_at=now,
+            rebound_cap_kw=self._rules.rebound_cap_kw(peak_kw) if order.direction is Direction.SHAVE else None,
+        )
+
+    def _is_taken(self, event_id: str, taken: set[str]) -> bool:
+        return event_id in taken or self._book.is_taken(event_id)
+
+    def _new_id(self, order: EventOrder, taken: set[str]) -> str:
+        """Day, time and scope, with a number where that is taken."""
+        scope = order.scope_kind.value if order.scope_kind is ScopeKind.CITY else order.scope_id
+        scope = re.sub(r"[^A-Za-z0-9._:-]", "-", scope)[:80]
+        first = f"{order.start.astimezone(self._zone):%Y%m%d-%H%M}-{scope}"
+        names = itertools.chain([first], (f"{first}-{number}" for number in itertools.count(2)))
+        return next(name for name in names if not self._is_taken(name, taken))
+
+    def _reference(self, day: DayPlan) -> tuple[float, float]:
+        """Undispatched forecast peak of the market day, and the target share of the reference peak, kW."""
+        inputs = self._day_ahead.inputs_of(day.market_day)
+        in_day = [start.astimezone(self._zone).date() == day.market_day for start in inputs.grid.starts]
+        peak_kw = float(inputs.city.load_kw.sum(axis=0)[in_day].max())
+        return peak_kw, self._rules.target_fraction * (self._rules.reference_peak_kw or peak_kw)
