@@ -138,6 +138,10 @@ class DeliveryStage:
                         first.extend(setpoint.resource_id for setpoint in part)
         return frozenset(first)
 
+    def waiting_for(self) -> set[str]:
+        """Aggregators for whom a batch waits that could not leave the house."""
+        return {batch.aggregator_id for batch in self._unsent}
+
     async def send_again(self) -> int:
         """What could not leave the house and still holds; returns how many batches left now."""
         now, waiting = self._clock.now(), self._unsent

@@ -1,6 +1,7 @@
 """What a running service does beside its cycles: notice that the broker is back, forget what nobody asks for again."""
 
 import asyncio
+import time
 from datetime import timedelta
 
 import structlog
@@ -18,6 +19,20 @@ for what they have kept."""
 FORGET_EVERY = timedelta(hours=1)
 
 
+GATEWAYS_BACK_S = 8.0
+"""A broker without sessions loses what is sent to a gateway before it has subscribed again: wait so long for it."""
+
+
+async def _gateways_back(runtime: Runtime, since_s: float) -> None:
+    """Return when every gateway for which an order waits has said that it is online again, or when time is up."""
+    until_s = time.monotonic() + GATEWAYS_BACK_S
+    said = runtime.state.said_online_s
+    while any(said.get(name, 0.0) < since_s for name in runtime.delivery.waiting_for()):
+        if time.monotonic() > until_s:
+            return
+        await asyncio.sleep(0.1)
+
+
 async def keep_house(runtime: Runtime, link: MqttLink) -> None:
     """Until cancelled.  Looks in real time (the broker is real), forgets by the service's clock."""
     connections, forgot_at = link.counters.connections, runtime.clock.now()
@@ -27,6 +42,7 @@ async def keep_house(runtime: Runtime, link: MqttLink) -> None:
             if link.connected and link.counters.connections != connections:
                 if connections:
                     runtime.metrics.broker_reconnects.inc(link.counters.connections - connections)
+                    await _gateways_back(runtime, since_s=time.monotonic() - LOOK_EVERY_S)
                     await runtime.send_again()
                 connections = link.counters.connections
             now = runtime.clock.now()

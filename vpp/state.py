@@ -236,6 +236,8 @@ class LiveState:
     def __init__(self, records: Iterable[RegisteredResourceRecord] = ()) -> None:
         self._resources = {record.resource.resource_id: ResourceLive(record) for record in records}
         self.aggregator_online: dict[str, bool] = {}
+        self.said_online_s: dict[str, float] = {}
+        """Moment (``time.monotonic``) at which a gateway last said that it is online."""
 
     def __len__(self) -> int:
         return len(self._resources)

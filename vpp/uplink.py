@@ -4,6 +4,7 @@ The link (``adapters.mqtt.link``) calls these; what an event response means is t
 """
 
 import asyncio
+import time
 from collections.abc import Awaitable, Callable
 from datetime import datetime, timedelta
 
@@ -194,6 +195,8 @@ class Uplink:
         if self._state.aggregator_online.get(aggregator_id) != online:
             log.info("gateway", aggregator_id=aggregator_id, online=online, reason=received.message.reason)
         self._state.aggregator_online[aggregator_id] = online
+        if online:
+            self._state.said_online_s[aggregator_id] = time.monotonic()
         self._metrics.aggregators_online.set(sum(self._state.aggregator_online.values()))
 
     async def dead_letter(self, aggregator_id: str, topic: str, payload: bytes, refusals: tuple[Refusal, ...]) -> None:
