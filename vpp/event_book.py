@@ -1,7 +1,7 @@
 """The book of events: every record, kept in the store step by step, and what the plans must have of them."""
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from datetime import date, datetime, timedelta
 from zoneinfo import ZoneInfo
 
@@ -18,6 +18,9 @@ from vpp.ramp import Ramp, ramp_after
 log = structlog.get_logger(__name__)
 
 ACTIVE = (EventStatus.APPROVED, EventStatus.NOTIFIED, EventStatus.EXECUTING)
+GUARDED_BEFORE = timedelta(hours=6)
+"""So long before an event the city is held under the rebound cap already."""
+
 OVER = (EventStatus.ENDED, EventStatus.TERMINATED, EventStatus.EVALUATED)
 
 
@@ -120,7 +123,22 @@ class EventBook:
             for piece in self._after(record, now)
             if piece.end > now or (piece.rebound_cap_kw is not None and self._day_is_open(record.event, now))
         ]
-        return [*events, *recovering]
+        return [*events, *recovering, *self._guard(events, now)]
+
+    @staticmethod
+    def _guard(events: Sequence[Event], now: datetime) -> list[Event]:
+        """(M4) from now on for the next event that has a rebound cap, as if one had just ended.
+
+        Cooling ahead and charging early are good for the event and may not cost the day a new peak before it.
+        """
+        ahead = [
+            event for event in events if event.rebound_cap_kw is not None and now < event.start <= now + GUARDED_BEFORE
+        ]
+        if not ahead:
+            return []
+        first = min(ahead, key=lambda event: event.start)
+        over = {"start": now - timedelta(minutes=5), "end": now, "target_kw": 0.0}
+        return [first.model_copy(update={"event_id": f"{first.event_id}~guard", **over})]
 
     def of_day(self, day: date, grid: IntervalGrid) -> list[Event]:
         """Events of a market day as its plan must have them: also those that are over, whose energy is spent.

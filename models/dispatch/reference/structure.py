@@ -25,8 +25,8 @@ WRITERS: Mapping[ResourceKind, Writer] = {
 }
 """Every kind but charging, whose writer depends on how many stays a charger has."""
 
-EVENT_SLOTS = 2
-"""Events come in pairs of rows, the first pair always there, so that an event seldom changes the structure."""
+EVENT_SLOTS = 4
+"""Events come in fours of rows, the first four always there, so that an event seldom changes the structure."""
 
 Shape = tuple[Any, ...]
 
@@ -96,7 +96,7 @@ def city_key(problem: DispatchProblem, entries: list[Entry]) -> Shape:
 
 
 def event_slots(problem: DispatchProblem) -> int:
-    """Rooms for events, in pairs."""
+    """Rooms for events, in fours."""
     return EVENT_SLOTS * max(1, -(-len(problem.events) // EVENT_SLOTS))
 
 
