@@ -21,7 +21,7 @@ from vpp.metrics import Metrics
 from vpp.settings import Settings, load_settings
 
 DEPLOY = Path(__file__).parents[3] / "deploy"
-FILES = sorted(path for path in DEPLOY.rglob("*") if path.is_file())
+FILES = sorted(path for path in DEPLOY.rglob("*") if path.is_file() and path.suffix != ".png")
 
 
 def load_yaml(name: str) -> list[Any]:
