@@ -1,0 +1,1 @@
+"""The fast path: column generation over a million devices, with a certificate."""

@@ -1,0 +1,139 @@
+"""What every oracle is asked with, and what it adds up: prices in, sums out.
+
+Rows are units of pricing: a resource, or one stay at a charger.  n rows, T intervals, K tariffs, C price classes (rows
+that the same events and commitments see).
+"""
+
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from models.dispatch.fast.pricing.jit import jit
+from models.intervals import FloatArray
+
+WORK_ROWS = 24
+"""Rows of scratch memory that an oracle may use."""
+
+
+class Members(NamedTuple):
+    """Whose rows they are.
+
+    ``tariff``, ``price_class``: rows in ``Prices``.  ``reliability``: 0..1.  ``resource``: row in the order of
+    ``fleet.resource_ids``.  ``alone``: the only row of its resource (the terms of real time are left out of the price
+    of a charger with several stays).
+    """
+
+    tariff: NDArray[np.int64]
+    price_class: NDArray[np.int64]
+    reliability: FloatArray
+    resource: NDArray[np.int64]
+    alone: NDArray[np.bool_]
+
+
+class Near(NamedTuple):
+    """What a re-plan stays near to: (n,) power now and (n, T) day plan, NaN where unknown; both empty day ahead."""
+
+    now_kw: FloatArray
+    plan_kw: FloatArray
+
+
+class Prices(NamedTuple):
+    """The effective price of row i in t: tariff + zone + reliability x by_class, CNY per kWh.
+
+    ``hours``: (T,).  ``tariff``: (K, T).  ``late``: (K,) price of a virtual slot after the horizon.  ``late_cost``:
+    (K,) what it really costs (the tariff's mean).  ``zone``: (T,).  ``by_class``: (C, T).  ``stray``: (T,) cost per kWh
+    off the day plan.  ``switch``: CNY per kW off the power now, in the first interval.
+    """
+
+    hours: FloatArray
+    tariff: FloatArray
+    late: FloatArray
+    late_cost: FloatArray
+    zone: FloatArray
+    by_class: FloatArray
+    stray: FloatArray
+    switch: float
+
+
+class Sums(NamedTuple):
+    """What a range of rows adds up to.
+
+    ``power_kw``: (T,).  ``class_kw``: (C, T) reliability-weighted power.  ``totals``: (3,) least cost at the effective
+    prices (a lower bound), cost of the schedules (tariff, own, virtual slots, real time), and kWh of virtual slots.
+    """
+
+    power_kw: FloatArray
+    class_kw: FloatArray
+    totals: FloatArray
+
+
+@jit
+def effective_prices(
+    members: Members,
+    near: Near,
+    i: int,
+    prices: Prices,
+    price: FloatArray,
+    stray: FloatArray,
+    plan_kw: FloatArray,
+) -> None:
+    """Fill price (T,), and what a kWh off ``plan_kw`` costs, (T,), for row i.
+
+    In the first interval switching and straying may both act: the dearer stays, the other is left out, so that the
+    least cost stays a lower bound (the checker's rule).
+    """
+    k, c, rho = members.tariff[i], members.price_class[i], members.reliability[i]
+    for t in range(prices.hours.size):
+        price[t] = prices.tariff[k, t] + prices.zone[t] + rho * prices.by_class[c, t]
+        stray[t] = 0.0
+        plan_kw[t] = 0.0
+    if near.now_kw.size == 0 or not members.alone[i]:
+        return
+    for t in range(prices.hours.size):
+        if prices.stray[t] > 0 and not np.isnan(near.plan_kw[i, t]):
+            stray[t] = prices.stray[t]
+            plan_kw[t] = near.plan_kw[i, t]
+    now = near.now_kw[i]
+    if not np.isnan(now) and prices.switch / prices.hours[0] > stray[0]:
+        stray[0] = prices.switch / prices.hours[0]
+        plan_kw[0] = now
+
+
+@jit
+def account(
+    members: Members,
+    near: Near,
+    i: int,
+    prices: Prices,
+    power_kw: FloatArray,
+    answer: tuple[float, float, float],
+    sums: Sums,
+) -> None:
+    """Add row i's schedule and its oracle's answer (least cost, own cost, kWh of the virtual slot) to ``sums``."""
+    least, own, late_kwh = answer
+    k, c, rho = members.tariff[i], members.price_class[i], members.reliability[i]
+    cost = own + prices.late_cost[k] * late_kwh
+    for t in range(prices.hours.size):
+        p = power_kw[t]
+        sums.power_kw[t] += p
+        sums.class_kw[c, t] += rho * p
+        cost += prices.hours[t] * prices.tariff[k, t] * p
+    if near.now_kw.size > 0:
+        if not np.isnan(near.now_kw[i]):
+            cost += prices.switch * abs(power_kw[0] - near.now_kw[i])
+        for t in range(prices.hours.size):
+            if prices.stray[t] > 0 and not np.isnan(near.plan_kw[i, t]):
+                cost += prices.hours[t] * prices.stray[t] * abs(power_kw[t] - near.plan_kw[i, t])
+    sums.totals[0] += least
+    sums.totals[1] += cost
+    sums.totals[2] += late_kwh
+
+
+def empty_sums(count: int, classes: int) -> Sums:
+    """Zeros for T = ``count`` intervals."""
+    return Sums(np.zeros(count), np.zeros((classes, count)), np.zeros(3))
+
+
+NOTHING_NEAR = Near(np.empty(0), np.empty((0, 0)))
+"""Day ahead: there is nothing to stay near to."""
