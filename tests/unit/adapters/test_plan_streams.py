@@ -91,8 +91,8 @@ def test_sums_are_those_of_the_attributes(tmp_path: Path, problem: DispatchProbl
         wanted[key] = wanted.get(key, 0.0) + np.stack([plan.baseline_kw[row], plan.power_kw[row]])
     found = read_claims(tmp_path).aggregate
     assert {key[1:] for key in found} == set(wanted)
-    for (start, *key), sums in found.items():
-        np.testing.assert_allclose(sums, wanted[tuple(key)][:, plan.grid.starts.index(start)], atol=1e-12)
+    for (start, *group), sums in found.items():
+        np.testing.assert_allclose(sums, wanted[tuple(group)][:, plan.grid.starts.index(start)], atol=1e-12)
     assert ("south", "moved", "load", "ev_session") in wanted, "a charger's last stay speaks for it"
 
 
