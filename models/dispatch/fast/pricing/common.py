@@ -43,7 +43,9 @@ class Prices(NamedTuple):
 
     ``hours``: (T,).  ``tariff``: (K, T).  ``late``: (K,) price of a virtual slot after the horizon.  ``late_cost``:
     (K,) what it really costs (the tariff's mean).  ``zone``: (T,).  ``by_class``: (C, T).  ``stray``: (T,) cost per kWh
-    off the day plan.  ``switch``: CNY per kW off the power now, in the first interval.
+    off the day plan.  ``switch``: CNY per kW off the power now, in the first interval.  ``noise``: (M, T) a tiny price
+    that differs from row to row (row i takes line i mod M), so that rows with equal choices spread over them; M = 0:
+    none, as any sweep for a bound must have it.
     """
 
     hours: FloatArray
@@ -54,6 +56,7 @@ class Prices(NamedTuple):
     by_class: FloatArray
     stray: FloatArray
     switch: float
+    noise: FloatArray
 
 
 class Sums(NamedTuple):
@@ -88,6 +91,10 @@ def effective_prices(
         price[t] = prices.tariff[k, t] + prices.zone[t] + rho * prices.by_class[c, t]
         stray[t] = 0.0
         plan_kw[t] = 0.0
+    if prices.noise.shape[0] > 0:
+        line = i % prices.noise.shape[0]
+        for t in range(prices.hours.size):
+            price[t] += prices.noise[line, t]
     if near.now_kw.size == 0 or not members.alone[i]:
         return
     for t in range(prices.hours.size):
