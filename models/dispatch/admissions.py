@@ -5,6 +5,7 @@ kept any more are named and cut back first.  ``admit`` is a pure function of the
 ``Admission``, and whoever checks a plan repeats it.
 """
 
+from collections.abc import Callable
 from dataclasses import replace
 from datetime import timedelta
 from typing import Any
@@ -34,25 +35,19 @@ def admit(problem: DispatchProblem) -> tuple[DispatchProblem, tuple[Admission, .
     found: list[Admission] = []
     changed = False
     for row in problem.fleet.rows():
-        state = problem.states.get(row.resource_id, ResourceState())
-        admitted: ResourceBase = row
-        news: list[Admission] = []
-        if row.kind is ResourceKind.STORAGE:
-            admitted, news = _storage(row, state, problem)
-        elif row.kind is ResourceKind.EV_SESSION:
-            admitted, news = _stay(row, state, problem)
-        elif row.kind is ResourceKind.THERMAL_LOAD:
-            admitted, news = _thermal(row, state, problem)
-        elif row.kind is ResourceKind.SHIFTABLE_LOAD:
-            admitted, news = _shiftable(row, state, problem)
-        elif row.kind is ResourceKind.INTERRUPTIBLE_LOAD:
-            admitted, news = _interruptible(row, state, problem)
+        admitted, news = admit_row(row, problem.states.get(row.resource_id, ResourceState()), problem)
         rows.append(admitted)
         found.extend(news)
         changed = changed or admitted is not row
     if not changed:
         return problem, ()
     return replace(problem, fleet=Fleet.from_rows(rows)), tuple(found)
+
+
+def admit_row(row: Any, state: ResourceState, problem: DispatchProblem) -> tuple[Any, list[Admission]]:
+    """One row with what its state made unreachable relaxed, and what was relaxed; the same row if nothing was."""
+    relax = _BY_KIND.get(row.kind)
+    return (row, []) if relax is None else relax(row, state, problem)
 
 
 def _below(value: float, limit: float) -> bool:
@@ -200,3 +195,12 @@ def _interruptible(
         Admission(row.resource_id, "shortest_h", row.shortest_h, granted, "would pass longest_h on these intervals")
     ]
     return row.model_copy(update={"shortest_h": granted}), news
+
+
+_BY_KIND: dict[ResourceKind, Callable[..., tuple[Any, list[Admission]]]] = {
+    ResourceKind.STORAGE: _storage,
+    ResourceKind.EV_SESSION: _stay,
+    ResourceKind.THERMAL_LOAD: _thermal,
+    ResourceKind.SHIFTABLE_LOAD: _shiftable,
+    ResourceKind.INTERRUPTIBLE_LOAD: _interruptible,
+}
