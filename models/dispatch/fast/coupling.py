@@ -203,7 +203,7 @@ class CouplingRows:
 
     def amounts(self, values: FloatArray, least: float) -> tuple[RequirementAmount, ...]:
         """Rows whose value (N,) is above ``least``, by name."""
-        starts, found = self._starts, []
+        starts, found = self.starts, []
         for n in np.flatnonzero(values > least):
             what = self.families[self.family[n]]
             found.append(
@@ -218,7 +218,7 @@ class CouplingRows:
             )
         return tuple(found)
 
-    _starts: tuple[Any, ...] = ()
+    starts: tuple[Any, ...] = ()
 
 
 def coupling_rows(
@@ -252,7 +252,7 @@ def coupling_rows(
         zones=len(problem.zones),
         intervals=count,
     )
-    return replace(rows, _starts=tuple(problem.grid.starts))
+    return replace(rows, starts=tuple(problem.grid.starts))
 
 
 def _zone_limits(problem: DispatchProblem) -> list[Family]:

@@ -62,6 +62,11 @@ class Setting:
         """What the baseline problem adds to every price, (T,), CNY per kWh."""
         return TIE_BREAK_PER_KWH_H * self.edges_h[:-1]
 
+    @property
+    def tie_break_at_end(self) -> float:
+        """The same at the horizon's end, for virtual slots."""
+        return TIE_BREAK_PER_KWH_H * float(self.edges_h[-1])
+
     def hours_since_start(self, moments: NDArray[np.datetime64]) -> FloatArray:
         """Hours since the horizon's start of UTC moments (n,) as the portfolio's columns hold them."""
         start = np.datetime64(self.grid.start.astimezone(UTC).replace(tzinfo=None), "us")

@@ -62,8 +62,10 @@ class Prices(NamedTuple):
 class Sums(NamedTuple):
     """What a range of rows adds up to.
 
-    ``power_kw``: (T,).  ``class_kw``: (C, T) reliability-weighted power.  ``totals``: (3,) least cost at the effective
-    prices (a lower bound), cost of the schedules (tariff, own, virtual slots, real time), and kWh of virtual slots.
+    ``power_kw``: (T,).  ``class_kw``: (C, T) reliability-weighted power.  ``totals``: (4,) least cost at the effective
+    prices (a lower bound); cost of the schedules (tariff, own, virtual slots, real time); own cost and virtual slots
+    alone; what real time adds.  Real time's terms of a charger with several stays are in neither: they belong to all
+    its stays together.
     """
 
     power_kw: FloatArray
@@ -126,20 +128,22 @@ def account(
         sums.power_kw[t] += p
         sums.class_kw[c, t] += rho * p
         cost += prices.hours[t] * prices.tariff[k, t] * p
-    if near.now_kw.size > 0:
+    moved = 0.0
+    if near.now_kw.size > 0 and members.alone[i]:
         if not np.isnan(near.now_kw[i]):
-            cost += prices.switch * abs(power_kw[0] - near.now_kw[i])
+            moved += prices.switch * abs(power_kw[0] - near.now_kw[i])
         for t in range(prices.hours.size):
             if prices.stray[t] > 0 and not np.isnan(near.plan_kw[i, t]):
-                cost += prices.hours[t] * prices.stray[t] * abs(power_kw[t] - near.plan_kw[i, t])
+                moved += prices.hours[t] * prices.stray[t] * abs(power_kw[t] - near.plan_kw[i, t])
     sums.totals[0] += least
-    sums.totals[1] += cost
-    sums.totals[2] += late_kwh
+    sums.totals[1] += cost + moved
+    sums.totals[2] += own + prices.late_cost[k] * late_kwh
+    sums.totals[3] += moved
 
 
 def empty_sums(count: int, classes: int) -> Sums:
     """Zeros for T = ``count`` intervals."""
-    return Sums(np.zeros(count), np.zeros((classes, count)), np.zeros(3))
+    return Sums(np.zeros(count), np.zeros((classes, count)), np.zeros(4))
 
 
 NOTHING_NEAR = Near(np.empty(0), np.empty((0, 0)))

@@ -1,0 +1,105 @@
+"""The baseline's sums: what the whole fleet draws undisturbed, per zone and price class, and what that costs."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from models.dispatch.fast.coupling import Classes
+from models.dispatch.fast.pricing.common import NOTHING_NEAR, Prices
+from models.dispatch.fast.setting import Setting
+from models.dispatch.fast.shards import Block, Shard, cut
+from models.dispatch.fast.sweeps import Sweeper
+from models.dispatch.problem import DispatchProblem
+from models.intervals import FloatArray
+
+
+@dataclass(frozen=True)
+class Baseline:
+    """``zone_kw``: (Z, T).  ``class_kw``: (C, T) times reliability.  ``late_per_kwh``: (K,) price of virtual slots in
+    the baseline problem.  ``cost_cny``: tariffs and own costs, no penalties.
+    """
+
+    zone_kw: FloatArray
+    class_kw: FloatArray
+    late_per_kwh: FloatArray
+    cost_cny: float
+
+
+def baseline_prices(setting: Setting, classes: int) -> Prices:
+    """Tariff and the tie-breaking term, which the virtual slot has at the horizon's end; no coupling, no real time."""
+    count = len(setting.hours)
+    late = setting.tariff_mean + setting.tie_break_at_end
+    nothing = np.zeros((classes, count))
+    return Prices(
+        hours=setting.hours,
+        tariff=setting.tariffs,
+        late=late,
+        late_cost=setting.tariff_mean,
+        zone=setting.tie_break,
+        by_class=nothing,
+        stray=np.zeros(count),
+        switch=0.0,
+        noise=np.empty((0, count)),
+    )
+
+
+def baseline_of(
+    problem: DispatchProblem, setting: Setting, blocks: Sequence[Block], sweeper: Sweeper, classes: Classes
+) -> Baseline:
+    """Sums of the baseline: of the market day's table if the problem gives one, else of every row's own.
+
+    With a given table the own costs in ``cost_cny`` are those of the rows' own baseline: a table says what was drawn,
+    not at what wear.
+    """
+    count, width = len(setting.hours), len(classes.aggregator_of)
+    zone_kw, class_kw = np.zeros((len(problem.zones), count)), np.zeros((width, count))
+    prices = baseline_prices(setting, width)
+    shards = [shard for shard in cut(blocks, 256) if blocks[shard.block].pricer.base is None]
+    cost = own = 0.0
+
+    def ask(shard: Shard) -> tuple[int, FloatArray, FloatArray, FloatArray]:
+        sums = sweeper.sums_near(shard, prices, NOTHING_NEAR)
+        return shard.zone, sums.power_kw, sums.class_kw, sums.totals
+
+    for zone, power, by_class, totals in sweeper.workers.map(ask, shards):
+        zone_kw[zone] += power
+        class_kw += by_class
+        cost += float(totals[1])
+        own += float(totals[2])
+    for block in blocks:
+        if block.pricer.base is not None:
+            cost += _profiled(block, setting, zone_kw, class_kw)
+    if problem.baseline_kw is None:
+        return Baseline(zone_kw, class_kw, prices.late, cost)
+    zone_kw[:], class_kw[:] = 0.0, 0.0
+    cost = own
+    seen = np.zeros(len(problem.fleet.resource_ids), dtype=np.bool_)
+    for block in blocks:
+        resource = block.members.resource
+        _, first = np.unique(resource, return_index=True)
+        rows = first[~seen[resource[first]]]
+        seen[resource[rows]] = True
+        table = problem.baseline_kw[resource[rows]]
+        np.add.at(zone_kw, block.zone[rows], table)
+        np.add.at(class_kw, block.members.price_class[rows], table * block.members.reliability[rows, None])
+        by_tariff = np.zeros_like(setting.tariffs)
+        np.add.at(by_tariff, block.members.tariff[rows], table)
+        cost += float(((by_tariff * setting.tariffs) @ setting.hours).sum())
+    return Baseline(zone_kw, class_kw, prices.late, cost)
+
+
+def _profiled(block: Block, setting: Setting, zone_kw: FloatArray, class_kw: FloatArray) -> float:
+    """Add profile x scale of all rows of a block; returns what the tariffs cost."""
+    members, units = block.members, block.units
+    profiles = setting.profiles
+    for target, index, weight in (
+        (zone_kw, block.zone, units.scale_kw),
+        (class_kw, members.price_class, units.scale_kw * members.reliability),
+    ):
+        amount = np.zeros((len(target), len(profiles)))
+        np.add.at(amount, (index, units.profile), weight)
+        target[:] += amount @ profiles
+    amount = np.zeros((len(setting.tariffs), len(profiles)))
+    np.add.at(amount, (members.tariff, units.profile), units.scale_kw)
+    return float((((amount @ profiles) * setting.tariffs) @ setting.hours).sum())

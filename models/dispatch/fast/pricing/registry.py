@@ -1,0 +1,207 @@
+"""Who prices what: every kind's oracle under one face."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from models.dispatch.fast.pricing import (
+    charging,
+    curtailable,
+    generation,
+    hydro,
+    interruptible,
+    pv,
+    runs,
+    shifting,
+    storage,
+    thermal,
+)
+from models.dispatch.fast.setting import Setting
+from models.dispatch.states import StateColumns
+from models.fleet import Column
+from models.resources import ResourceKind
+
+Table = Mapping[str, Column]
+Mask = NDArray[np.bool_]
+
+
+@dataclass(frozen=True)
+class Pricer:
+    """One kind of row.
+
+    ``selects``: which rows of the kind's table.  ``arrays``: their struct of arrays.  ``sweep``: the oracle over a
+    range.  ``shared``: fields of the struct that are not one per row.  ``mixes``: a mix of two schedules of a row is a
+    schedule.  ``work``: time of one row, relative.  ``base``: fills the undisturbed power of a row, for kinds whose
+    baseline is a profile.  ``energy``: power of rows to their energy column.  ``own_cost``: own cost of given power,
+    for kinds that mix and whose cost is not linear.
+    """
+
+    name: str
+    kind: ResourceKind
+    selects: Callable[[Table], Mask]
+    arrays: Callable[[Table, Setting, StateColumns], Any]
+    sweep: Callable[..., None]
+    shared: tuple[str, ...]
+    mixes: bool
+    work: float = 1.0
+    base: Callable[..., None] | None = None
+    energy: Callable[..., Any] | None = None
+    own_cost: Callable[..., Any] | None = None
+
+    def take(self, units: Any, rows: NDArray[np.int64]) -> Any:
+        """The struct of arrays of some rows."""
+        return type(units)(
+            *(
+                value if name in self.shared else np.ascontiguousarray(value[rows])
+                for name, value in zip(units._fields, units, strict=True)
+            )
+        )
+
+
+def _all(table: Table) -> Mask:
+    return np.ones(len(table["resource_id"]), dtype=np.bool_)
+
+
+def _hydro(table: Table) -> Mask:
+    pumps = (table["charge_min_kw"] > 0) | (table["discharge_min_kw"] > 0) | (table["mode_change_cost"] > 0)
+    return np.asarray(pumps, dtype=np.bool_)
+
+
+def _both_ways(table: Table) -> Mask:
+    return np.asarray(table["discharge_limit_kw"] > 0, dtype=np.bool_)
+
+
+def _whole_calls(table: Table) -> Mask:
+    return np.asarray(~np.isnan(table["calls_per_day"]) | (table["rest_h"] > 0), dtype=np.bool_)
+
+
+def _run(table: Table) -> Mask:
+    return np.array([bool(name) for name in table["run_profile"]], dtype=np.bool_)
+
+
+PRICERS: tuple[Pricer, ...] = (
+    Pricer(
+        "storage",
+        ResourceKind.STORAGE,
+        lambda table: ~_hydro(table),
+        storage.storage_arrays,
+        storage.sweep_storage,
+        storage.SHARED,
+        mixes=False,
+        work=2.0,
+        energy=storage.energy_storage,
+    ),
+    Pricer(
+        "hydro",
+        ResourceKind.STORAGE,
+        _hydro,
+        hydro.hydro_arrays,
+        hydro.sweep_hydro,
+        hydro.SHARED,
+        mixes=False,
+        work=400.0,
+        energy=hydro.energy_hydro,
+    ),
+    Pricer(
+        "charging",
+        ResourceKind.EV_SESSION,
+        lambda table: ~_both_ways(table),
+        charging.charging_arrays,
+        charging.sweep_charging,
+        charging.SHARED,
+        mixes=True,
+        energy=charging.energy_charging,
+    ),
+    Pricer(
+        "vehicle_to_grid",
+        ResourceKind.EV_SESSION,
+        _both_ways,
+        charging.charging_arrays,
+        charging.sweep_charging,
+        charging.SHARED,
+        mixes=False,
+        work=1.5,
+        energy=charging.energy_charging,
+    ),
+    Pricer(
+        "curtailable",
+        ResourceKind.CURTAILABLE_LOAD,
+        lambda table: ~_whole_calls(table),
+        curtailable.curtailable_arrays,
+        curtailable.sweep_curtailable,
+        curtailable.SHARED,
+        mixes=True,
+        base=curtailable.base_curtailable,
+    ),
+    Pricer(
+        "curtailable_calls",
+        ResourceKind.CURTAILABLE_LOAD,
+        _whole_calls,
+        curtailable.curtailable_arrays,
+        curtailable.sweep_curtailable,
+        curtailable.SHARED,
+        mixes=False,
+        work=2.0,
+        base=curtailable.base_curtailable,
+    ),
+    Pricer(
+        "interruptible",
+        ResourceKind.INTERRUPTIBLE_LOAD,
+        _all,
+        interruptible.interruptible_arrays,
+        interruptible.sweep_interruptible,
+        interruptible.SHARED,
+        mixes=False,
+        work=4.0,
+        base=interruptible.base_interruptible,
+    ),
+    Pricer(
+        "shifting",
+        ResourceKind.SHIFTABLE_LOAD,
+        lambda table: ~_run(table),
+        shifting.shifting_arrays,
+        shifting.sweep_shifting,
+        shifting.SHARED,
+        mixes=True,
+        work=2.0,
+        own_cost=shifting.own_cost_shifting,
+    ),
+    Pricer(
+        "runs",
+        ResourceKind.SHIFTABLE_LOAD,
+        _run,
+        runs.runs_arrays,
+        runs.sweep_runs,
+        runs.SHARED,
+        mixes=False,
+        work=3.0,
+    ),
+    Pricer(
+        "thermal",
+        ResourceKind.THERMAL_LOAD,
+        _all,
+        thermal.thermal_arrays,
+        thermal.sweep_thermal,
+        thermal.SHARED,
+        mixes=True,
+        work=2.0,
+        base=thermal.base_thermal,
+        energy=thermal.energy_thermal,
+        own_cost=thermal.own_cost_thermal,
+    ),
+    Pricer(
+        "generation",
+        ResourceKind.GENERATOR,
+        _all,
+        generation.generator_arrays,
+        generation.sweep_generator,
+        generation.SHARED,
+        mixes=False,
+        work=6.0,
+    ),
+    Pricer("pv", ResourceKind.PV, _all, pv.pv_arrays, pv.sweep_pv, pv.SHARED, mixes=True, work=0.5),
+)
+"""Every kind; kinds whose rows obey different rules for mixing stand apart."""

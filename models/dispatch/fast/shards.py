@@ -1,0 +1,156 @@
+"""Shards: a fleet cut into ranges of like rows that stay where their data is.
+
+Rows of one pricer and one zone lie side by side in random order, so that the first few of a range are a fair sample
+of it, and a shard is two numbers.
+"""
+
+import itertools
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+
+from models.dispatch.fast.coupling import Classes
+from models.dispatch.fast.pricing.common import NOTHING_NEAR, Members, Near
+from models.dispatch.fast.pricing.registry import PRICERS, Pricer
+from models.dispatch.fast.setting import IndexArray, Setting, rows_in
+from models.dispatch.problem import DispatchProblem
+from models.fleet import Column
+from models.resources import ResourceKind
+
+_SEED = 7
+
+
+@dataclass(frozen=True)
+class Block:
+    """All rows of one pricer, sorted by zone.
+
+    ``units``: its struct of arrays.  ``zone``: (n,) rising.  ``cells``: (first, last) of every zone that occurs.
+    ``sessions``: (n,) names of stays at chargers, else None.
+    """
+
+    pricer: Pricer
+    units: Any
+    members: Members
+    near: Near
+    zone: IndexArray
+    cells: tuple[tuple[int, int], ...]
+
+    def __len__(self) -> int:
+        return len(self.zone)
+
+
+@dataclass(frozen=True, slots=True)
+class Shard:
+    """Rows first to last of a block, all in one zone; each counts ``weight`` times (a sample stands for more)."""
+
+    block: int
+    first: int
+    last: int
+    zone: int
+    weight: float = 1.0
+
+    def __len__(self) -> int:
+        return self.last - self.first
+
+
+def blocks_of(
+    problem: DispatchProblem,
+    tables: Mapping[ResourceKind, Mapping[str, Column]],
+    classes: Classes,
+    setting: Setting,
+) -> list[Block]:
+    """The fleet as blocks; ``tables`` as admitted."""
+    row_of = {name: row for row, name in enumerate(problem.fleet.resource_ids)}
+    return [
+        _block(pricer, table, np.flatnonzero(mask), problem, classes, setting, row_of)
+        for pricer in PRICERS
+        if (table := tables.get(pricer.kind)) is not None and (mask := pricer.selects(table)).any()
+    ]
+
+
+def _block(
+    pricer: Pricer,
+    table: Mapping[str, Column],
+    chosen: IndexArray,
+    problem: DispatchProblem,
+    classes: Classes,
+    setting: Setting,
+    row_of: Mapping[str, int],
+) -> Block:
+    zone, aggregator, pillar = classes.attributes(table)
+    shuffled = np.random.default_rng(_SEED).permutation(len(chosen))
+    chosen = chosen[shuffled]
+    chosen = chosen[np.argsort(zone[chosen], kind="stable")]
+    columns = {name: values[chosen] for name, values in table.items()}
+    zone, aggregator, pillar = zone[chosen], aggregator[chosen], pillar[chosen]
+    resource = np.array([row_of[name] for name in columns["resource_id"]], dtype=np.int64)
+    members = Members(
+        tariff=rows_in(setting.tariff_row, columns["tariff_id"]),
+        price_class=classes.class_of[zone, aggregator, pillar],
+        reliability=np.ascontiguousarray(columns["reliability_fraction"], dtype=np.float64),
+        resource=resource,
+        alone=_alone(pricer, table, columns),
+    )
+    units = pricer.arrays(columns, setting, setting.state_of(columns["resource_id"]))
+    edges = np.flatnonzero(np.diff(zone)) + 1
+    cells = tuple(zip([0, *edges.tolist()], [*edges.tolist(), len(zone)], strict=True))
+    return Block(pricer, units, members, _near(problem, resource), zone, cells)
+
+
+def _alone(pricer: Pricer, table: Mapping[str, Column], columns: Mapping[str, Column]) -> Any:
+    if pricer.kind is not ResourceKind.EV_SESSION:
+        return np.ones(len(columns["resource_id"]), dtype=np.bool_)
+    seen: set[str] = set()
+    several: set[str] = set()
+    for name in table["resource_id"]:
+        (several if name in seen else seen).add(name)
+    return np.array([name not in several for name in columns["resource_id"]], dtype=np.bool_)
+
+
+def _near(problem: DispatchProblem, resource: IndexArray) -> Near:
+    if problem.real_time is None:
+        return NOTHING_NEAR
+    return Near(
+        np.ascontiguousarray(problem.real_time.now_kw[resource]),
+        np.ascontiguousarray(problem.real_time.plan_kw[resource]),
+    )
+
+
+def cut(blocks: Sequence[Block], most: int, least_rows: int = 1) -> list[Shard]:
+    """The whole fleet in about ``most`` shards of equal work, no smaller than ``least_rows`` where a zone has more."""
+    work = sum(len(block) * block.pricer.work for block in blocks)
+    found = []
+    for b, block in enumerate(blocks):
+        size = max(float(least_rows), work / max(1, most) / block.pricer.work)
+        for first, last in block.cells:
+            pieces = max(1, min(last - first, round((last - first) / size)))
+            edges = np.linspace(first, last, pieces + 1).round().astype(np.int64)
+            zone = int(block.zone[first])
+            found += [Shard(b, int(low), int(high), zone) for low, high in itertools.pairwise(edges) if high > low]
+    return found
+
+
+def sample(blocks: Sequence[Block], fraction: float, least_rows: int, most: int) -> list[Shard]:
+    """A fair part of every block and zone, standing for all of it, in about ``most`` shards."""
+    total = sum(max(least_rows, fraction * (last - first)) for block in blocks for first, last in block.cells)
+    found = []
+    for b, block in enumerate(blocks):
+        for first, last in block.cells:
+            count = last - first
+            taken = min(count, max(least_rows, int(np.ceil(fraction * count))))
+            pieces = max(1, min(taken, round(most * taken / total)))
+            edges = np.linspace(first, first + taken, pieces + 1).round().astype(np.int64)
+            zone = int(block.zone[first])
+            found += [
+                Shard(b, int(low), int(high), zone, count / taken)
+                for low, high in itertools.pairwise(edges)
+                if high > low
+            ]
+    return found
+
+
+def with_weight(shard: Shard, weight: float) -> Shard:
+    """The same rows, counting otherwise."""
+    return replace(shard, weight=weight)

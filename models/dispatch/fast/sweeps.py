@@ -1,0 +1,183 @@
+"""Sweeps: every shard answers its own prices; only prices go out and aggregates come back.
+
+``Workers`` is the seam: anything that can map a function over lists of shards.  Here it is threads (the oracles
+release the GIL); an engine over several machines keeps blocks where their data is and sends the same two things.
+"""
+
+import os
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import Executor, ThreadPoolExecutor
+from dataclasses import dataclass
+from typing import Any, Protocol, TypeVar
+
+import numpy as np
+
+from models.dispatch.fast.coupling import CouplingRows
+from models.dispatch.fast.pricing.common import Near, Prices, Sums, empty_sums
+from models.dispatch.fast.setting import IndexArray, Setting
+from models.dispatch.fast.shards import Block, Shard
+from models.dispatch.problem import DispatchProblem
+from models.intervals import FloatArray
+
+_T = TypeVar("_T")
+_R = TypeVar("_R")
+NO_SCHEDULES = np.empty((0, 0))
+
+
+class Workers(Protocol):
+    """Whoever runs a function over many pieces of work."""
+
+    def map(self, function: Callable[[_T], _R], work: Iterable[_T], /) -> Iterator[_R]:
+        """The answers, in the order of ``work``."""
+
+
+def threads() -> Executor:
+    """As many threads as there are cores for us."""
+    return ThreadPoolExecutor(len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count())
+
+
+@dataclass(frozen=True)
+class Point:
+    """Duals λ, CNY per kWh: of a zone's rows (T,), of all rows over classes (K,), of the city's rows added up (T,)."""
+
+    zone: FloatArray
+    city: FloatArray
+    classed: FloatArray
+
+
+@dataclass(frozen=True)
+class Columns:
+    """One aggregate per shard: what its rows do together, times its weight.
+
+    ``power_kw``: (S, T).  ``classed_kw``: (S, K) contribution to each row over classes.  ``least_cny``: (S,) least
+    cost at the prices asked.  ``cost_cny``: (S,) what the schedules cost.
+    """
+
+    power_kw: FloatArray
+    classed_kw: FloatArray
+    least_cny: FloatArray
+    cost_cny: FloatArray
+
+
+class Sweeper:
+    """Asks the oracles about shards at dual points; the rows over classes are numbered 0 ... K − 1."""
+
+    def __init__(
+        self, problem: DispatchProblem, setting: Setting, blocks: Sequence[Block], workers: Workers, noise_seed: int = 1
+    ) -> None:
+        self.blocks, self.workers, self._setting = blocks, workers, setting
+        terms, penalties = problem.real_time, problem.penalties
+        count = len(setting.hours)
+        applies = np.zeros(count) if terms is None else np.asarray(terms.stray_applies, dtype=np.float64)
+        self._stray = penalties.stray_cost_per_kwh * applies
+        self._switch = penalties.switch_cost_per_kw if terms is not None else 0.0
+        dice = np.random.default_rng(noise_seed)
+        self._noise = dice.random((1021, count))
+        self.rows: CouplingRows | None = None
+        self._classed: IndexArray = np.empty(0, dtype=np.int64)
+        self._classed_t: IndexArray = np.empty(0, dtype=np.int64)
+        self.classed_weight: FloatArray = np.empty((0, 0))
+
+    @property
+    def classes(self) -> int:
+        """How many price classes there are (one before any row is known)."""
+        return max(1, int(self.classed_weight.shape[1]))
+
+    def moving_cost(self, now_kw: FloatArray, plan_kw: FloatArray, power_kw: FloatArray) -> float:
+        """What real time adds for schedules (n, T): switching now, and straying from the day plan."""
+        off = np.abs(power_kw - plan_kw) * (self._stray * self._setting.hours)
+        return float(self._switch * np.nansum(np.abs(power_kw[:, 0] - now_kw)) + np.nansum(off))
+
+    def couple(self, rows: CouplingRows) -> None:
+        """From now on there are rows to serve."""
+        self.rows = rows
+        self._classed = np.flatnonzero(rows.zone == -2)
+        self._classed_t = rows.t[self._classed]
+        self.classed_weight = rows.class_weight[self._classed]
+
+    def point(self, duals: FloatArray, zone: int) -> Point:
+        """What a shard in ``zone`` needs of λ (N,)."""
+        rows = self.rows
+        assert rows is not None  # noqa: S101 - coupled before the first dual
+        local, city = rows.zone == zone, rows.zone == -1
+        count = rows.intervals
+        return Point(
+            np.bincount(rows.t[local], weights=duals[local], minlength=count).astype(np.float64),
+            np.bincount(rows.t[city], weights=duals[city], minlength=count).astype(np.float64),
+            duals[self._classed],
+        )
+
+    def prices(self, point: Point | None, noise: float, late: FloatArray | None = None) -> Prices:
+        """The prices at a dual point; ``noise`` CNY per kWh at most; None: tariffs alone."""
+        setting, count = self._setting, len(self._setting.hours)
+        classes = self.classes
+        by_class = np.zeros((classes, count))
+        zone = np.zeros(count)
+        if point is not None:
+            zone = point.zone + point.city
+            if self._classed.size:
+                np.add.at(by_class.T, self._classed_t, self.classed_weight * point.classed[:, None])
+        return Prices(
+            hours=setting.hours,
+            tariff=setting.tariffs,
+            late=setting.tariff_mean if late is None else late,
+            late_cost=setting.tariff_mean,
+            zone=zone,
+            by_class=by_class,
+            stray=self._stray,
+            switch=self._switch,
+            noise=noise * self._noise if noise > 0 else np.empty((0, count)),
+        )
+
+    def sweep(self, shards: Sequence[Shard], points: Sequence[Point], noise: float = 0.0) -> Columns:
+        """One column for every shard, each at its own point."""
+        work = _balanced([len(shard) * self.blocks[shard.block].pricer.work for shard in shards])
+
+        def answer(piece: IndexArray) -> list[tuple[int, Any]]:
+            found, last, prices = [], None, None
+            for s in piece.tolist():
+                if prices is None or points[s] is not last:
+                    last = points[s]
+                    prices = self.prices(last, noise)
+                found.append((s, self._ask(shards[s], prices)))
+            return found
+
+        count, k = len(self._setting.hours), len(self._classed)
+        columns = Columns(*(np.zeros((len(shards), n)) for n in (count, k)), *(np.zeros(len(shards)) for _ in range(2)))
+        for part in self.workers.map(answer, work):
+            for s, (power, classed, totals) in part:
+                weight = shards[s].weight
+                columns.power_kw[s] = weight * power
+                columns.classed_kw[s] = weight * classed
+                columns.least_cny[s], columns.cost_cny[s] = weight * totals[0], weight * totals[1]
+        return columns
+
+    def _ask(self, shard: Shard, prices: Prices) -> tuple[FloatArray, FloatArray, FloatArray]:
+        sums = self.sums(shard, prices)
+        if not self._classed.size:
+            return sums.power_kw, np.empty(0), sums.totals
+        return sums.power_kw, self.classed(sums.class_kw), sums.totals
+
+    def classed(self, class_kw: FloatArray) -> FloatArray:
+        """What sums per class (C, T) do to every row over classes, (K,)."""
+        return np.asarray(np.einsum("kc,kc->k", self.classed_weight, class_kw.T[self._classed_t]))
+
+    def sums(self, shard: Shard, prices: Prices, power_out: FloatArray = NO_SCHEDULES) -> Sums:
+        """Sums of a shard's rows (weight 1) at given prices; schedules into ``power_out`` (rows, T) if it has rows."""
+        return self.sums_near(shard, prices, self.blocks[shard.block].near, power_out)
+
+    def sums_near(self, shard: Shard, prices: Prices, near: Near, power_out: FloatArray = NO_SCHEDULES) -> Sums:
+        """The same, near to something else."""
+        block = self.blocks[shard.block]
+        sums = empty_sums(len(self._setting.hours), prices.by_class.shape[0])
+        block.pricer.sweep(block.units, block.members, near, shard.first, shard.last, prices, sums, power_out)
+        return sums
+
+
+def _balanced(work: Sequence[float], pieces: int = 64) -> list[IndexArray]:
+    """Numbers of the shards in pieces of about equal work, in order."""
+    if not work:
+        return []
+    done = np.cumsum(work)
+    place = np.minimum((pieces * (done - np.asarray(work) / 2) / done[-1]).astype(np.int64), pieces - 1)
+    return [np.flatnonzero(place == piece) for piece in np.unique(place)]
