@@ -1,0 +1,1 @@
+"""The city problem as plain sparse arrays in HiGHS: large single units, small fleets, and the yardstick."""
