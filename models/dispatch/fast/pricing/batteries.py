@@ -1,0 +1,174 @@
+r"""The cheapest schedule of a battery, whoever owns it: stationary storage, and cars that feed back.
+
+In a step of h hours at price π, with wear w, power p between −P⁻ and P⁺ changes the level by x = h η⁺ p (charging) or
+h p / η⁻ (discharging) and costs f = h (π p + w |p| + stray |p − plan|).  As a function of x, f is piecewise linear:
+slope (π − w) η⁻ while discharging, (π + w) / η⁺ while charging, and the stray term bends it once more, upwards.
+
+*Exact* where f is convex, which is where π ≥ −w (1+η)/(1−η), η = η⁺η⁻: then ``stores`` finds the optimum, and a level
+change x is made by charging or by discharging, never by both.
+
+*Below that price* f bends downwards at x = 0.  The least cost is then taken over its lower convex hull, which is what
+charging and discharging at once would cost: a lower bound (the checker's oracle is the same).  The schedule itself is
+one of net changes x, so it keeps every limit; it only costs more than the hull where a hull's chord is used in part.
+Those steps are restricted to the side (charging or discharging) on which they lie, and the path is sought again; after
+a few rounds all are restricted, f is convex, and the path is the optimum of the restricted battery.
+"""
+
+from typing import NamedTuple
+
+from models.dispatch.fast.pricing.jit import jit
+from models.dispatch.fast.pricing.stores import FREE, LOWEST, USED, cheapest_path, write_pieces
+from models.intervals import FloatArray
+
+SPARE = FREE + 2
+"""First row of scratch memory that this file leaves alone."""
+_BEND = FREE
+"""Row: 1 where the cost of a step bends downwards."""
+_SIDE = FREE + 1
+"""Row: 1 charging only, −1 discharging only, 0 either."""
+_ROUNDS = 3
+_NOISE = 1e-12
+"""Relative: a change of the level below it is what rounding leaves."""
+
+
+class Battery(NamedTuple):
+    """One battery: limits in kW, efficiencies, wear in CNY per kWh at the grid, levels in kWh.
+
+    ``charge_kw``, ``discharge_kw``: P⁺, P⁻ ≥ 0.  ``stored``: η⁺.  ``taken``: 1 / η⁻.
+    """
+
+    charge_kw: float
+    discharge_kw: float
+    stored: float
+    taken: float
+    wear: float
+    start: float
+    floor: float
+    ceiling: float
+    end_low: float
+    end_high: float
+
+
+@jit
+def cheapest_cycle(
+    battery: Battery,
+    steps: int,
+    hours: FloatArray,
+    price: FloatArray,
+    stray: FloatArray,
+    plan_kw: FloatArray,
+    work: FloatArray,
+    power_kw: FloatArray,
+) -> tuple[float, float]:
+    """Fill ``power_kw`` (steps,) and return (least cost, wear of the schedule), CNY; arrays are (≥ steps,)."""
+    side = work[_SIDE]
+    for t in range(steps):
+        side[t] = 0.0
+    bends = _write_steps(battery, steps, hours, price, stray, plan_kw, work)
+    least = _lowest_cost(battery, steps, hours, price, stray, plan_kw)
+    least += cheapest_path(
+        battery.start, battery.floor, battery.ceiling, battery.end_low, battery.end_high, steps, False, work
+    )
+    worn = _read_powers(battery, steps, hours, work, power_kw)
+    rounds = 0
+    while bends > 0 and _restrict(battery, steps, hours, work, rounds == _ROUNDS) > 0:
+        bends = _write_steps(battery, steps, hours, price, stray, plan_kw, work)
+        cheapest_path(
+            battery.start, battery.floor, battery.ceiling, battery.end_low, battery.end_high, steps, False, work
+        )
+        worn = _read_powers(battery, steps, hours, work, power_kw)
+        rounds += 1
+    return least, worn
+
+
+@jit
+def _write_steps(
+    battery: Battery,
+    steps: int,
+    hours: FloatArray,
+    price: FloatArray,
+    stray: FloatArray,
+    plan_kw: FloatArray,
+    work: FloatArray,
+) -> int:
+    """Write every step's lowest change and pieces for ``cheapest_path``; how many steps bend downwards."""
+    lowest, side, bend = work[LOWEST], work[_SIDE], work[_BEND]
+    taken, stored, given, per_stored = battery.taken, battery.stored, 1 / battery.taken, 1 / battery.stored
+    wear, bends = battery.wear, 0
+    for t in range(steps):
+        out_kw = battery.discharge_kw if side[t] <= 0 else 0.0
+        in_kw = battery.charge_kw if side[t] >= 0 else 0.0
+        lowest[t] = -hours[t] * out_kw * taken
+        out, into, cost = (price[t] - wear) * given, (price[t] + wear) * per_stored, stray[t]
+        if cost == 0:
+            convex = write_pieces(work, t, out, -lowest[t], into, hours[t] * in_kw * stored, 0.0, 0.0)
+        elif plan_kw[t] < 0:
+            q = min(-plan_kw[t], out_kw)
+            convex = write_pieces(
+                work,
+                t,
+                out - cost * given,
+                hours[t] * (out_kw - q) * taken,
+                out + cost * given,
+                hours[t] * q * taken,
+                into + cost * per_stored,
+                hours[t] * in_kw * stored,
+            )
+        else:
+            q = min(plan_kw[t], in_kw)
+            convex = write_pieces(
+                work,
+                t,
+                out - cost * given,
+                -lowest[t],
+                into - cost * per_stored,
+                hours[t] * q * stored,
+                into + cost * per_stored,
+                hours[t] * (in_kw - q) * stored,
+            )
+        bend[t] = 0.0 if convex else 1.0
+        bends += not convex
+    return bends
+
+
+@jit
+def _lowest_cost(
+    battery: Battery, steps: int, hours: FloatArray, price: FloatArray, stray: FloatArray, plan_kw: FloatArray
+) -> float:
+    """Cost of discharging at the limit throughout, CNY."""
+    cost, out_kw = 0.0, battery.discharge_kw
+    for t in range(steps):
+        cost += hours[t] * ((battery.wear - price[t]) * out_kw + stray[t] * abs(out_kw + plan_kw[t]))
+    return cost
+
+
+@jit
+def _restrict(battery: Battery, steps: int, hours: FloatArray, work: FloatArray, everywhere: bool) -> int:
+    """Restrict steps that bend downwards, and lie between their ends, to the side they lie on; how many are new."""
+    lowest, used, bend, side = work[LOWEST], work[USED], work[_BEND], work[_SIDE]
+    count = 0
+    for t in range(steps):
+        if bend[t] > 0:
+            whole = hours[t] * battery.charge_kw * battery.stored - lowest[t]
+            if everywhere or _NOISE * whole < used[t] < (1 - _NOISE) * whole:
+                side[t] = 1.0 if lowest[t] + used[t] >= 0 else -1.0
+                count += 1
+    return count
+
+
+@jit
+def _read_powers(battery: Battery, steps: int, hours: FloatArray, work: FloatArray, power_kw: FloatArray) -> float:
+    """Fill ``power_kw`` from the changes of the level; the wear, CNY."""
+    lowest, used = work[LOWEST], work[USED]
+    given, per_stored, moved = 1 / battery.taken, 1 / battery.stored, 0.0
+    widest = battery.charge_kw * battery.stored + battery.discharge_kw * battery.taken
+    for t in range(steps):
+        change = (lowest[t] + used[t]) / hours[t]
+        if change > _NOISE * widest:
+            power_kw[t] = min(change * per_stored, battery.charge_kw)
+        elif change < -_NOISE * widest:
+            power_kw[t] = max(change * given, -battery.discharge_kw)
+        else:
+            power_kw[t] = 0.0
+        moved += hours[t] * abs(power_kw[t])
+    return battery.wear * moved
