@@ -4,10 +4,12 @@ Some of it happens all the time (shares below); the rest is planned, such as a t
 middle of an event.  Nothing here depends on commands, so the counterfactual meets the same faults.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from enum import StrEnum
+from functools import cached_property
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -65,6 +67,7 @@ class FaultPlan:
         self._keys = keys_of(self.resource_ids, seed)
         self._refuse_share, self._mute_share, self._late_share = refuse_share, mute_share, late_share
         self._planned: list[Fault] = []
+        self._remembered: dict[str, tuple[datetime, NDArray[Any]]] = {}
 
     @classmethod
     def none(cls, resource_ids: Sequence[str]) -> "FaultPlan":
@@ -81,6 +84,8 @@ class FaultPlan:
         for fault in faults:
             self.row_of[fault.resource_id]
             self._planned.append(fault)
+        self._remembered.clear()
+        self.__dict__.pop("_planned_columns", None)
 
     def silence_fraction(
         self,
@@ -104,21 +109,41 @@ class FaultPlan:
         self.add(Fault(name, kind, at.astimezone(UTC), until.astimezone(UTC)) for name in chosen)
         return chosen
 
-    # ---- who is affected, (N,)
+    # ---- who is affected, (N,): not to be written to, the same instant is asked for again and again
 
     def _flags(self, kind: FaultKind, now: datetime) -> Flags:
         flags = np.zeros(len(self.resource_ids), dtype=np.bool_)
-        for fault in self._planned:
-            if fault.kind is kind and fault.start <= now < fault.end:
-                flags[self.row_of[fault.resource_id]] = True
+        rows, kinds, start_s, end_s = self._planned_columns
+        second = now.timestamp()
+        flags[rows[(kinds == _NUMBER[kind]) & (start_s <= second) & (second < end_s)]] = True
         return flags
+
+    @cached_property
+    def _planned_columns(self) -> tuple[NDArray[np.int64], NDArray[np.int64], FloatArray, FloatArray]:
+        planned = self._planned
+        return (
+            np.array([self.row_of[fault.resource_id] for fault in planned], dtype=np.int64),
+            np.array([_NUMBER[fault.kind] for fault in planned], dtype=np.int64),
+            np.array([fault.start.timestamp() for fault in planned], dtype=np.float64),
+            np.array([fault.end.timestamp() for fault in planned], dtype=np.float64),
+        )
+
+    def _at(self, name: str, now: datetime, make: Callable[[datetime], NDArray[Any]]) -> NDArray[Any]:
+        """What ``make`` says of an instant; thousands of orders that arrive at once ask for the same."""
+        known = self._remembered.get(name)
+        if known is None or known[0] != now:
+            known = self._remembered[name] = (now, make(now))
+        return known[1]
 
     def silent(self, now: datetime) -> Flags:
         """True where nothing gets through either way."""
-        return self._flags(FaultKind.SILENT, now)
+        return self._at("silent", now, lambda at: self._flags(FaultKind.SILENT, at))
 
     def mute(self, now: datetime) -> Flags:
         """True where no readings come (silent ones included)."""
+        return self._at("mute", now, self._mute)
+
+    def _mute(self, now: datetime) -> Flags:
         second = now.timestamp()
         day = int(second // 86400)
         flags = self._flags(FaultKind.MUTE, now) | self.silent(now)
@@ -131,21 +156,30 @@ class FaultPlan:
 
     def refusing(self, now: datetime) -> Flags:
         """True where a command would be refused."""
+        return self._at("refusing", now, self._refusing)
+
+    def _refusing(self, now: datetime) -> Flags:
         slot = int(now.timestamp() // REFUSAL_SLOT_S)
         thrown = uniform(self._keys, "refuse", slot) < self._refuse_share
         return self._flags(FaultKind.REFUSE, now) | thrown
 
     def stuck(self, now: datetime) -> Flags:
         """True where the meter repeats its last reading."""
-        return self._flags(FaultKind.STUCK, now)
+        return self._at("stuck", now, lambda at: self._flags(FaultKind.STUCK, at))
 
     def late_s(self, now: datetime) -> FloatArray:
         """By how many seconds answers and readings of this moment are late: 0, or 5 to 60."""
+        return self._at("late", now, self._late_s)
+
+    def _late_s(self, now: datetime) -> FloatArray:
         slot = int(now.timestamp() // LATENESS_SLOT_S)
         thrown = uniform(self._keys, "late", slot) < self._late_share
         lateness = between(self._keys, "lateness", 5.0, 60.0, slot)
         late = np.where(thrown, lateness, 0.0)
         return np.where(self._flags(FaultKind.LATE, now), 60.0, late)
+
+
+_NUMBER = {kind: number for number, kind in enumerate(FaultKind)}
 
 
 def _spread(names: Sequence[str], groups: Mapping[str, str], fraction: float) -> list[str]:

@@ -12,12 +12,15 @@ here and only here; none of it travels.
 
 import asyncio
 import ssl
-from collections.abc import Iterable, Mapping, Sequence
+from array import array
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
+from functools import cached_property
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from models.intervals import FloatArray, IntervalGrid
 from models.ports import Clock
@@ -29,11 +32,13 @@ from simulations.devices.sessions import Visit
 from simulations.faults import FaultPlan
 from simulations.scenarios.generator import GeneratedFleet
 from simulations.wire import codec
-from simulations.wire.gateway import PREFIX, AggregatorGateway, Answer, Policy
+from simulations.wire.gateway import MOST_READINGS, PREFIX, AggregatorGateway, Answer, Policy
 from simulations.wire.orders import Outcome
 
 HISTORY_STEP = timedelta(minutes=15)
 HISTORY_STEP_S = 300.0
+MOST_UNDER_WAY_BYTES = 24 * 1024 * 1024
+"""A gateway that sends the past waits for answers from time to time, else the platform's queue runs over."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,6 +49,26 @@ class GivenOrder:
     power_kw: float | None
     valid_from: datetime
     valid_until: datetime
+
+
+class _Given:
+    """Orders by the million, sixteen bytes each."""
+
+    def __init__(self, resource_ids: Sequence[str]) -> None:
+        self._resource_ids = resource_ids
+        self._rows, self._power_kw, self._windows = array("i"), array("d"), array("i")
+        self._window_of: dict[tuple[datetime, datetime], int] = {}
+
+    def add(self, row: int, power_kw: float | None, valid_from: datetime, valid_until: datetime) -> None:
+        self._rows.append(row)
+        self._power_kw.append(np.nan if power_kw is None else power_kw)
+        self._windows.append(self._window_of.setdefault((valid_from, valid_until), len(self._window_of)))
+
+    def __iter__(self) -> Iterator[GivenOrder]:
+        windows = list(self._window_of)
+        for row, power_kw, window in zip(self._rows, self._power_kw, self._windows, strict=True):
+            released = np.isnan(power_kw)
+            yield GivenOrder(self._resource_ids[row], None if released else power_kw, *windows[window])
 
 
 def accept_what_is_declared(declared_kw: float) -> Policy:
@@ -78,7 +103,7 @@ class SimulatedFleet:
         self.generated = generated
         self.bank: DeviceBank = generated.bank
         self.faults = faults or FaultPlan(self.bank.resource_ids, generated.seed)
-        self.given: list[GivenOrder] = []
+        self._given = _Given(self.bank.resource_ids)
         self._clock = clock
         self._telemetry_s, self._step_s = telemetry_s, step_s
         self._meters = Meters(self.bank.resource_ids, generated.seed)
@@ -86,16 +111,17 @@ class SimulatedFleet:
         self._energy_kwh, self._since_s = np.zeros(count), np.full(count, self.bank.now.timestamp())
         self._last_power = np.full(count, np.nan)
         self._sequence = np.zeros(count, dtype=np.int64)
-        self._told: dict[str, str | None] = dict.fromkeys(self.bank.charger_ids)
-        self._told_any: set[str] = set()
+        self._told: dict[int, Visit | None] = {}
+        self._is_charger = np.zeros(count, dtype=np.bool_)
+        self._is_charger[[self.bank.row_of[name] for name in self.bank.charger_ids]] = True
         self._mark: DeviceBank | None = None
-        self._rows: dict[str, list[int]] = {}
+        self._rows: dict[str, NDArray[np.int64]] = {}
         self.gateways: dict[str, AggregatorGateway] = {}
         for name, changes in generated.registrations.items():
             ids = [row["resource_id"] for row in changes]
             declared = sum(row["declared_kw"] for row in changes)
             policy = (policies or {}).get(name, accept_what_is_declared(declared))
-            self._rows[name] = [self.bank.row_of[each] for each in ids]
+            self._rows[name] = np.array([self.bank.row_of[each] for each in ids], dtype=np.int64)
             self.gateways[name] = AggregatorGateway(
                 name, clock, self, ids, policy=policy, prefix=prefix, answer_timeout_s=answer_timeout_s
             )
@@ -183,23 +209,14 @@ class SimulatedFleet:
         mute, late = self.faults.mute(now), self.faults.late_s(now)
         latest = self._reported(now, self._latest)
         for name, gateway in self.gateways.items():
-            prompt: list[dict[str, Any]] = []
-            straggling: list[dict[str, Any]] = []
-            latest_s = 0.0
-            for row in self._rows[name]:
-                if mute[row]:
-                    continue
-                fields = self._reading(row, now, latest)
-                if late[row] > 0:
-                    straggling.append(fields)
-                    latest_s = max(latest_s, float(late[row]))
-                else:
-                    prompt.append(fields)
+            speaking = self._rows[name][~mute[self._rows[name]]]
+            straggling = speaking[late[speaking] > 0]
+            prompt = self._texts(speaking[late[speaking] <= 0], now, latest)
             if prompt:
                 gateway.publish_readings(prompt, now)
-            if straggling:
-                due = now + timedelta(seconds=latest_s)
-                gateway.publish_later(due, "telemetry", {"readings": straggling})
+            if len(straggling):
+                due = now + timedelta(seconds=float(late[straggling].max()))
+                gateway.publish_later(due, "telemetry", {"readings": self._texts(straggling, now, latest)})
         spoken = ~mute
         self._energy_kwh = np.where(spoken, 0.0, self._energy_kwh)
         self._since_s = np.where(spoken, now.timestamp(), self._since_s)
@@ -213,26 +230,30 @@ class SimulatedFleet:
         self._last_power = power
         return BankReading(power, latest.energy_kwh, latest.temperature_celsius, latest.available)
 
-    def _reading(self, row: int, now: datetime, reported: BankReading) -> dict[str, Any]:
-        name = self.bank.resource_ids[row]
-        self._sequence[row] += 1
-        fields = codec.reading(
-            name,
+    def _texts(self, rows: NDArray[np.int64], now: datetime, reported: BankReading) -> list[str]:
+        """The readings of these devices, as they go into a message."""
+        self._sequence[rows] += 1
+        return codec.reading_texts(
+            [self.bank.resource_ids[row] for row in rows.tolist()],
             now,
-            float(reported.power_kw[row]),
-            int(self._sequence[row]),
-            energy_kwh=float(reported.energy_kwh[row]),
-            temperature_celsius=float(reported.temperature_celsius[row]),
-            available=bool(reported.available[row]),
+            reported.power_kw[rows],
+            self._sequence[rows].tolist(),
+            energy_kwh=reported.energy_kwh[rows],
+            temperature_celsius=reported.temperature_celsius[rows],
+            available=reported.available[rows],
+            sessions=self._news(rows),
         )
-        if name in self._told:
-            visit = self.bank.visit_at(name)
-            session_id = None if visit is None else visit.session_id
-            if self._told[name] != session_id or name not in self._told_any:
-                self._told[name] = session_id
-                self._told_any.add(name)
-                fields["session"] = None if visit is None else _session(visit)
-        return fields
+
+    def _news(self, rows: NDArray[np.int64]) -> dict[int, dict[str, Any] | None]:
+        """What these chargers have to say about cars that came or went since they last spoke, by position."""
+        news: dict[int, dict[str, Any] | None] = {}
+        for place in np.flatnonzero(self._is_charger[rows]).tolist():
+            row = int(rows[place])
+            visit = self.bank.visit_at(self.bank.resource_ids[row])
+            if row not in self._told or self._told[row] is not visit:
+                self._told[row] = visit
+                news[place] = None if visit is None else _session(visit)
+        return news
 
     # ---- orders (what the gateways ask of the devices)
 
@@ -247,7 +268,7 @@ class SimulatedFleet:
         objection = self.bank.command(resource_id, power_kw, valid_from, valid_until)
         if objection is not None:
             return Outcome("refused", objection, late_s)
-        self.given.append(GivenOrder(resource_id, power_kw, valid_from, valid_until))
+        self._given.add(row, power_kw, valid_from, valid_until)
         return Outcome("taken", "", late_s)
 
     # ---- days before
@@ -262,7 +283,8 @@ class SimulatedFleet:
         start, end = scenario.midnight(day), until or scenario.midnight(day + timedelta(days=1))
         if self.bank.now != start:
             raise ValueError(f"day: devices stand at {self.bank.now.isoformat()}, not at the start of {day}")
-        kept: dict[str, list[dict[str, Any]]] = {name: [] for name in self.gateways}
+        kept: dict[str, list[str]] = {name: [] for name in self.gateways}
+        sent = 0
         until = start
         while until < end:
             until = min(until + HISTORY_STEP, end)
@@ -273,18 +295,34 @@ class SimulatedFleet:
             reported = self._reported(until, latest)
             if publish:
                 for name, rows in self._rows.items():
-                    kept[name].extend(self._reading(row, until, reported) for row in rows)
+                    kept[name].extend(self._texts(rows, until, reported))
+                sent += await self._send_history(kept, MOST_READINGS)
         self._energy_kwh, self._since_s = np.zeros(len(self.bank)), np.full(len(self.bank), end.timestamp())
-        for name, readings in kept.items():
-            self.gateways[name].publish_readings(readings, self._clock.now())
+        return sent + await self._send_history(kept, 1)
+
+    async def _send_history(self, kept: dict[str, list[str]], least: int) -> int:
+        """Send what is kept of those who have enough for a message, and wait while too much is under way."""
+        sent = 0
+        for name, texts in kept.items():
+            if len(texts) >= least:
+                self.gateways[name].publish_readings(texts, self._clock.now())
+                sent += len(texts)
+                texts.clear()
         await asyncio.sleep(0)
-        return sum(len(readings) for readings in kept.values())
+        if sum(gateway.waiting_bytes for gateway in self.gateways.values()) > MOST_UNDER_WAY_BYTES:
+            await self.settled()
+        return sent
 
     def warm_up(self, until: datetime) -> None:
         """Bring the devices to ``until`` without a word to anybody (for a fleet without history)."""
         self.bank.advance(until, HISTORY_STEP_S)
         self._energy_kwh = np.zeros(len(self.bank))
         self._since_s = np.full(len(self.bank), self.bank.now.timestamp())
+
+    @property
+    def given(self) -> list[GivenOrder]:
+        """Every order that a device has taken, in the order in which they came."""
+        return list(self._given)
 
     # ---- what really was, and what would have been
 
@@ -320,7 +358,7 @@ class SimulatedFleet:
         """Every stay that is over, as it really was."""
         return self.bank.ended_stays
 
-    @property
+    @cached_property
     def class_of(self) -> dict[str, str]:
         """Class of every device."""
         return {name: self.bank.class_of(name) for name in self.bank.resource_ids}

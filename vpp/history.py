@@ -1,5 +1,6 @@
 """Looking back in the store: load profiles by day-matching, and the stays that chargers have seen."""
 
+import itertools
 from collections.abc import Container, Mapping, Sequence
 from datetime import UTC, date, datetime, timedelta
 from zoneinfo import ZoneInfo
@@ -7,14 +8,17 @@ from zoneinfo import ZoneInfo
 import numpy as np
 import pandas as pd
 
+from adapters.store.readings import PowerColumns
 from adapters.store.store import Store
 from models.intervals import FloatArray, IntervalGrid
+from models.reading_columns import moment_of
 from models.resources import CurtailableLoad, InterruptibleLoad, Pv, ThermalLoad
 from models.settlement.baseline import METHODS, Baselines, baseline_profiles
 from models.settlement.days import ClockDays, clock_profile_on, day_class
 from models.settlement.level import level_factor
 from models.telemetry import ChargingSession
 from vpp.forecasting import LIKE_DAYS_BACK, CityFeed, PastSession, expected_sessions
+from vpp.metered import metered_kw
 from vpp.state import LiveState
 
 STEP = timedelta(minutes=15)
@@ -53,14 +57,15 @@ class History:
         today = now.astimezone(self._zone).date()
         first = datetime.combine(today - timedelta(days=DAYS_BACK), datetime.min.time(), self._zone)
         last = datetime.combine(today, datetime.min.time(), self._zone)
-        frame = self._store.readings(wanted, first, last + timedelta(seconds=1))
-        if frame.empty:
+        pieces = self._store.powers(wanted, first, last + timedelta(seconds=1))
+        oldest = next((piece for piece in pieces if len(piece.measured_us)), None)
+        if oldest is None:
             return {}
-        measured = frame["measured_at"].min().to_pydatetime()
+        measured = moment_of(int(oldest.measured_us.min()))
         midnight = datetime.combine(measured.astimezone(self._zone).date(), datetime.min.time(), self._zone)
         reach = last.astimezone(UTC) - midnight.astimezone(UTC)  # not by the clock on the wall
         past = IntervalGrid.regular(midnight, STEP, -(-reach // STEP))
-        values = metered_on(frame, wanted, past)
+        values = metered_kw(itertools.chain([oldest], pieces), len(wanted), past)
         history = ClockDays.from_grid(past, values, self._zone, STEP)
         excluded = np.array([day in self.event_days for day in history.days])
         found: dict[str, FloatArray] = {}
@@ -152,36 +157,13 @@ class History:
 
 
 def metered_on(frame: pd.DataFrame, resource_ids: Sequence[str], grid: IntervalGrid) -> FloatArray:
-    """Mean metered power on an equally spaced grid, (R, T), NaN where nothing was measured.
-
-    A reading is the mean since the previous one of its device: it covers that stretch, if it is at most an hour;
-    the first reading, and the first after a longer silence, covers one step (at most a quarter of an hour).  An
-    interval of which less than half is covered counts as not measured.
-    """
+    """Mean metered power of a frame of readings on an equally spaced grid, (R, T): see ``vpp.metered``."""
     row_of = {name: row for row, name in enumerate(resource_ids)}
-    frame = frame[frame["resource_id"].isin(list(row_of)) & np.isfinite(frame["power_kw"].to_numpy(dtype=float))]
-    if frame.empty:
-        return np.full((len(resource_ids), len(grid)), np.nan)
-    rows = frame["resource_id"].map(row_of).to_numpy(dtype=int)
-    step_h = float(grid.hours[0])
-    measured = frame["measured_at"].dt.tz_convert("UTC").dt.tz_localize(None).to_numpy().astype("datetime64[us]")
-    ends_h = (measured - np.datetime64(grid.start.replace(tzinfo=None), "us")) / np.timedelta64(1, "h")
-    power = frame["power_kw"].to_numpy(dtype=float)
-    order = np.lexsort((ends_h, rows))
-    rows, ends_h, power = rows[order], ends_h[order], power[order]
-    same = np.concatenate([[False], rows[1:] == rows[:-1]])
-    before = np.concatenate([[np.nan], ends_h[:-1]])
-    starts_h = np.where(same & (ends_h - before <= 1.0 + 1e-9), before, ends_h - np.minimum(step_h, 0.25))
-    energy, covered = np.zeros((len(resource_ids), len(grid))), np.zeros((len(resource_ids), len(grid)))
-    first = np.floor(starts_h / step_h + 1e-9).astype(int)
-    longest = int(np.ceil((ends_h - starts_h).max(initial=0.0) / step_h)) + 1
-    for ahead in range(longest):
-        slot = first + ahead
-        low = np.maximum(starts_h, slot * step_h)
-        high = np.minimum(ends_h, (slot + 1) * step_h)
-        share = np.clip(high - low, 0.0, None)
-        keep = (share > 1e-12) & (slot >= 0) & (slot < len(grid))
-        np.add.at(energy, (rows[keep], slot[keep]), power[keep] * share[keep])
-        np.add.at(covered, (rows[keep], slot[keep]), share[keep])
-    with np.errstate(invalid="ignore", divide="ignore"):
-        return np.asarray(np.where(covered >= 0.5 * step_h, energy / covered, np.nan))
+    frame = frame[frame["resource_id"].isin(list(row_of))]
+    measured = frame["measured_at"].dt.tz_convert("UTC").dt.tz_localize(None).to_numpy()
+    piece = PowerColumns(
+        np.array([row_of[name] for name in frame["resource_id"]], dtype=np.int64),
+        measured.astype("datetime64[us]").astype(np.int64),
+        frame["power_kw"].to_numpy(dtype=np.float64),
+    )
+    return metered_kw([piece], len(resource_ids), grid)

@@ -18,7 +18,7 @@ from models.records import BaselineTable
 from models.resources import EvCharger, Generator, ShiftableLoad, Storage
 from models.settlement.performance import EventPerformance, JudgedEvent, Metered, judge_event, without_gaps
 from vpp.baseline_table import merged_baseline
-from vpp.history import metered_on
+from vpp.metered import metered_kw
 from vpp.session_baseline import SessionBaselines
 from vpp.state import LiveState
 
@@ -51,8 +51,8 @@ def measured_day(
             baseline[live.resource_id] = sessions.on(live.resource_id, grid)
     ids = tuple(sorted(baseline, key=str.encode))
     b = np.array([baseline[name] for name in ids]).reshape(len(ids), len(grid))
-    frame = store.readings(list(ids), grid.start - timedelta(hours=1), grid.end + timedelta(seconds=1))
-    return MeasuredDay(grid, ids, b, without_gaps(metered_on(frame, ids, grid), b, grid))
+    pieces = store.powers(ids, grid.start - timedelta(hours=1), grid.end + timedelta(seconds=1))
+    return MeasuredDay(grid, ids, b, without_gaps(metered_kw(pieces, len(ids), grid), b, grid))
 
 
 def event_performance(

@@ -5,14 +5,20 @@ power is positive when consuming.
 """
 
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 from math import exp, expm1
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
 
 from models.dispatch.problem import ResourceState
+from models.reading_columns import ReadingColumns, microseconds, moment_of
 from models.records import RegisteredResourceRecord
 from models.resources import CurtailableLoad, EvCharger, InterruptibleLoad, ResourceKind, Storage, ThermalLoad
 from models.telemetry import ChargingSession, Reading
+from vpp.heard import NEVER_US, HeardColumns
 
 HISTORY_KEPT = timedelta(hours=24)
 """How long curtailed pieces are remembered: longer than any rebound or rest that a table may ask for in a
@@ -43,22 +49,135 @@ class CurtailedPiece:
         return CurtailedPiece(first, last, self.power_kw, self.depth_fraction)
 
 
-@dataclass(slots=True)
-class ResourceLive:
-    """One registered resource, as last heard of."""
+def _optional_us(moment: datetime | None) -> int:
+    return NEVER_US if moment is None else microseconds(moment)
 
-    record: RegisteredResourceRecord
-    latest: Reading | None = None
-    session: ChargingSession | None = None
-    session_delivered_kwh: float = 0.0
-    comfort_store_kwh: float = 0.0
-    ordered_kw: float | None = None
-    ordered_until: datetime | None = None
-    refused_until: datetime | None = None
-    curtailed: list[CurtailedPiece] = field(default_factory=list)
-    opted_out_of: set[str] = field(default_factory=set)
-    mode_since: datetime | None = None
-    process_kwh: list[tuple[datetime, float]] = field(default_factory=list)
+
+def _moment(value: np.int64) -> datetime | None:
+    return None if value == NEVER_US else moment_of(int(value))
+
+
+class ResourceLive:
+    """One registered resource, as last heard of: a view of its row in ``HeardColumns``, and what only few kinds need.
+
+    Numbers of every device stand in the columns, so that a message of thousands of readings is a few array
+    operations; pieces and sessions stand here.
+    """
+
+    __slots__ = (
+        "_columns",
+        "_record",
+        "_session",
+        "curtailed",
+        "opted_out_of",
+        "process_kwh",
+        "row",
+    )
+
+    def __init__(
+        self, record: RegisteredResourceRecord, columns: HeardColumns | None = None, row: int | None = None
+    ) -> None:
+        self._columns = HeardColumns() if columns is None else columns
+        self.row = self._columns.new_row() if row is None else row
+        self._session: ChargingSession | None = None
+        self.curtailed: list[CurtailedPiece] = []
+        self.opted_out_of: set[str] = set()
+        self.process_kwh: list[tuple[datetime, float]] = []
+        self.record = record
+
+    @property
+    def record(self) -> RegisteredResourceRecord:
+        """The registration."""
+        return self._record
+
+    @record.setter
+    def record(self, record: RegisteredResourceRecord) -> None:
+        self._record = record
+        self._columns.registered(self.row, record)
+
+    @property
+    def latest(self) -> Reading | None:
+        """The newest reading (without what it said of a session: that is ``session``), None before the first."""
+        columns, row = self._columns, self.row
+        if columns.measured_us[row] == NEVER_US:
+            return None
+        values: dict[str, Any] = {
+            "resource_id": self.resource_id,
+            "measured_at": moment_of(int(columns.measured_us[row])),
+            "power_kw": float(columns.power_kw[row]),
+            "available": bool(columns.available[row]),
+            "sequence": int(columns.sequence[row]),
+        }
+        for name in ("energy_kwh", "temperature_celsius"):
+            value = getattr(columns, name)[row]
+            if not np.isnan(value):
+                values[name] = float(value)
+        return Reading.model_construct(**values)
+
+    @property
+    def session(self) -> ChargingSession | None:
+        """The car that is plugged in, as its charger tells it."""
+        return self._session
+
+    @session.setter
+    def session(self, session: ChargingSession | None) -> None:
+        self._session = session
+        self._columns.has_session[self.row] = session is not None
+
+    @property
+    def session_delivered_kwh(self) -> float:
+        """What the car that is plugged in has got since it came (V1G)."""
+        return float(self._columns.session_delivered_kwh[self.row])
+
+    @session_delivered_kwh.setter
+    def session_delivered_kwh(self, value: float) -> None:
+        self._columns.session_delivered_kwh[self.row] = value
+
+    @property
+    def comfort_store_kwh(self) -> float:
+        """The comfort store of a thermal load."""
+        return float(self._columns.comfort_store_kwh[self.row])
+
+    @comfort_store_kwh.setter
+    def comfort_store_kwh(self, value: float) -> None:
+        self._columns.comfort_store_kwh[self.row] = value
+
+    @property
+    def ordered_kw(self) -> float | None:
+        """What it was last ordered, None = nothing, or released."""
+        value = self._columns.ordered_kw[self.row]
+        return None if np.isnan(value) else float(value)
+
+    @ordered_kw.setter
+    def ordered_kw(self, value: float | None) -> None:
+        self._columns.ordered_kw[self.row] = np.nan if value is None else value
+
+    @property
+    def ordered_until(self) -> datetime | None:
+        """How long that order holds."""
+        return _moment(self._columns.ordered_until_us[self.row])
+
+    @ordered_until.setter
+    def ordered_until(self, value: datetime | None) -> None:
+        self._columns.ordered_until_us[self.row] = _optional_us(value)
+
+    @property
+    def refused_until(self) -> datetime | None:
+        """Until when it is not asked again because it has refused."""
+        return _moment(self._columns.refused_until_us[self.row])
+
+    @refused_until.setter
+    def refused_until(self, value: datetime | None) -> None:
+        self._columns.refused_until_us[self.row] = _optional_us(value)
+
+    @property
+    def mode_since(self) -> datetime | None:
+        """Since when it draws, feeds in or idles, None while it has done the same all the time."""
+        return _moment(self._columns.mode_since_us[self.row])
+
+    @mode_since.setter
+    def mode_since(self, value: datetime | None) -> None:
+        self._columns.mode_since_us[self.row] = _optional_us(value)
 
     @property
     def resource_id(self) -> str:
@@ -234,10 +353,17 @@ class LiveState:
     """All registered resources, as last heard of."""
 
     def __init__(self, records: Iterable[RegisteredResourceRecord] = ()) -> None:
-        self._resources = {record.resource.resource_id: ResourceLive(record) for record in records}
+        self.columns = HeardColumns()
+        self._resources: dict[str, ResourceLive] = {}
+        self._row_of: dict[str, int] = {}
+        self._by_row: list[ResourceLive | None] = []
+        self.version = 0
+        """Counts registrations and withdrawals: who keeps something per resource sees when to make it anew."""
         self.aggregator_online: dict[str, bool] = {}
         self.said_online_s: dict[str, float] = {}
         """Moment (``time.monotonic``) at which a gateway last said that it is online."""
+        for record in records:
+            self.put(record)
 
     def __len__(self) -> int:
         return len(self._resources)
@@ -251,53 +377,134 @@ class LiveState:
 
     def put(self, record: RegisteredResourceRecord) -> None:
         """Take a new or changed registration; what was measured stays."""
+        self.version += 1
         known = self._resources.get(record.resource.resource_id)
-        if known is None:
-            self._resources[record.resource.resource_id] = ResourceLive(record)
-        else:
+        if known is not None:
             known.record = record
+            return
+        live = ResourceLive(record, self.columns)
+        self._resources[live.resource_id] = live
+        self._row_of[live.resource_id] = live.row
+        self._by_row.append(live)
 
     def remove(self, resource_id: str) -> None:
         """Forget a withdrawn resource."""
-        self._resources.pop(resource_id, None)
+        gone = self._resources.pop(resource_id, None)
+        if gone is not None:
+            self.version += 1
+            del self._row_of[resource_id]
+            self._by_row[gone.row] = None
+
+    # ---- many at once
+
+    def rows(self, resource_ids: Iterable[str]) -> NDArray[np.int64]:
+        """Rows in ``columns`` of these resources, (n,), -1 where nobody registered one."""
+        known = self._row_of
+        return np.array([known.get(name, -1) for name in resource_ids], dtype=np.int64)
+
+    def rows_of(self, aggregator_id: str, resource_ids: Iterable[str]) -> NDArray[np.int64]:
+        """As ``rows``, and -1 also where the resource belongs to somebody else."""
+        rows = self.rows(resource_ids)
+        owner = self.columns.owner_code.get(aggregator_id, -1)
+        return np.where((rows >= 0) & (self.columns.owner[rows] == owner), rows, -1) if len(rows) else rows
+
+    @property
+    def everyone(self) -> NDArray[np.int64]:
+        """Rows of all resources, in the order of iteration."""
+        return np.fromiter(self._row_of.values(), dtype=np.int64, count=len(self._row_of))
+
+    def dispatchable_rows(self, now: datetime) -> NDArray[np.bool_]:
+        """True where a resource may be given orders now, by row."""
+        return self.columns.is_dispatchable(now)
+
+    # ---- readings
 
     def take(self, reading: Reading) -> bool:
         """Take a reading if it is the newest of its device; False for one that came too late to matter now."""
-        live = self._resources.get(reading.resource_id)
-        if live is None or (live.latest is not None and reading.measured_at <= live.latest.measured_at):
-            return False
-        before, live.latest = live.latest, reading
-        if before is not None and live.mode_of(before.power_kw) != live.mode_of(reading.power_kw):
-            live.mode_since = reading.measured_at
-        self._take_session(live, before, reading)
-        if live.kind is ResourceKind.SHIFTABLE_LOAD and before is not None:
-            hours = (reading.measured_at - before.measured_at).total_seconds() / 3600
-            live.note_process(reading.measured_at, max(0.0, reading.power_kw) * min(hours, 1.0))
-        if live.kind is ResourceKind.THERMAL_LOAD and reading.energy_kwh is not None:
-            live.comfort_store_kwh = reading.energy_kwh
-        return True
+        return bool(self.take_columns(ReadingColumns.of([reading]))[0])
 
-    @staticmethod
-    def _take_session(live: ResourceLive, before: Reading | None, reading: Reading) -> None:
-        if reading.says_session:
+    def take_columns(self, readings: ReadingColumns) -> NDArray[np.bool_]:
+        """Take each reading that is the newest of its device, in the order of time; True where one was, (n,)."""
+        rows, taken = self.rows(readings.resource_ids), np.zeros(len(readings), dtype=np.bool_)
+        moments = np.unique(readings.measured_us)
+        if len(moments) == 1:
+            self._take_moment(readings, np.arange(len(readings)), rows, taken)
+            return taken
+        order = np.argsort(readings.measured_us, kind="stable")
+        edges = np.searchsorted(readings.measured_us[order], moments, side="left")
+        for places in np.split(order, edges[1:]):
+            self._take_moment(readings, places, rows, taken)
+        return taken
+
+    def _take_moment(
+        self,
+        readings: ReadingColumns,
+        places: NDArray[np.int64],
+        rows: NDArray[np.int64],
+        taken: NDArray[np.bool_],
+    ) -> None:
+        """Readings of one and the same instant; of two of one device the first counts."""
+        columns = self.columns
+        _, first = np.unique(rows[places], return_index=True)
+        places = places[np.sort(first)]
+        places = places[rows[places] >= 0]
+        at = rows[places]
+        measured_us = readings.measured_us[places]
+        newer = measured_us > columns.measured_us[at]
+        places, at, measured_us = places[newer], at[newer], measured_us[newer]
+        if not len(places):
+            return
+        before_us, before_kw = columns.measured_us[at], columns.power_kw[at]
+        power, energy = readings.power_kw[places], readings.energy_kwh[places]
+        switched = (before_us != NEVER_US) & (columns.modes_of(at, before_kw) != columns.modes_of(at, power))
+        columns.mode_since_us[at[switched]] = measured_us[switched]
+        columns.measured_us[at], columns.power_kw[at], columns.energy_kwh[at] = measured_us, power, energy
+        columns.temperature_celsius[at] = readings.temperature_celsius[places]
+        columns.available[at], columns.sequence[at] = readings.available[places], readings.sequence[places]
+        told = columns.is_thermal[at] & ~np.isnan(energy)
+        columns.comfort_store_kwh[at[told]] = energy[told]
+        taken[places] = True
+        for index in np.flatnonzero(columns.is_charger[at] | columns.is_process[at]).tolist():
+            self._take_one(int(at[index]), readings, int(places[index]), int(before_us[index]))
+        if readings.sessions:
+            said = [place for place in places.tolist() if place in readings.sessions]
+            for place in said:
+                if not columns.is_charger[rows[place]]:
+                    live = self._by_row[rows[place]]
+                    if live is not None:
+                        live.session = readings.sessions[place]
+
+    def _take_one(self, row: int, readings: ReadingColumns, place: int, before_us: int) -> None:
+        """What the few kinds need that remember more than numbers: processes their use, chargers their stay."""
+        live = self._by_row[row]
+        if live is None:
+            return
+        measured_us, power_kw = int(readings.measured_us[place]), float(readings.power_kw[place])
+        hours = None if before_us == NEVER_US else (measured_us - before_us) / 3.6e9
+        if live.kind is ResourceKind.SHIFTABLE_LOAD:
+            if hours is not None:
+                live.note_process(moment_of(measured_us), max(0.0, power_kw) * min(hours, 1.0))
+            return
+        if place in readings.sessions:
+            stay = readings.sessions[place]
             known = live.session.session_id if live.session is not None else None
-            if reading.session is None or reading.session.session_id != known:
+            if stay is None or stay.session_id != known:
                 live.session_delivered_kwh = 0.0
-            live.session = reading.session
+            live.session = stay
         if live.session is None:
             return
-        resource = live.record.resource
-        if reading.energy_kwh is not None and not live.feeds_back:
-            live.session_delivered_kwh = reading.energy_kwh
-        elif before is not None and reading.energy_kwh is None and isinstance(resource, EvCharger):
-            hours = (reading.measured_at - before.measured_at).total_seconds() / 3600
-            at_battery_kw = resource.charge_efficiency * max(0.0, reading.power_kw)
-            live.session_delivered_kwh += at_battery_kw * hours
+        energy_kwh = float(readings.energy_kwh[place])
+        if not np.isnan(energy_kwh) and not live.feeds_back:
+            live.session_delivered_kwh = energy_kwh
+        elif hours is not None and np.isnan(energy_kwh) and isinstance(live.record.resource, EvCharger):
+            live.session_delivered_kwh += live.record.resource.charge_efficiency * max(0.0, power_kw) * hours
 
     def dispatchable(self, now: datetime) -> list[ResourceLive]:
         """Resources that may be given orders now."""
-        return [live for live in self if live.is_dispatchable(now)]
+        may = self.columns.is_dispatchable(now)
+        return [live for live in self if may[live.row]]
 
     def stale(self, now: datetime) -> list[ResourceLive]:
         """Resources whose newest reading is older than their time-to-live."""
-        return [live for live in self if not live.is_fresh(now)]
+        fresh = self.columns.is_fresh(now)
+        return [live for live in self if not fresh[live.row]]

@@ -5,9 +5,10 @@ The link (``adapters.mqtt.link``) calls these; what an event response means is t
 
 import asyncio
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from datetime import datetime, timedelta
 
+import numpy as np
 import structlog
 
 from adapters.mqtt.envelope import Refusal
@@ -25,9 +26,11 @@ from adapters.store.store import Store
 from models.capacity import connected_kw
 from models.errors import AccessError
 from models.events import EventResponse
+from models.intervals import FloatArray
 from models.ports import Clock
+from models.reading_columns import ReadingColumns, microseconds, moment_of
 from models.records import AckOutcome, CommandAnswer, DeadLetter, SessionRecord
-from models.telemetry import Reading
+from models.telemetry import ChargingSession, Reading
 from vpp.metrics import Metrics
 from vpp.registration import Registrar
 from vpp.state import LiveState
@@ -80,6 +83,11 @@ class Uplink:
             return None
         return max(connected_kw(live.record.resource), live.record.connected_kw)
 
+    def capabilities_kw(self, aggregator_id: str, resource_ids: Sequence[str]) -> FloatArray:
+        """``capability_kw`` of many resources, (n,), NaN where it is None."""
+        rows = self._state.rows_of(aggregator_id, resource_ids)
+        return np.where(rows >= 0, self._state.columns.limit_kw[rows], np.nan)
+
     async def already_answered(self, aggregator_id: str, message_id: str) -> bytes | None:
         """The first answer to this message, if it was applied before."""
         return await asyncio.to_thread(self._store.answer_for, aggregator_id, message_id)
@@ -109,25 +117,23 @@ class Uplink:
     async def telemetry(self, aggregator_id: str, received: Received[Telemetry]) -> Answer:
         """Keep every reading of the sender's own resources; the newest of each device becomes its present state."""
         now = self._clock.now()
-        own: list[Reading] = []
-        refusals: list[Refusal] = []
-        for position, reading in enumerate(received.message.readings):
-            live = self._state.get(reading.resource_id)
-            if live is None or live.record.aggregator_id != aggregator_id:
-                rule = "must be a resource that you have registered"
-                refusals.append(received.refuse("resource_id", rule, reading.resource_id, position))
-            else:
-                own.append(reading)
+        readings = ReadingColumns.of(received.message.readings)
+        rows = self._state.rows_of(aggregator_id, readings.resource_ids)
+        rule = "must be a resource that you have registered"
+        refusals = [
+            received.refuse("resource_id", rule, readings.resource_ids[place], place)
+            for place in np.flatnonzero(rows < 0).tolist()
+        ]
+        own = readings if not refusals else readings.take(np.flatnonzero(rows >= 0))
         answer = received.answer(refusals)
         new = await asyncio.to_thread(self._keep_telemetry, aggregator_id, received, own, answer, now)
         self.readings_taken += new
-        stale = 0
-        for reading in own:
-            live = self._state.get(reading.resource_id)
-            if live is not None and (now - reading.measured_at).total_seconds() > live.record.telemetry_ttl_s:
-                stale += 1
-            if self._state.take(reading) and reading.says_session:
-                self._on_session(reading)
+        age_us = microseconds(now) - own.measured_us
+        stale = int((age_us > self._state.columns.ttl_us[rows[rows >= 0]]).sum())
+        taken = self._state.take_columns(own)
+        for place in sorted(own.sessions):
+            if taken[place]:
+                self._on_session(own[place])
         self._metrics.readings_received.labels(aggregator=aggregator_id).inc(new)
         self._metrics.readings_duplicate.labels(aggregator=aggregator_id).inc(len(own) - new)
         self._metrics.readings_refused.labels(aggregator=aggregator_id).inc(len(answer.refused))
@@ -180,7 +186,8 @@ class Uplink:
                 self._store.remember_answer(aggregator_id, received.message_id, answer.to_bytes(), now)
             return changed
 
-        self.acknowledged += await asyncio.to_thread(commit)
+        changed = await asyncio.to_thread(commit)
+        self.acknowledged += changed  # not in one line: others count while we wait
         for item in received.message.acks:
             self._metrics.setpoints_answered.labels(aggregator=aggregator_id, outcome=item.status).inc()
             live = self._state.get(item.resource_id) if item.resource_id is not None else None
@@ -210,7 +217,7 @@ class Uplink:
         self,
         aggregator_id: str,
         received: Received[Telemetry],
-        own: list[Reading],
+        own: ReadingColumns,
         answer: Answer,
         now: datetime,
     ) -> int:
@@ -221,38 +228,18 @@ class Uplink:
             self._store.remember_answer(aggregator_id, received.message_id, answer.to_bytes(), now)
         return new
 
-    def _sessions(self, readings: list[Reading]) -> list[SessionRecord]:
+    def _sessions(self, readings: ReadingColumns) -> list[SessionRecord]:
         records: dict[tuple[str, str], SessionRecord] = {}
-        for reading in readings:
-            if not reading.says_session:
-                continue
-            live = self._state.get(reading.resource_id)
-            if reading.session is not None:
-                stay = reading.session
-                records[reading.resource_id, stay.session_id] = SessionRecord(
-                    resource_id=reading.resource_id,
-                    session_id=stay.session_id,
-                    arrival=stay.arrival,
-                    departure=stay.departure,
-                    energy_needed_kwh=stay.energy_needed_kwh,
-                    battery_capacity_kwh=stay.battery_capacity_kwh,
-                    battery_start_kwh=stay.battery_start_kwh,
-                    delivered_kwh=reading.energy_kwh if stay.battery_start_kwh is None else None,
-                )
-            elif live is not None and live.session is not None:
+        for place, said in readings.sessions.items():
+            name, measured_at = readings.resource_ids[place], moment_of(int(readings.measured_us[place]))
+            live = self._state.get(name)
+            if said is not None:
+                energy_kwh = float(readings.energy_kwh[place])
+                told = said.battery_start_kwh is None and not np.isnan(energy_kwh)
+                records[name, said.session_id] = _stay_record(name, said, energy_kwh if told else None)
+            elif live is not None and live.session is not None and measured_at > live.session.arrival:
                 stay = live.session
-                if reading.measured_at > stay.arrival:
-                    records[reading.resource_id, stay.session_id] = SessionRecord(
-                        resource_id=reading.resource_id,
-                        session_id=stay.session_id,
-                        arrival=stay.arrival,
-                        departure=stay.departure,
-                        energy_needed_kwh=stay.energy_needed_kwh,
-                        battery_capacity_kwh=stay.battery_capacity_kwh,
-                        battery_start_kwh=stay.battery_start_kwh,
-                        delivered_kwh=live.session_delivered_kwh,
-                        unplugged_at=reading.measured_at,
-                    )
+                records[name, stay.session_id] = _stay_record(name, stay, live.session_delivered_kwh, measured_at)
         return list(records.values())
 
     def _set_aside(
@@ -277,3 +264,19 @@ class Uplink:
         )
         self._store.add_dead_letter(letter)
         self._metrics.dead_letters.labels(place=place.rsplit("/", 1)[-1]).inc()
+
+
+def _stay_record(
+    resource_id: str, stay: ChargingSession, delivered_kwh: float | None, unplugged_at: datetime | None = None
+) -> SessionRecord:
+    return SessionRecord(
+        resource_id=resource_id,
+        session_id=stay.session_id,
+        arrival=stay.arrival,
+        departure=stay.departure,
+        energy_needed_kwh=stay.energy_needed_kwh,
+        battery_capacity_kwh=stay.battery_capacity_kwh,
+        battery_start_kwh=stay.battery_start_kwh,
+        delivered_kwh=delivered_kwh,
+        unplugged_at=unplugged_at,
+    )

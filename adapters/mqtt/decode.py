@@ -11,12 +11,14 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any, Generic, TypeVar
 
+import numpy as np
 from pydantic import ValidationError
 from pydantic_core import ErrorDetails, from_json
 
 from adapters.mqtt.envelope import MAX_MESSAGE_BYTES, DownTopic, Message, Refusal, UpTopic, shown
 from adapters.mqtt.payloads import DOWN_TYPES, LISTS, MAX_CHANGES, MAX_ITEMS, UP_TYPES, Register, Telemetry, Withdrawal
 from models.errors import InputFault, MessageError
+from models.intervals import FloatArray
 from models.resources import ResourceKind
 
 M_co = TypeVar("M_co", bound=Message, covariant=True)
@@ -37,12 +39,14 @@ _PROFILE_FIELDS = ("baseline_profile", "available_profile", "run_profile")
 class DecodeContext:
     """What the decoder must be told: the time, whose topic it was, and what a resource can do.
 
-    ``capability_kw`` gives the largest |power| of a resource by its registration, None if it is not known.
+    ``capability_kw`` gives the largest |power| of a resource by its registration, None if it is not known;
+    ``capabilities_kw`` the same of many at once, (n,), NaN for None.
     """
 
     now: datetime
     aggregator_id: str
     capability_kw: Callable[[str], float | None] = lambda _: None
+    capabilities_kw: Callable[[Sequence[str]], FloatArray] = lambda names: np.full(len(names), np.nan)
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,7 +58,7 @@ class Decoded(Generic[M_co]):
 
     message: M_co
     refusals: tuple[Refusal, ...] = ()
-    indexes: tuple[int, ...] = ()
+    indexes: Sequence[int] = ()
     refused_ids: tuple[tuple[int, str | None], ...] = ()
 
 

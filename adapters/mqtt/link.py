@@ -25,7 +25,8 @@ from typing import Any
 import aiomqtt
 from paho.mqtt.reasoncodes import ReasonCode
 
-from adapters.mqtt.decode import DecodeContext, decode_up, peek_message_id, refusal
+from adapters.mqtt.decode import DecodeContext, Decoded, decode_up, peek_message_id, refusal
+from adapters.mqtt.decode_readings import decode_plain_telemetry
 from adapters.mqtt.envelope import (
     MAX_MESSAGE_BYTES,
     DownTopic,
@@ -192,6 +193,7 @@ class MqttLink:
             self._clock.now(),
             aggregator_id,
             lambda resource_id: self._handler.capability_kw(aggregator_id, resource_id),
+            lambda resource_ids: self._handler.capabilities_kw(aggregator_id, resource_ids),
         )
         try:
             kind = UpTopic(message.last)
@@ -201,7 +203,8 @@ class MqttLink:
             await self._set_aside(aggregator_id, topic, payload, peek_message_id(payload), [fault])
             return
         try:
-            decoded = decode_up(kind, payload, context)
+            plain = decode_plain_telemetry(payload, context) if kind is UpTopic.TELEMETRY else None
+            decoded: Decoded[Any] = decode_up(kind, payload, context) if plain is None else plain
         except MessageError as broken:
             name = peek_message_id(payload)
             await self._set_aside(aggregator_id, topic, payload, name, broken.faults, status=kind is UpTopic.STATUS)

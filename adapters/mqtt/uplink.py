@@ -44,6 +44,7 @@ from adapters.mqtt.payloads import (
     Status,
     Telemetry,
 )
+from models.intervals import FloatArray
 
 MOST_LISTED = 2_000
 """So many refusals stand in a receipt, which must not grow beyond what a message may be."""
@@ -105,7 +106,7 @@ class Received(Generic[M_co]):
         return self.decoded.refusals
 
     @property
-    def indexes(self) -> tuple[int, ...]:
+    def indexes(self) -> Sequence[int]:
         """Places, in the list as sent, of the items that are left."""
         return self.decoded.indexes
 
@@ -192,6 +193,9 @@ class UplinkHandler(Protocol):
 
     def capability_kw(self, aggregator_id: str, resource_id: str) -> float | None:
         """The largest |power| that the resource can have by its registration, None if unknown; from memory, fast."""
+
+    def capabilities_kw(self, aggregator_id: str, resource_ids: Sequence[str]) -> FloatArray:
+        """``capability_kw`` of many resources, (n,), NaN where it is None."""
 
     async def already_answered(self, aggregator_id: str, message_id: str) -> bytes | None:
         """The answer (``Answer.to_bytes``) of a message that was applied before, None for a new one."""

@@ -7,15 +7,22 @@ missing fields, other schema versions): those raise ``MessageError``.
 
 import json
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from itertools import repeat
 from typing import Any
 
+import numpy as np
+from numpy.typing import NDArray
+
 from models.errors import InputFault, MessageError
+from models.intervals import FloatArray
 
 SCHEMA_VERSION = 1
 GREATEST_BYTES = 1024 * 1024
+_ROOM_BYTES = GREATEST_BYTES - 4096
+"""For the items of a list: the envelope needs some room too."""
 
 
 def stamp(moment: datetime) -> str:
@@ -54,6 +61,77 @@ def reading(
     if not math.isnan(temperature_celsius):
         fields["temperature_celsius"] = round(temperature_celsius, 2)
     return fields
+
+
+def reading_texts(
+    resource_ids: Sequence[str],
+    measured_at: datetime,
+    power_kw: FloatArray,
+    sequence: Sequence[int],
+    *,
+    energy_kwh: FloatArray,
+    temperature_celsius: FloatArray,
+    available: NDArray[np.bool_],
+    sessions: Mapping[int, Mapping[str, Any] | None],
+) -> list[str]:
+    """Readings of n devices of one instant, each as the JSON text of ``reading``; NaN = no such quantity.
+
+    ``sessions``: by position, for those who have something to say about one (None = unplugged).  ``resource_ids`` are
+    names that need no escape in JSON.  ``ValueError`` for a power that is not finite.
+    """
+    if not np.isfinite(power_kw).all():
+        raise ValueError("power_kw: must be finite")
+    head = f'","measured_at":"{stamp(measured_at)}","power_kw":'
+    rows = zip(
+        resource_ids,
+        np.round(power_kw, 4).tolist(),
+        np.where(available, "true", "false").tolist(),
+        sequence,
+        _numbers("energy_kwh", energy_kwh, 4),
+        _numbers("temperature_celsius", temperature_celsius, 2),
+        strict=False,
+    )
+    texts = [
+        f'{{"resource_id":"{name}{head}{power!r},"available":{there},"sequence":{number}{energy}{warmth}}}'
+        for name, power, there, number, energy, warmth in rows
+    ]
+    for place, session in sessions.items():
+        texts[place] = f'{texts[place][:-1]},"session":{to_json(session)}}}'
+    return texts
+
+
+def _numbers(name: str, values: FloatArray, digits: int) -> Iterable[str]:
+    """A field of every reading with the comma before it, nothing where it is NaN."""
+    missing = np.isnan(values)
+    if missing.all():
+        return repeat("")
+    rounded = np.round(values, digits).tolist()
+    if not missing.any():
+        return [f',"{name}":{value!r}' for value in rounded]
+    return ["" if value != value else f',"{name}":{value!r}' for value in rounded]  # noqa: PLR0124 - NaN
+
+
+def to_json(value: Any) -> str:
+    """JSON without spaces; NaN or infinity: ``ValueError``."""
+    return json.dumps(value, separators=(",", ":"), allow_nan=False)
+
+
+def encode_list(message_id: str, sent_at: datetime, name: str, items: Sequence[str]) -> bytes:
+    """A message whose only field is a list of items that are JSON texts already."""
+    envelope = to_json({"schema_version": SCHEMA_VERSION, "message_id": message_id, "sent_at": stamp(sent_at)})
+    return f'{envelope[:-1]},"{name}":[{",".join(items)}]}}'.encode()
+
+
+def parts(items: Sequence[str], most: int) -> Iterator[Sequence[str]]:
+    """Items in as few parts as fit into messages: at most so many, and no more bytes than a message may have."""
+    first, size = 0, 0
+    for place, item in enumerate(items):
+        size += len(item) + 1
+        if place - first >= most or size > _ROOM_BYTES:
+            yield items[first:place]
+            first, size = place, len(item) + 1
+    if first < len(items):
+        yield items[first:]
 
 
 @dataclass(frozen=True, slots=True)

@@ -225,12 +225,21 @@ class AggregatorGateway:
                 del self._results[message_id]
         return dict(self.state.registered)
 
-    def publish_readings(self, readings: Sequence[Mapping[str, Any]], at: datetime | None = None) -> None:
-        """Put readings (``codec.reading``) on their way, thousands in a message."""
-        for first in range(0, len(readings), MOST_READINGS):
-            part = list(readings[first : first + MOST_READINGS])
-            self._put("telemetry", {"readings": part}, at)
+    def publish_readings(self, readings: Sequence[Mapping[str, Any] | str], at: datetime | None = None) -> None:
+        """Put readings (``codec.reading``, or JSON texts of ``codec.reading_texts``) on their way, thousands in a
+        message.
+        """
+        texts = [each if isinstance(each, str) else codec.to_json(each) for each in readings]
+        for part in codec.parts(texts, MOST_READINGS):
+            message_id = self._new_id()
+            payload = codec.encode_list(message_id, at or self._clock.now(), "readings", part)
+            self._outbox.put(message_id, f"{self._base}/up/telemetry", payload)
             self.state.counts["readings"] += len(part)
+
+    @property
+    def waiting_bytes(self) -> int:
+        """Size of what went up and is not answered yet."""
+        return self._outbox.waiting_bytes
 
     def publish_later(self, due: datetime, topic_end: str, fields: dict[str, Any]) -> None:
         """Keep a message until ``flush`` is called at or after ``due``."""

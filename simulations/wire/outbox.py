@@ -28,6 +28,7 @@ class Outbox:
     def __init__(self, answer_timeout_s: float) -> None:
         self._answer_timeout_s = answer_timeout_s
         self._waiting: dict[str, Waiting] = {}
+        self.waiting_bytes = 0
         self._stirred = asyncio.Event()
         self.empty = asyncio.Event()
         self.empty.set()
@@ -38,15 +39,18 @@ class Outbox:
     def put(self, message_id: str, topic: str, payload: bytes) -> None:
         """Have a message sent until it is answered."""
         self._waiting[message_id] = Waiting(message_id, topic, payload)
+        self.waiting_bytes += len(payload)
         self.empty.clear()
         self._stirred.set()
 
     def answered(self, message_id: str) -> bool:
         """Stop sending a message; False if it was not waiting (answered before, or never ours)."""
-        known = self._waiting.pop(message_id, None) is not None
+        known = self._waiting.pop(message_id, None)
+        if known is not None:
+            self.waiting_bytes -= len(known.payload)
         if not self._waiting:
             self.empty.set()
-        return known
+        return known is not None
 
     def forget_tries(self) -> None:
         """After a lost connection: everything unanswered is due again at once."""

@@ -5,13 +5,15 @@ import contextlib
 import json
 import os
 import signal
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import aiomqtt
+import numpy as np
 import pytest
+from numpy.typing import NDArray
 
 from adapters.mqtt.broker import BrokerSettings, RunningBroker, open_broker
 from adapters.mqtt.broker_embedded import EmbeddedBroker
@@ -52,6 +54,9 @@ class MemoryHandler:
     def capability_kw(self, aggregator_id: str, resource_id: str) -> float | None:
         owner, change = self.resources.get(resource_id, ("", None))
         return None if owner != aggregator_id else change.connected_kw
+
+    def capabilities_kw(self, aggregator_id: str, resource_ids: Sequence[str]) -> NDArray[np.float64]:
+        return np.array([self.capability_kw(aggregator_id, name) for name in resource_ids], dtype=np.float64)
 
     async def already_answered(self, aggregator_id: str, message_id: str) -> bytes | None:
         return self.answers.get((aggregator_id, message_id))

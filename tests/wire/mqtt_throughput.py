@@ -9,11 +9,14 @@ import json
 import sys
 import tempfile
 import time
+from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
 import aiomqtt
+import numpy as np
+from numpy.typing import NDArray
 
 from adapters.mqtt.broker import BrokerSettings, open_broker
 from adapters.mqtt.credentials import new_password
@@ -42,6 +45,9 @@ class Counter:
 
     def capability_kw(self, aggregator_id: str, resource_id: str) -> float | None:
         return 100.0
+
+    def capabilities_kw(self, aggregator_id: str, resource_ids: Sequence[str]) -> NDArray[np.float64]:
+        return np.array([self.capability_kw(aggregator_id, name) for name in resource_ids], dtype=np.float64)
 
     async def already_answered(self, aggregator_id: str, message_id: str) -> bytes | None:
         return None

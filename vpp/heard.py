@@ -1,0 +1,109 @@
+"""What was last heard of every device, as columns: one row each, so that a message of thousands is a few operations.
+
+Times are microseconds since 1970 UTC, ``NEVER_US`` where there was none; power kW, positive when consuming.
+"""
+
+from datetime import datetime
+
+import numpy as np
+from numpy.typing import NDArray
+
+from models.capacity import connected_kw
+from models.intervals import FloatArray
+from models.reading_columns import microseconds
+from models.records import RegisteredResourceRecord
+from models.resources import ResourceKind
+
+NEVER_US = -(2**63)
+_FIRST_ROWS = 64
+_COLUMNS: dict[str, tuple[str, float | int | bool]] = {
+    "measured_us": ("i8", NEVER_US),
+    "power_kw": ("f8", np.nan),
+    "energy_kwh": ("f8", np.nan),
+    "temperature_celsius": ("f8", np.nan),
+    "available": ("?", False),
+    "sequence": ("i8", 0),
+    "mode_since_us": ("i8", NEVER_US),
+    "has_session": ("?", False),
+    "session_delivered_kwh": ("f8", 0.0),
+    "comfort_store_kwh": ("f8", 0.0),
+    "ordered_kw": ("f8", np.nan),
+    "ordered_until_us": ("i8", NEVER_US),
+    "refused_until_us": ("i8", NEVER_US),
+    "ttl_us": ("i8", 0),
+    "connected_kw": ("f8", np.nan),
+    "limit_kw": ("f8", np.nan),
+    "owner": ("i4", -1),
+    "is_charger": ("?", False),
+    "is_process": ("?", False),
+    "is_thermal": ("?", False),
+}
+
+
+class HeardColumns:
+    """Rows are made by ``new_row`` and filled by ``registered``; they are never given to another resource.
+
+    ``limit_kw``: the largest |power| by registration, for what a reading may say.  ``owner``: number of the
+    aggregator in ``owner_code``.
+    """
+
+    measured_us: NDArray[np.int64]
+    power_kw: FloatArray
+    energy_kwh: FloatArray
+    temperature_celsius: FloatArray
+    available: NDArray[np.bool_]
+    sequence: NDArray[np.int64]
+    mode_since_us: NDArray[np.int64]
+    has_session: NDArray[np.bool_]
+    session_delivered_kwh: FloatArray
+    comfort_store_kwh: FloatArray
+    ordered_kw: FloatArray
+    ordered_until_us: NDArray[np.int64]
+    refused_until_us: NDArray[np.int64]
+    ttl_us: NDArray[np.int64]
+    connected_kw: FloatArray
+    limit_kw: FloatArray
+    owner: NDArray[np.int32]
+    is_charger: NDArray[np.bool_]
+    is_process: NDArray[np.bool_]
+    is_thermal: NDArray[np.bool_]
+
+    def __init__(self) -> None:
+        self._count = 0
+        self.owner_code: dict[str, int] = {}
+        for name, (kind, nothing) in _COLUMNS.items():
+            setattr(self, name, np.full(_FIRST_ROWS, nothing, dtype=kind))
+
+    def new_row(self) -> int:
+        """A row of which nothing is known yet."""
+        if self._count == len(self.measured_us):
+            for name, (kind, nothing) in _COLUMNS.items():
+                more = np.full(self._count, nothing, dtype=kind)
+                setattr(self, name, np.concatenate([getattr(self, name), more]))
+        self._count += 1
+        return self._count - 1
+
+    def registered(self, row: int, record: RegisteredResourceRecord) -> None:
+        """Note what a (new or changed) registration says."""
+        resource = record.resource
+        self.ttl_us[row] = round(record.telemetry_ttl_s * 1e6)
+        self.connected_kw[row] = record.connected_kw
+        self.limit_kw[row] = max(connected_kw(resource), record.connected_kw)
+        self.owner[row] = self.owner_code.setdefault(resource.aggregator_id, len(self.owner_code))
+        self.is_charger[row] = resource.kind is ResourceKind.EV_SESSION
+        self.is_process[row] = resource.kind is ResourceKind.SHIFTABLE_LOAD
+        self.is_thermal[row] = resource.kind is ResourceKind.THERMAL_LOAD
+
+    def is_fresh(self, now: datetime) -> NDArray[np.bool_]:
+        """True where the newest reading is younger than its time-to-live, by row."""
+        heard = self.measured_us != NEVER_US
+        return np.asarray(heard & (microseconds(now) - np.where(heard, self.measured_us, 0) <= self.ttl_us))
+
+    def is_dispatchable(self, now: datetime) -> NDArray[np.bool_]:
+        """True where the device is heard of, says it is available, and has not just refused an order, by row."""
+        return np.asarray(self.is_fresh(now) & self.available & (self.refused_until_us <= microseconds(now)))
+
+    def modes_of(self, rows: NDArray[np.int64], power_kw: FloatArray) -> NDArray[np.float64]:
+        """1 drawing, -1 feeding in, 0 idle: less than a hundredth of the nameplate is a meter's noise."""
+        idle_kw = np.maximum(1e-6, 0.01 * self.connected_kw[rows])
+        return np.where(np.abs(power_kw) <= idle_kw, 0.0, np.sign(power_kw))
