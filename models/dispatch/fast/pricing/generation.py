@@ -14,11 +14,26 @@ leaves them out as the checker's oracle does.  Source: dispatch-model §2; ``mod
 """
 
 from collections.abc import Mapping
-from typing import NamedTuple
 
 import numpy as np
-from numpy.typing import NDArray
 
+from models.dispatch.fast.pricing.commitment import (
+    BEFORE,
+    CLIMB,
+    EPS_H,
+    IDLE,
+    NEVER,
+    PER_KW,
+    RUN_OF,
+    RUNS,
+    STEP,
+    STOP_OF,
+    STOPPED,
+    TO_GO_ON,
+    GeneratorArrays,
+    fill_costs,
+    least_commitment,
+)
 from models.dispatch.fast.pricing.common import WORK_ROWS, Members, Near, Prices, Sums, account, effective_prices
 from models.dispatch.fast.pricing.jit import jit
 from models.dispatch.fast.pricing.ramping import add_kink, minimum, value_at, widen
@@ -29,31 +44,9 @@ from models.intervals import FloatArray
 
 SHARED = ("edges_h",)
 
-_EPS_H = 1e-9
-_NEVER = -2
-_BEFORE = -1
-_PER_KW, _IDLE, _ON, _SUM, _STOPPED, _RUN_OF, _STOP_OF, _TO_GO_ON, _TO_GO_OFF, _STEP = range(10)
-_SLOPE, _LENGTH, _BEST_KW, _LOW_KW, _HIGH_KW, _RUNS = range(10, 16)
-
-
-class GeneratorArrays(NamedTuple):
-    """n generators; powers kW, money CNY, times h.  ``edges_h``: (T + 1,) hours since the horizon's start.
-
-    ``was_on``, ``was_kw``, ``been_h``: running at the start, at what output, and for how long that has been so.
-    """
-
-    power_min_kw: FloatArray
-    power_max_kw: FloatArray
-    cost_per_kwh: FloatArray
-    start_cost: FloatArray
-    no_load_cost_per_h: FloatArray
-    ramp_kw_per_h: FloatArray
-    minimum_up_h: FloatArray
-    minimum_down_h: FloatArray
-    was_on: NDArray[np.bool_]
-    was_kw: FloatArray
-    been_h: FloatArray
-    edges_h: FloatArray
+_EQUAL = 1e-11
+"""Relative: costs that differ by less are the same."""
+_SLOPE, _LENGTH, _BEST_KW, _LOW_KW, _HIGH_KW = range(19, 24)
 
 
 def generator_arrays(columns: Mapping[str, Column], setting: Setting, states: StateColumns) -> GeneratorArrays:
@@ -65,102 +58,6 @@ def generator_arrays(columns: Mapping[str, Column], setting: Setting, states: St
     return GeneratorArrays(
         **numbers, was_on=was_on, was_kw=np.where(was_on, output, 0.0), been_h=been_h, edges_h=setting.edges_h
     )
-
-
-@jit
-def _fill_costs(
-    units: GeneratorArrays,
-    i: int,
-    hours: FloatArray,
-    price: FloatArray,
-    stray: FloatArray,
-    plan_kw: FloatArray,
-    work: FloatArray,
-) -> bool:
-    """Costs of every interval against standing still; True if no ramp can bind."""
-    low, high = units.power_min_kw[i], units.power_max_kw[i]
-    free = True
-    work[_SUM, 0] = 0.0
-    for t in range(hours.size):
-        work[_PER_KW, t] = hours[t] * (units.cost_per_kwh[i] - price[t])
-        work[_IDLE, t] = hours[t] * units.no_load_cost_per_h[i]
-        work[_STEP, t] = hours[t] * units.ramp_kw_per_h[i]
-        free = free and work[_STEP, t] >= high
-        on = _interval_cost(work[_PER_KW, t], hours[t] * stray[t], -plan_kw[t], low)
-        on = min(on, _interval_cost(work[_PER_KW, t], hours[t] * stray[t], -plan_kw[t], high))
-        if stray[t] > 0 and low < -plan_kw[t] < high:
-            on = min(on, _interval_cost(work[_PER_KW, t], hours[t] * stray[t], -plan_kw[t], -plan_kw[t]))
-        work[_ON, t] = on + work[_IDLE, t]
-        work[_SUM, t + 1] = work[_SUM, t] + work[_ON, t]
-    return free or low >= high
-
-
-@jit
-def _interval_cost(per_kw: float, stray: float, plan_kw: float, output: float) -> float:
-    return per_kw * output + stray * (abs(output - plan_kw) - abs(plan_kw))
-
-
-@jit
-def _without_ramps(units: GeneratorArrays, i: int, work: FloatArray) -> tuple[float, int, int]:
-    """Least cost if outputs may jump, and the last run (its start, the edge of its stop); fills the way back."""
-    count = units.edges_h.size - 1
-    up, down, been = units.minimum_up_h[i] - _EPS_H, units.minimum_down_h[i] - _EPS_H, units.been_h[i]
-    edges, total, stopped = units.edges_h, work[_SUM], work[_STOPPED]
-    best, last_start, last_stop = (0.0, _NEVER, 0) if not units.was_on[i] else (total[count], _BEFORE, count)
-    opened, opened_by, starts = np.inf, 0, 0
-    ready, ready_by, stops = np.inf, 0, 0
-    any_open, any_by = np.inf, 0
-    for t in range(count):
-        while starts < t and edges[t] - edges[starts] >= up:
-            if work[_RUNS, starts] < opened:
-                opened, opened_by = work[_RUNS, starts], starts
-            starts += 1
-        stopped[t], work[_RUN_OF, t] = total[t] + opened, opened_by
-        if units.was_on[i] and edges[t] + been >= up and total[t] <= stopped[t]:
-            stopped[t], work[_RUN_OF, t] = total[t], _BEFORE
-        if stopped[t] < best:
-            best, last_start, last_stop = stopped[t], int(work[_RUN_OF, t]), t
-        while stops < t and edges[t] - edges[stops] >= down:
-            if stopped[stops] < ready:
-                ready, ready_by = stopped[stops], stops
-            stops += 1
-        paid, work[_STOP_OF, t] = ready, ready_by
-        if not units.was_on[i] and edges[t] + been >= down and paid >= 0.0:
-            paid, work[_STOP_OF, t] = 0.0, _NEVER
-        work[_RUNS, t] = paid + units.start_cost[i] - total[t]
-        if work[_RUNS, t] < any_open:
-            any_open, any_by = work[_RUNS, t], t
-    if any_open + total[count] < best:
-        best, last_start, last_stop = any_open + total[count], any_by, count
-    return best, last_start, last_stop
-
-
-@jit
-def _runs_back(last_start: int, last_stop: int, work: FloatArray) -> int:
-    """Write (start, stop) of every run into the scratch row, the last one first; their number."""
-    runs = work[_RUNS]
-    count, start, stop = 0, last_start, last_stop
-    while start != _NEVER:
-        runs[2 * count], runs[2 * count + 1] = start, stop
-        count += 1
-        if start == _BEFORE:
-            break
-        stop = int(work[_STOP_OF, start])
-        if stop == _NEVER:
-            break
-        start = int(work[_RUN_OF, stop])
-    return count
-
-
-@jit
-def _to_go(units: GeneratorArrays, i: int, work: FloatArray) -> None:
-    """Lower bounds of what is still to come from every edge on, running or not: no ramps, no times."""
-    count = units.edges_h.size - 1
-    work[_TO_GO_ON, count] = work[_TO_GO_OFF, count] = 0.0
-    for t in range(count - 1, -1, -1):
-        on = work[_ON, t] + work[_TO_GO_ON, t + 1]
-        work[_TO_GO_OFF, t] = min(work[_TO_GO_OFF, t + 1], units.start_cost[i] + on)
-        work[_TO_GO_ON, t] = min(on, work[_TO_GO_OFF, t])
 
 
 @jit
@@ -186,14 +83,14 @@ def _follow(
     bottom, top = units.power_min_kw[i], units.power_max_kw[i]
     ends = stop if stop >= 0 else hours.size
     first = max(start, 0)
-    since = -units.been_h[i] if start == _BEFORE else units.edges_h[start]
+    since = -units.been_h[i] if start == BEFORE else units.edges_h[start]
     # F: value at low, then pieces a..b−1 with slopes slope + tilt; ``least`` is its minimum, at ``best_kw``.
     low = high = best_kw = units.was_kw[i]
     value = least = paid
     tilt = 0.0
     a = b = 0
     for t in range(first, ends):
-        step, per_kw = work[_STEP, t], work[_PER_KW, t]
+        step, per_kw = work[STEP, t], work[PER_KW, t]
         jump = max(bottom, step)
         if t == start:
             low, high = bottom, max(min(top, jump), bottom)
@@ -201,23 +98,23 @@ def _follow(
                 slope[0], length[0] = 0.0, high - low
                 b = 1
         else:
-            if stop < 0 and units.edges_h[t] - since >= units.minimum_up_h[i] - _EPS_H and low <= jump + 1e-9:
+            if stop < 0 and units.edges_h[t] - since >= units.minimum_up_h[i] - EPS_H and low <= jump + 1e-9:
                 cost = least if best_kw <= jump else value_at(slope, length, a, b, tilt, low, value, jump)
-                if cost < work[_STOPPED, t]:
-                    work[_STOPPED, t], work[_RUN_OF, t] = cost, start
+                if cost < work[STOPPED, t]:
+                    work[STOPPED, t], work[RUN_OF, t] = cost, start
             if step > 0:
                 a, b, low, high, value = widen(slope, length, a, b, tilt, low, high, value, step, bottom, top)
         tilt += per_kw
-        value += per_kw * low + work[_IDLE, t]
+        value += per_kw * low + work[IDLE, t]
         if stray[t] > 0.0:
             b, value = add_kink(slope, length, a, b, low, value, hours[t] * stray[t], -plan_kw[t])
         least, best_kw = minimum(slope, length, a, b, tilt, low, high, value)
         if stop >= 0:
             work[_BEST_KW, t], work[_LOW_KW, t], work[_HIGH_KW, t] = best_kw, low, high
-        elif least + work[_TO_GO_ON, t + 1] > limit:
+        elif not least + work[TO_GO_ON, t + 1] < limit:
             return np.inf
     if 0 <= stop < hours.size:
-        jump = max(bottom, work[_STEP, stop])
+        jump = max(bottom, work[STEP, stop])
         if low > jump + 1e-9:
             return np.inf
         return least if best_kw <= jump else value_at(slope, length, a, b, tilt, low, value, jump)
@@ -232,45 +129,48 @@ def _with_ramps(
     stray: FloatArray,
     plan_kw: FloatArray,
     work: FloatArray,
-    known: float,
-) -> tuple[float, int, int]:
-    """Least cost with ramps, and the last run, given the cost of some schedule (inf if none is known)."""
+    limit: float,
+) -> tuple[float, int]:
+    """Least cost with ramps and the number of runs in row RUNS, if it is below ``limit``."""
     count = hours.size
-    edges, stopped, been = units.edges_h, work[_STOPPED], units.been_h[i]
-    _to_go(units, i, work)
-    best, last_start, last_stop = (np.inf, _NEVER, 0) if units.was_on[i] else (0.0, _NEVER, 0)
+    edges, stopped, been = units.edges_h, work[STOPPED], units.been_h[i]
+    best, last_start, last_stop = np.inf, NEVER, 0
     for t in range(count):
-        stopped[t], work[_RUN_OF, t] = np.inf, _NEVER
-    limit = _at_most(min(known, best))
+        stopped[t], work[RUN_OF, t] = np.inf, NEVER
     if units.was_on[i]:
-        cost = _follow(units, i, hours, stray, plan_kw, work, _BEFORE, -1, 0.0, limit)
-        if cost < best:
-            best, last_start, last_stop = cost, _BEFORE, count
+        best = _follow(units, i, hours, stray, plan_kw, work, BEFORE, -1, 0.0, limit)
+        last_start, last_stop = BEFORE, count
     ready, ready_by, stops = np.inf, 0, 0
     for t in range(count):
         if stopped[t] < best:
-            best, last_start, last_stop = stopped[t], int(work[_RUN_OF, t]), t
-        limit = min(limit, _at_most(best))
-        while stops < t and edges[t] - edges[stops] >= units.minimum_down_h[i] - _EPS_H:
+            best, last_start, last_stop = stopped[t], int(work[RUN_OF, t]), t
+        limit = min(limit, best)
+        while stops < t and edges[t] - edges[stops] >= units.minimum_down_h[i] - EPS_H:
             if stopped[stops] < ready:
                 ready, ready_by = stopped[stops], stops
             stops += 1
-        paid, work[_STOP_OF, t] = ready, ready_by
-        if not units.was_on[i] and edges[t] + been >= units.minimum_down_h[i] - _EPS_H and paid >= 0.0:
-            paid, work[_STOP_OF, t] = 0.0, _NEVER
-        paid += units.start_cost[i]
-        if paid + work[_ON, t] + work[_TO_GO_ON, t + 1] > limit or not paid < np.inf:
-            continue
-        cost = _follow(units, i, hours, stray, plan_kw, work, t, -1, paid, limit)
-        if cost < best:
-            best, last_start, last_stop = cost, t, count
-    return best, last_start, last_stop
+        paid, work[STOP_OF, t] = ready, ready_by
+        if not units.was_on[i] and edges[t] + been >= units.minimum_down_h[i] - EPS_H and paid >= 0.0:
+            paid, work[STOP_OF, t] = 0.0, NEVER
+        if paid + work[CLIMB, t] < limit:
+            paid += units.start_cost[i]
+            cost = _follow(units, i, hours, stray, plan_kw, work, t, -1, paid, limit)
+            if cost < best:
+                best, last_start, last_stop = cost, t, count
+    return best, _runs_back(last_start, last_stop, work)
 
 
 @jit
-def _at_most(cost: float) -> float:
-    """What a schedule may cost and still count as no dearer than one of that cost, rounding included."""
-    return cost + 1e-10 * max(1.0, abs(cost)) if cost < np.inf else cost
+def _runs_back(last_start: int, last_stop: int, work: FloatArray) -> int:
+    """Write (start, stop) of every run into row RUNS, the last one first; their number."""
+    runs = work[RUNS]
+    count, start, stop = 0, last_start, last_stop
+    while start != NEVER:
+        runs[2 * count], runs[2 * count + 1] = start, stop
+        count += 1
+        stop = NEVER if start == BEFORE else int(work[STOP_OF, start])
+        start = NEVER if stop == NEVER else int(work[RUN_OF, stop])
+    return count
 
 
 @jit
@@ -288,18 +188,18 @@ def _outputs(
     power_kw[:] = 0.0
     total = own = 0.0
     for k in range(runs):
-        start, stop = int(work[_RUNS, 2 * k]), int(work[_RUNS, 2 * k + 1])
-        paid = 0.0 if start == _BEFORE else units.start_cost[i]
+        start, stop = int(work[RUNS, 2 * k]), int(work[RUNS, 2 * k + 1])
+        paid = 0.0 if start == BEFORE else units.start_cost[i]
         total += _follow(units, i, hours, stray, plan_kw, work, start, stop, paid, np.inf)
         own += paid
-        reach = np.inf if stop == hours.size else max(units.power_min_kw[i], work[_STEP, stop])
+        reach = np.inf if stop == hours.size else max(units.power_min_kw[i], work[STEP, stop])
         below = -np.inf
         for t in range(stop - 1, max(start, 0) - 1, -1):
             output = min(work[_BEST_KW, t], reach, work[_HIGH_KW, t])
             output = max(output, below, work[_LOW_KW, t])
             power_kw[t] = -output
-            own += units.cost_per_kwh[i] * hours[t] * output + work[_IDLE, t]
-            reach, below = output + work[_STEP, t], output - work[_STEP, t]
+            own += units.cost_per_kwh[i] * hours[t] * output + work[IDLE, t]
+            reach, below = output + work[STEP, t], output - work[STEP, t]
     return total, own
 
 
@@ -315,16 +215,19 @@ def _cheapest_runs(
     work: FloatArray,
 ) -> tuple[float, float]:
     """Least cost against standing still (straying included where it costs), own cost; fills ``power_kw``."""
-    free = _fill_costs(units, i, hours, price, stray, plan_kw, work)
-    bound, start, stop = _without_ramps(units, i, work)
-    runs = _runs_back(start, stop, work)
+    fill_costs(units, i, hours, price, stray, plan_kw, work)
+    bound, runs = least_commitment(units, i, work)
     cost, own = _outputs(units, i, hours, stray, plan_kw, work, runs, power_kw)
-    if free or cost <= bound + 1e-13 * max(1.0, abs(bound)):
+    if cost > 0.0 and not units.was_on[i]:
+        cost, own = _outputs(units, i, hours, stray, plan_kw, work, 0, power_kw)
+    if cost <= bound + _EQUAL * max(1.0, abs(bound)):
         return cost, own
-    best, start, stop = _with_ramps(units, i, hours, stray, plan_kw, work, cost)
-    runs = _runs_back(start, stop, work)
-    _, own = _outputs(units, i, hours, stray, plan_kw, work, runs, power_kw)
-    return best, own
+    limit = cost - _EQUAL * max(1.0, abs(cost)) if cost < np.inf else cost
+    best, runs = _with_ramps(units, i, hours, stray, plan_kw, work, limit)
+    if best < limit:
+        cost = best
+        _, own = _outputs(units, i, hours, stray, plan_kw, work, runs, power_kw)
+    return cost, own
 
 
 @jit
@@ -346,7 +249,7 @@ def cheapest_generator(
     near = False
     for t in range(hours.size):
         near = near or stray[t] > 0.0
-    nothing = work[WORK_ROWS - 1, : hours.size]
+    nothing = work[RUNS, 3 * hours.size : 4 * hours.size]  # there are at most T / 2 runs
     nothing[:] = 0.0
     least, own = _cheapest_runs(units, i, hours, price, nothing, plan_kw, power_kw, work)
     if near:
