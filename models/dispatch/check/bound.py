@@ -8,102 +8,138 @@ costs at least what the price takes, and weak duality makes L a lower bound of e
 outside its range is moved into it first.
 """
 
-from typing import Any
+from dataclasses import dataclass, field
 
 import numpy as np
 
-from models.dispatch.check.coupling import Rows, row_key
-from models.dispatch.check.devices import Device
-from models.dispatch.check.horizon import Horizon
-from models.dispatch.check.oracles.loads import least_curtailable, least_interruptible
-from models.dispatch.check.oracles.plants import least_generator, least_pv, least_shiftable
-from models.dispatch.check.oracles.prices import Prices
-from models.dispatch.check.oracles.stores import Least, least_stay, least_storage, least_thermal
+from models.dispatch.check.batches import Block, Group
+from models.dispatch.check.coupling import Classes, Rows, row_key
+from models.dispatch.check.oracles.least import least_costs
+from models.dispatch.check.oracles.prices import PriceTable
+from models.dispatch.check.screens.charging import Stays
+from models.dispatch.check.screens.common import BoolArray
 from models.dispatch.problem import TIE_BREAK_PER_KWH_H, DispatchProblem
 from models.intervals import FloatArray
-from models.plan import DispatchPlan
-from models.resources import ResourceKind
-
-_ORACLES: dict[ResourceKind, Any] = {
-    ResourceKind.STORAGE: least_storage,
-    ResourceKind.CURTAILABLE_LOAD: least_curtailable,
-    ResourceKind.INTERRUPTIBLE_LOAD: least_interruptible,
-    ResourceKind.SHIFTABLE_LOAD: least_shiftable,
-    ResourceKind.THERMAL_LOAD: least_thermal,
-    ResourceKind.GENERATOR: least_generator,
-    ResourceKind.PV: least_pv,
-}
+from models.plan_stream import PlanHead
 
 
-def least_cost_of(device: Device, prices: Prices, horizon: Horizon) -> Least:
-    """Least cost of one resource at given prices."""
-    if device.kind is not ResourceKind.EV_SESSION:
-        return _ORACLES[device.kind](device.row, prices, horizon)  # type: ignore[no-any-return]
-    parts = [least_stay(stay, prices, horizon) for stay in device.stays]
-    return Least(sum(part.cost for part in parts), all(part.exact for part in parts))
+@dataclass(frozen=True)
+class Tariffs:
+    """The tariffs as a matrix, (K, T) CNY per kWh, and their means over the horizon, (K,)."""
+
+    per_kwh: FloatArray
+    mean: FloatArray
+
+    @classmethod
+    def of(cls, problem: DispatchProblem) -> "Tariffs":
+        """The tariffs of a problem, in its order."""
+        hours = problem.grid.hours
+        per_kwh = np.array(list(problem.tariffs.values())).reshape(len(problem.tariffs), len(hours))
+        return cls(per_kwh, per_kwh @ hours / hours.sum())
 
 
-def baseline_prices(problem: DispatchProblem, device: Device, horizon: Horizon) -> Prices:
-    """Tariff and the tie-breaking term, which the virtual slot has at the horizon's end."""
-    tariff = problem.tariffs[device.row.tariff_id]
-    late = horizon.mean(tariff) + TIE_BREAK_PER_KWH_H * float(horizon.ends_h[-1])
-    return Prices(tariff + TIE_BREAK_PER_KWH_H * horizon.tau_h, late)
-
-
-def dual_prices(rows: list[Rows], plan: DispatchPlan) -> list[FloatArray]:
+def dual_prices(rows: list[Rows], head: PlanHead) -> list[FloatArray]:
     """λ / Δ of every row, (T,), moved into [0, penalty]; 0 where the plan names none or the row does not stand."""
     said: dict[object, float] = {}
-    for price in plan.prices:
+    for price in head.prices:
         said[row_key(price)] = said.get(row_key(price), 0.0) + price.amount
     found = []
     for row in rows:
-        values = np.array([said.get(row.key(start), 0.0) for start in plan.grid.starts])
+        values = np.array([said.get(row.key(start), 0.0) for start in head.grid.starts])
         found.append(np.where(np.isfinite(row.constant), np.clip(values, 0.0, row.penalty), 0.0))
     return found
 
 
-def lower_bound(
-    problem: DispatchProblem, plan: DispatchPlan, devices: list[Device], rows: list[Rows], horizon: Horizon
-) -> tuple[float, dict[str, str]]:
-    """L at the plan's prices, and per kind whether its oracle was exact or relaxed."""
-    duals = dual_prices(rows, plan)
-    total = 0.0
-    effective = np.zeros((len(devices), len(horizon.hours)))
-    for row, price in zip(rows, duals, strict=True):
-        if price.any():
-            effective += row.weight[:, None] * price[None, :]
-            total += float((horizon.hours * price) @ np.where(price > 0, row.constant, 0.0))
-    kinds: dict[str, str] = {}
-    for index, (device, dual) in enumerate(zip(devices, effective, strict=True)):
-        prices, constant = _with_real_time(problem, index, device, dual, horizon)
-        least = least_cost_of(device, prices, horizon)
-        total += least.cost + constant
-        exact = least.exact and kinds.get(device.kind.value, "exact") == "exact"
-        kinds[device.kind.value] = "exact" if exact else "relaxed"
-    return total, kinds
+def least_of(block: Block, group: Group, prices: PriceTable) -> tuple[FloatArray, BoolArray]:
+    """Least cost (n,) of a group's resources, and whether each is exact."""
+    return least_costs(group.batch, prices, lambda rows: block.devices(group.kind, group.places[rows]))
 
 
-def _with_real_time(
-    problem: DispatchProblem, index: int, device: Device, dual: FloatArray, horizon: Horizon
-) -> tuple[Prices, float]:
-    """Prices of a device with what a re-plan adds, and a constant.
+def baseline_prices(tariffs: Tariffs, block: Block, group: Group) -> PriceTable:
+    """Tariff and the tie-breaking term, which the virtual slot has at the horizon's end."""
+    horizon = block.horizon
+    code = block.roster.tariff[block.first : block.last][group.places]
+    late = tariffs.mean + TIE_BREAK_PER_KWH_H * float(horizon.ends_h[-1])
+    return PriceTable((tariffs.per_kwh + TIE_BREAK_PER_KWH_H * horizon.tau_h)[code], late[code])
 
-    Switching costs |p_1 − now| in the first interval only, straying |p − plan|: where both act in the first interval,
-    the smaller is left out (never negative, so the bound stays a bound).  A charger shares them among its stays: left
-    out.
-    """
-    tariff = problem.tariffs[device.row.tariff_id]
-    late = horizon.mean(tariff)
-    terms, penalties = problem.real_time, problem.penalties
-    if terms is None or len(device.stays) > 1:
-        return Prices(tariff + dual, late), 0.0
-    plan_kw = np.where(np.isfinite(terms.plan_kw[index]), terms.plan_kw[index], 0.0)
-    stray = np.where(np.isfinite(terms.plan_kw[index]), penalties.stray_cost_per_kwh * terms.stray_applies, 0.0)
-    now = float(terms.now_kw[index])
-    if np.isfinite(now) and penalties.switch_cost_per_kw / horizon.hours[0] > stray[0]:
-        stray[0], plan_kw[0] = penalties.switch_cost_per_kw / horizon.hours[0], now
-    if device.stays:
-        outside = device.stays[0].share == 0
-        constant = float((horizon.hours * stray * np.abs(plan_kw))[outside].sum())
-        return Prices(tariff + dual, late, np.where(outside, 0.0, stray), plan_kw), constant
-    return Prices(tariff + dual, late, stray, plan_kw), 0.0
+
+@dataclass
+class LowerBound:
+    """L at a plan's prices, block by block: ``total_cny`` so far, and per kind whether its oracle was exact."""
+
+    problem: DispatchProblem
+    tariffs: Tariffs
+    classes: Classes
+    duals: list[FloatArray]
+    plain: FloatArray
+    weighted: FloatArray
+    total_cny: float = 0.0
+    kinds: dict[str, str] = field(default_factory=dict)
+
+    @classmethod
+    def at(
+        cls, head: PlanHead, problem: DispatchProblem, tariffs: Tariffs, classes: Classes, rows: list[Rows]
+    ) -> "LowerBound":
+        """Nothing summed yet; ``rows`` need not have the baseline in their constants."""
+        duals = dual_prices(rows, head)
+        shape = (len(classes), len(problem.grid))
+        found = cls(problem, tariffs, classes, duals, np.zeros(shape), np.zeros(shape))
+        for row, price in zip(rows, duals, strict=True):
+            if price.any():
+                table = found.weighted if row.weighted else found.plain
+                table[row.members] += row.factor * price
+        return found
+
+    def add(self, block: Block) -> None:
+        """Add the least costs of a block's resources."""
+        part = slice(block.first, block.last)
+        class_of, tariff_of = self.classes.of[part], block.roster.tariff[part]
+        reliability = block.roster.reliability[part]
+        for group in block.groups:
+            places = group.places
+            per_kwh = self.tariffs.per_kwh[tariff_of[places]] + self.plain[class_of[places]]
+            per_kwh += reliability[places, None] * self.weighted[class_of[places]]
+            prices = PriceTable(per_kwh, self.tariffs.mean[tariff_of[places]])
+            prices, constant = self._with_real_time(prices, block, group)
+            cost, exact = least_of(block, group, prices)
+            self.total_cny += float(cost.sum()) + constant
+            kind = group.kind.value
+            all_exact = bool(exact.all()) and self.kinds.get(kind, "exact") == "exact"
+            self.kinds[kind] = "exact" if all_exact else "relaxed"
+
+    def close(self, rows: list[Rows]) -> float:
+        """L, with the rows' constants, which the baseline decides."""
+        hours = self.problem.grid.hours
+        for row, price in zip(rows, self.duals, strict=True):
+            if price.any():
+                self.total_cny += float((hours * price) @ np.where(price > 0, row.constant, 0.0))
+        return self.total_cny
+
+    def _with_real_time(self, prices: PriceTable, block: Block, group: Group) -> tuple[PriceTable, float]:
+        """Prices with what a re-plan adds, and a constant.
+
+        Switching costs |p_1 − now| in the first interval only, straying |p − plan|: where both act in the first
+        interval, the smaller is left out (never negative, so the bound stays a bound).  A charger with several stays
+        shares them among these: left out.
+        """
+        terms, penalties = self.problem.real_time, self.problem.penalties
+        if terms is None:
+            return prices, 0.0
+        places, hours = group.places + block.first, block.horizon.hours
+        plan_kw = terms.plan_kw[places]
+        known = np.isfinite(plan_kw)
+        plan_kw = np.where(known, plan_kw, 0.0)
+        stray = np.where(known, penalties.stray_cost_per_kwh * terms.stray_applies, 0.0)
+        now, switch = terms.now_kw[places], penalties.switch_cost_per_kw / hours[0]
+        switches = np.isfinite(now) & (switch > stray[:, 0])
+        stray[switches, 0], plan_kw[switches, 0] = switch, now[switches]
+        constant = 0.0
+        if isinstance(group.batch, Stays):
+            stays = np.bincount(group.batch.charger, minlength=len(places))
+            stray[stays > 1] = 0.0
+            single = group.batch.take(np.flatnonzero((stays == 1)[group.batch.charger]))
+            outside = np.zeros(stray.shape, dtype=np.bool_)
+            outside[single.charger] = single.share() == 0
+            constant = float((np.where(outside, stray * np.abs(plan_kw), 0.0) @ hours).sum())
+            stray[outside] = 0.0
+        return PriceTable(prices.per_kwh, prices.late_per_kwh, stray, plan_kw), constant

@@ -1,39 +1,87 @@
 """What a plan folder claims beyond the plan itself, recomputed: fingerprints, gap, and sums per group of devices."""
 
 import hashlib
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 
 import numpy as np
 
 from models.dispatch.check.horizon import tolerance
 from models.dispatch.check.report import AggregateKey, CheckReport, PlanClaims, Violation
-from models.dispatch.problem import DispatchProblem
-from models.intervals import FloatArray
-from models.plan import DispatchPlan, relative_gap
+from models.dispatch.check.roster import Roster
+from models.intervals import FloatArray, IntervalGrid
+from models.plan import relative_gap
+from models.plan_stream import PlanHead
 
 _COLUMNS = ("baseline_kw", "power_kw")
 
 
-def fingerprint(plan: DispatchPlan, power_kw: FloatArray) -> str:
-    """SHA-256 as dispatch-model §3 defines it, by own code.
+class Fingerprint:
+    """SHA-256 as dispatch-model §3 defines it, by own code, block by block.
 
-    Over the int64 microsecond interval starts, then per resource in byte order of its id: the UTF-8 id, 0x00,
-    its power of all intervals as little-endian float64 with −0 as 0.
+    Over the int64 microsecond interval starts, then per resource in byte order of its id: the UTF-8 id, 0x00, its power
+    of all intervals as little-endian float64 with −0 as 0.
     """
-    digest = hashlib.sha256()
-    for start in plan.grid.starts:
-        seconds = int(start.replace(microsecond=0).timestamp())
-        digest.update((seconds * 1_000_000 + start.microsecond).to_bytes(8, "little", signed=True))
-    by_id = sorted((name.encode("utf-8"), row) for row, name in enumerate(plan.resource_ids))
-    for name, row in by_id:
-        values = np.where(power_kw[row] == 0, 0.0, power_kw[row])
-        digest.update(name + b"\0" + values.astype("<f8").tobytes())
-    return digest.hexdigest()
+
+    def __init__(self, grid: IntervalGrid) -> None:
+        self._digest = hashlib.sha256()
+        for start in grid.starts:
+            seconds = int(start.replace(microsecond=0).timestamp())
+            self._digest.update((seconds * 1_000_000 + start.microsecond).to_bytes(8, "little", signed=True))
+
+    def add(self, names: Sequence[str], power_kw: FloatArray) -> None:
+        """Add a block (n, T) of resources, which follows the last in byte order."""
+        values = np.ascontiguousarray(np.where(power_kw == 0, 0.0, power_kw), dtype="<f8")
+        update = self._digest.update
+        for name, row in zip(names, values, strict=True):
+            update(name.encode("utf-8") + b"\0")
+            update(row)
+
+    def hexdigest(self) -> str:
+        """The fingerprint of what has been added."""
+        return self._digest.hexdigest()
 
 
-def check_claims(
-    problem: DispatchProblem, plan: DispatchPlan, claims: PlanClaims, report: CheckReport
-) -> list[Violation]:
+class GroupSums:
+    """Sums per zone, aggregator, pillar and kind, (G, T) of baseline and power: what ``aggregate`` must say."""
+
+    def __init__(self, roster: Roster, count: int) -> None:
+        code = roster.zone.astype(np.int64)
+        for part, size in (
+            (roster.aggregator, len(roster.aggregators)),
+            (roster.pillar, len(roster.pillars)),
+            (roster.kind, len(roster.kinds)),
+        ):
+            code = code * size + part
+        found, first, self.of = np.unique(code, return_index=True, return_inverse=True)
+        self.names = [
+            (
+                roster.zones[roster.zone[i]],
+                roster.aggregators[roster.aggregator[i]],
+                roster.pillars[roster.pillar[i]],
+                roster.kinds[roster.kind[i]].value,
+            )
+            for i in first
+        ]
+        self.sums = np.zeros((2, len(found), count))
+
+    def add(self, first: int, baseline_kw: FloatArray, power_kw: FloatArray) -> None:
+        """Add a block (n, T) that begins with the resource at place ``first``."""
+        group = self.of[first : first + len(power_kw)]
+        order = np.argsort(group, kind="stable")
+        begin = np.flatnonzero(np.diff(group[order], prepend=-1))
+        for part, table in zip(self.sums, (baseline_kw, power_kw), strict=True):
+            part[group[order[begin]]] += np.add.reduceat(table[order], begin, axis=0)
+
+    def wanted(self, grid: IntervalGrid) -> dict[AggregateKey, tuple[float, float]]:
+        """What the folder's table must say."""
+        return {
+            AggregateKey(start, *name): (float(self.sums[0, g, t]), float(self.sums[1, g, t]))
+            for g, name in enumerate(self.names)
+            for t, start in enumerate(grid.starts)
+        }
+
+
+def check_claims(head: PlanHead, claims: PlanClaims, sums: GroupSums, report: CheckReport) -> list[Violation]:
     """Fingerprints, gap and sums as the folder has them."""
     found = [
         Violation("plan", "plan", limit, None, 1.0, 1.0, 0.0)
@@ -43,33 +91,20 @@ def check_claims(
         )
         if said != ours
     ]
-    gap = relative_gap(plan.objective_cny, plan.lower_bound_cny, plan.baseline_cost_cny)
+    gap = relative_gap(head.objective_cny, head.lower_bound_cny, head.baseline_cost_cny)
     said = np.inf if claims.gap is None else claims.gap
     if said != gap and not abs(said - gap) <= tolerance(gap):
         found.append(Violation("plan", "plan", "gap", None, abs(said - gap), gap, said))
-    _check_aggregate(problem, plan, claims.aggregate, found)
+    _check_aggregate(sums.wanted(head.grid), claims.aggregate, found)
     return found
 
 
 def _check_aggregate(
-    problem: DispatchProblem,
-    plan: DispatchPlan,
+    wanted: Mapping[AggregateKey, tuple[float, float]],
     said: Mapping[AggregateKey, tuple[float, float]],
     found: list[Violation],
 ) -> None:
     """Σ of the devices of every zone, aggregator, pillar and kind, to 1e-6."""
-    sums: dict[tuple[str, str, str, str], list[int]] = {}
-    for row, name in enumerate(plan.resource_ids):
-        what = problem.attributes[name]
-        sums.setdefault((what.zone_id, what.aggregator_id, what.pillar, what.kind.value), []).append(row)
-    wanted = {
-        AggregateKey(start, *group): (
-            float(plan.baseline_kw[members, t].sum()),
-            float(plan.power_kw[members, t].sum()),
-        )
-        for group, members in sums.items()
-        for t, start in enumerate(plan.grid.starts)
-    }
     nothing = (float("nan"), float("nan"))
     for key in _either(wanted, said):
         for ours, theirs, column in zip(wanted.get(key, nothing), said.get(key, nothing), _COLUMNS, strict=True):

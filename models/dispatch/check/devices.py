@@ -1,4 +1,4 @@
-"""Every resource of a problem, as the checker sees it: its typed rows as admitted, and the check of its kind."""
+"""Resources one by one, as the checker sees them: typed rows as admitted, and the check of their kind."""
 
 from dataclasses import dataclass
 from typing import Any
@@ -18,6 +18,7 @@ from models.dispatch.check.shifting import check_shiftable
 from models.dispatch.check.storage import check_storage
 from models.dispatch.check.thermal import check_thermal
 from models.dispatch.problem import DispatchProblem
+from models.fleet import ResourceTable
 from models.intervals import FloatArray
 from models.plan import Admission
 from models.resources import ResourceKind
@@ -57,19 +58,32 @@ class Device:
         return _CHECKS[self.kind](self.row, power_kw, horizon)  # type: ignore[no-any-return]
 
 
+def devices_in(table: ResourceTable, horizon: Horizon) -> dict[str, Device]:
+    """Every resource of a portfolio table, by its id."""
+    if table.kind is ResourceKind.EV_SESSION:
+        return _chargers(table, horizon)
+    found: dict[str, Device] = {}
+    admit = _ADMITS.get(table.kind)
+    for row in table.rows():
+        admitted, admissions = (row, []) if admit is None else admit(row, horizon)
+        found[row.resource_id] = Device(row.resource_id, table.kind, admitted, [], admissions)
+    return found
+
+
+def _chargers(table: ResourceTable, horizon: Horizon) -> dict[str, Device]:
+    sessions: dict[str, list[Any]] = {}
+    for row in table.rows():
+        sessions.setdefault(row.resource_id, []).append(row)
+    found: dict[str, Device] = {}
+    for name, rows in sessions.items():
+        stays, admissions = admit_stays(stays_of(rows, horizon), horizon)
+        found[name] = Device(name, table.kind, rows[0], stays, admissions)
+    return found
+
+
 def devices_of(problem: DispatchProblem, horizon: Horizon) -> list[Device]:
     """Every resource once, in the order of ``fleet.resource_ids``."""
     found: dict[str, Device] = {}
-    sessions: dict[str, list[Any]] = {}
-    for kind, table in problem.fleet.tables.items():
-        for row in table.rows():
-            if kind is ResourceKind.EV_SESSION:
-                sessions.setdefault(row.resource_id, []).append(row)
-                continue
-            admit = _ADMITS.get(kind)
-            admitted, admissions = (row, []) if admit is None else admit(row, horizon)
-            found[row.resource_id] = Device(row.resource_id, kind, admitted, [], admissions)
-    for name, rows in sessions.items():
-        stays, admissions = admit_stays(stays_of(rows, horizon), horizon)
-        found[name] = Device(name, ResourceKind.EV_SESSION, rows[0], stays, admissions)
+    for table in problem.fleet.tables.values():
+        found |= devices_in(table, horizon)
     return [found[name] for name in problem.fleet.resource_ids]

@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from models.dispatch.problem import DispatchProblem, ResourceState
 from models.intervals import FloatArray, IntervalGrid
@@ -54,6 +55,16 @@ class Horizon:
     def state(self, resource_id: str) -> ResourceState:
         """What is known of a resource at the start; at rest if nothing is."""
         return self.states.get(resource_id, AT_REST)
+
+    def hours_since_start(self, moments: NDArray[np.datetime64]) -> FloatArray:
+        """Hours from the start of the horizon to UTC moments (n,) as portfolio columns hold them."""
+        start = np.datetime64(self.grid.start.replace(tzinfo=None), "us")
+        return np.asarray((moments.astype("datetime64[us]") - start).astype(np.int64) / 10**6 / 3600)
+
+    def overlap_h(self, low_h: FloatArray, high_h: FloatArray) -> FloatArray:
+        """Hours of every interval that lie inside each of n spans, (n, T)."""
+        shared = np.minimum(self.ends_h, high_h[:, None]) - np.maximum(self.tau_h, low_h[:, None])
+        return np.asarray(np.clip(shared, 0, None), dtype=np.float64)
 
     def mean(self, values: FloatArray) -> float:
         """Mean over the horizon, weighted by the intervals' lengths."""

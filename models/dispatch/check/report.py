@@ -63,7 +63,8 @@ class CheckReport:
 
     ``lower_bound_cny``: the Lagrangian bound at the plan's prices by the checker's own oracles; None if not asked
     for. ``bound_kinds``: per kind, whether its oracle is ``exact`` or a valid ``relaxed`` one. ``claimed_bound_cny``:
-    what the plan itself says (of a reference plan: its solver's bound, printed beside).
+    what the plan itself says (of a reference plan: its solver's bound, printed beside).  ``unlisted``: resources that
+    look off too, but were not looked at because the list was full.
     """
 
     violations: tuple[Violation, ...]
@@ -74,6 +75,7 @@ class CheckReport:
     bound_kinds: Mapping[str, str] = field(default_factory=dict)
     plan_hash: str = ""
     baseline_hash: str = ""
+    unlisted: int = 0
 
     @property
     def ok(self) -> bool:

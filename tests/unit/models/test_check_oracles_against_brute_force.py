@@ -10,9 +10,9 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from models.dispatch.check.bound import least_cost_of
 from models.dispatch.check.devices import Device, devices_of
 from models.dispatch.check.horizon import Horizon
+from models.dispatch.check.oracles.least import least_cost_of
 from models.dispatch.check.oracles.loads import two_limits
 from models.dispatch.check.oracles.prices import Prices
 from models.dispatch.problem import DispatchProblem

@@ -40,6 +40,27 @@ class Prices:
         return sorted({low_kw, high_kw, *(value for value in inner if low_kw < value < high_kw)})
 
 
+@dataclass(frozen=True)
+class PriceTable:
+    """Prices of n resources: the fields of ``Prices`` with one more dimension, (n, T) and (n,).
+
+    ``stray_per_kwh`` is 0 where straying costs nothing (and where ``plan_kw`` means nothing); both are None if nobody
+    strays.
+    """
+
+    per_kwh: FloatArray
+    late_per_kwh: FloatArray
+    stray_per_kwh: FloatArray | None = None
+    plan_kw: FloatArray | None = None
+
+    def row(self, index: int) -> Prices:
+        """Prices of one of the resources."""
+        if self.stray_per_kwh is None or self.plan_kw is None:
+            return Prices(self.per_kwh[index], float(self.late_per_kwh[index]))
+        stray, plan_kw = self.stray_per_kwh[index], self.plan_kw[index]
+        return Prices(self.per_kwh[index], float(self.late_per_kwh[index]), stray, plan_kw)
+
+
 def no_kinks(prices: Prices) -> bool:
     """True if the cost is linear in every interval."""
     return prices.stray_per_kwh is None or not np.any(prices.stray_per_kwh)
