@@ -110,6 +110,8 @@ def ask(
     cheapest: Callable[..., tuple[float, float, float]],
     problem: DispatchProblem,
     near: tuple[FloatArray, FloatArray] | None = None,
+    *,
+    least_of: Callable[[Device, Prices, Horizon], Least] = checker_least,
 ) -> Answer:
     """The cheapest schedule at the tariff, which the checker must find feasible; ``near``: stray cost and plan (T,)."""
     (table,) = admit(problem)[0].fleet.tables.values()
@@ -130,7 +132,7 @@ def ask(
     if device.stays:
         outside = device.stays[0].share == 0
         constant = float((setting.hours * stray * np.abs(plan))[outside].sum())
-    checker = checker_least(device, Prices(price, late, np.where(outside, 0.0, stray), plan), horizon)
+    checker = least_of(device, Prices(price, late, np.where(outside, 0.0, stray), plan), horizon)
     assert check.energy_kwh is not None
     return Answer(units, least, cost, checker.cost + constant, checker.exact, power, check.energy_kwh)
 

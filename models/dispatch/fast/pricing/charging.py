@@ -1,0 +1,206 @@
+"""Charging: the stays of cars at chargers, one row each, one way (V1G) or both ways (V2G).
+
+*Why it is exact.*  A stay is a battery on the intervals in which the car is plugged in, each as long as the car is
+there, and on one more step after the horizon, the virtual slot, at a price of its own; it starts at a known energy and
+must end at exactly the target (E4, E9).  Stays of one charger share nothing: each has its own power limits and hours.
+
+- Both ways, ``batteries`` finds the cheapest schedule between empty and full: exact wherever the effective price is
+  above −wear (1+η)/(1−η), a lower bound elsewhere.
+  A part of an interval is a step as long as that part: power over it, and the plan's, are the interval's mean divided
+  by the share.
+- One way, the level only rises, so no bound but the target matters, and the kernel keeps the cheapest kWh that fit
+  under it: filling the cheapest hours first, which is exact for a linear program with one equation.
+
+Real time's terms count only while the car is plugged in; in other intervals its power is 0, and what that costs against
+a plan is a constant, which is added to the least cost.
+"""
+
+from collections.abc import Mapping
+from typing import NamedTuple
+
+import numpy as np
+
+from models.dispatch.fast.pricing.batteries import SPARE, Battery, cheapest_cycle
+from models.dispatch.fast.pricing.common import WORK_ROWS, Members, Near, Prices, Sums, account, effective_prices
+from models.dispatch.fast.pricing.jit import jit
+from models.dispatch.fast.setting import IndexArray, Setting
+from models.dispatch.states import StateColumns
+from models.fleet import Column
+from models.intervals import FloatArray
+
+SHARED = ("hours", "edges_h")
+"""Fields of ``ChargingArrays`` that are not per row."""
+
+_HOURS, _PRICE, _STRAY, _PLAN, _POWER = SPARE, SPARE + 1, SPARE + 2, SPARE + 3, SPARE + 4
+"""Rows of scratch memory: the steps of one stay."""
+
+
+class ChargingArrays(NamedTuple):
+    """n stays, (n,) each; powers kW, energies kWh, wear CNY per kWh at the grid (0 one way).
+
+    ``stored``: η⁺.  ``taken``: 1 / η⁻.  ``arrive_h``, ``depart_h``: hours since the horizon's start.  ``first``,
+    ``stop``: intervals with the car plugged in, [first, stop).  ``after_h``: length of the virtual slot.  ``start``,
+    ``target``: the level (V2G) or what was delivered since arrival (V1G), at the start and at departure.  ``floor``,
+    ``ceiling``: bounds of it.  ``hours``: (T,), ``edges_h``: (T + 1,), shared.
+    """
+
+    charge_kw: FloatArray
+    discharge_kw: FloatArray
+    stored: FloatArray
+    taken: FloatArray
+    wear: FloatArray
+    arrive_h: FloatArray
+    depart_h: FloatArray
+    first: IndexArray
+    stop: IndexArray
+    after_h: FloatArray
+    start: FloatArray
+    target: FloatArray
+    floor: FloatArray
+    ceiling: FloatArray
+    hours: FloatArray
+    edges_h: FloatArray
+
+
+def charging_arrays(columns: Mapping[str, Column], setting: Setting, states: StateColumns) -> ChargingArrays:
+    """The stays of the session table's columns as admitted; what was measured belongs to the car that is here.
+
+    A stay that is over has no interval and wants nothing.
+    """
+    number = {name: np.ascontiguousarray(columns[name], dtype=np.float64) for name in _NUMBERS}
+    arrive, depart = (setting.hours_since_start(columns[name]) for name in ("arrival", "departure"))
+    edges = setting.edges_h
+    both_ways = number["discharge_limit_kw"] > 0
+    over = depart <= 0
+    here = (arrive <= 0) & ~over
+    began = np.where(both_ways, number["battery_start_kwh"], 0.0)
+    measured = np.where(here, np.where(both_ways, states.energy_kwh, states.delivered_kwh), np.nan)
+    start = np.where(np.isnan(measured), began, measured)
+    target = np.where(over, start, began + number["energy_needed_kwh"])
+    ceiling = np.maximum(np.where(both_ways, number["battery_capacity_kwh"], target), start)
+    return ChargingArrays(
+        charge_kw=number["charge_limit_kw"],
+        discharge_kw=number["discharge_limit_kw"],
+        stored=number["charge_efficiency"],
+        taken=1 / number["discharge_efficiency"],
+        wear=np.where(both_ways, number["wear_cost_per_kwh"], 0.0),
+        arrive_h=arrive,
+        depart_h=depart,
+        first=np.searchsorted(edges[1:], arrive, side="right").astype(np.int64),
+        stop=np.where(over, 0, np.searchsorted(edges[:-1], depart, side="left")).astype(np.int64),
+        after_h=np.maximum(0.0, depart - np.maximum(edges[-1], arrive)),
+        start=start,
+        target=target,
+        floor=np.where(both_ways, np.minimum(0.0, start), -np.inf),
+        ceiling=ceiling,
+        hours=setting.hours,
+        edges_h=edges,
+    )
+
+
+_NUMBERS = (
+    "charge_limit_kw",
+    "discharge_limit_kw",
+    "charge_efficiency",
+    "discharge_efficiency",
+    "wear_cost_per_kwh",
+    "energy_needed_kwh",
+    "battery_start_kwh",
+    "battery_capacity_kwh",
+)
+
+
+@jit
+def cheapest_charging(
+    units: ChargingArrays,
+    i: int,
+    hours: FloatArray,
+    price: FloatArray,
+    late: float,
+    stray: FloatArray,
+    plan_kw: FloatArray,
+    power_kw: FloatArray,
+    work: FloatArray,
+) -> tuple[float, float, float]:
+    """Fill ``power_kw`` (T,) with stay i's schedule; (least cost, its wear, kWh drawn in the virtual slot)."""
+    first, stop, after_h = units.first[i], units.stop[i], units.after_h[i]
+    steps = max(stop - first, 0)
+    apart = 0.0
+    for t in range(hours.size):
+        if not first <= t < stop:
+            power_kw[t] = 0.0
+            apart += hours[t] * stray[t] * abs(plan_kw[t])
+    if steps == 0 and after_h == 0:  # over: nothing is left to price, not even what its charger strays
+        return 0.0, 0.0, 0.0
+    here, cost, off, plan, power = work[_HOURS], work[_PRICE], work[_STRAY], work[_PLAN], work[_POWER]
+    for k in range(steps):
+        t = first + k
+        here[k] = _plugged_h(units, i, t, hours)
+        cost[k] = price[t]
+        off[k] = stray[t]
+        plan[k] = plan_kw[t] * hours[t] / here[k]
+    inside = steps
+    if after_h > 0:
+        here[steps], cost[steps], off[steps], plan[steps] = after_h, late, 0.0, 0.0
+        steps += 1
+    battery = Battery(
+        units.charge_kw[i],
+        units.discharge_kw[i],
+        units.stored[i],
+        units.taken[i],
+        units.wear[i],
+        units.start[i],
+        units.floor[i],
+        units.ceiling[i],
+        units.target[i],
+        units.target[i],
+    )
+    least, worn = cheapest_cycle(battery, steps, here, cost, off, plan, work, power)
+    for k in range(inside):
+        power_kw[first + k] = power[k] * here[k] / hours[first + k]
+    return least + apart, worn, power[inside] * after_h if after_h > 0 else 0.0
+
+
+@jit
+def _plugged_h(units: ChargingArrays, i: int, t: int, hours: FloatArray) -> float:
+    """Hours of interval t, [first, stop), in which stay i's car is plugged in."""
+    left, right = units.edges_h[t], units.edges_h[t + 1]
+    if units.arrive_h[i] <= left and units.depart_h[i] >= right:
+        return float(hours[t])
+    return float(min(right, units.depart_h[i]) - max(left, units.arrive_h[i]))
+
+
+@jit
+def sweep_charging(
+    units: ChargingArrays,
+    members: Members,
+    near: Near,
+    first: int,
+    last: int,
+    prices: Prices,
+    sums: Sums,
+    power_out: FloatArray,
+) -> None:
+    """Ask the oracle about rows [first, last), add up; write their power to ``power_out`` unless it is empty."""
+    count = prices.hours.size
+    price, stray, plan, power = np.empty(count), np.empty(count), np.empty(count), np.empty(count)
+    work = np.empty((WORK_ROWS, 4 * count + 64))
+    for i in range(first, last):
+        effective_prices(members, near, i, prices, price, stray, plan)
+        late = prices.late[members.tariff[i]]
+        answer = cheapest_charging(units, i, prices.hours, price, late, stray, plan, power, work)
+        account(members, near, i, prices, power, answer, sums)
+        if power_out.shape[0] > 0:
+            power_out[i - first, :] = power
+
+
+def energy_charging(units: ChargingArrays, power_kw: FloatArray) -> FloatArray:
+    """Level (V2G) or energy delivered since arrival (V1G) of the n stays under net power (n, T), kWh (n, T).
+
+    At the end of every interval, NaN where the car is not plugged in; power outside the stay is another car's.
+    """
+    index = np.arange(power_kw.shape[1])
+    here = (index >= units.first[:, None]) & (index < units.stop[:, None])
+    factor = np.where(power_kw > 0, units.stored[:, None], units.taken[:, None])
+    level = units.start[:, None] + np.cumsum(np.where(here, power_kw, 0.0) * factor * units.hours, axis=1)
+    return np.asarray(np.where(here, level, np.nan))
