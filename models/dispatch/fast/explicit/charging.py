@@ -99,7 +99,8 @@ def _add_both_ways(draft: Draft, plugged: _Plugged, exclusive: BoolArray) -> Non
     start = _measured_kwh(stays, "energy_kwh", stays["battery_start_kwh"])
     into, taken = stays["charge_efficiency"], 1 / stays["discharge_efficiency"]
 
-    follows = np.concatenate([[False], stay[1:] == stay[:-1]])  # the pair before is of the same stay
+    follows = np.zeros(len(stay), dtype=bool)  # the pair before is of the same stay
+    follows[1:] = stay[1:] == stay[:-1]
     begin = np.where(follows, 0.0, start[stay])
     balance = draft.row(stay.shape, low=begin, high=begin)
     draft.put(balance, level, 1.0)
@@ -107,7 +108,8 @@ def _add_both_ways(draft: Draft, plugged: _Plugged, exclusive: BoolArray) -> Non
     draft.put(balance, charge, -into[stay] * hours)
     draft.put(balance, discharge, taken[stay] * hours)
 
-    last = np.concatenate([stay[1:] != stay[:-1], [True]])[: len(stay)]
+    last = np.ones(len(stay), dtype=bool)
+    last[:-1] = ~follows[1:]
     target = stays["battery_start_kwh"] + stays["energy_needed_kwh"]
     never_here = np.ones(len(stays), dtype=bool)  # a car that comes after the horizon keeps its first level in it
     never_here[stay] = False

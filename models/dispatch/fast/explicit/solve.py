@@ -25,7 +25,9 @@ _WORTHLESS = 1e-12
 MARGIN = 0.03
 """Part of the deadline kept back for reading the solution out."""
 RESERVE = 2.0
-"""Branch and bound leaves time for so many linear programs like the relaxed one."""
+"""Guesses and branch and bound leave time for so many linear programs like the relaxed one."""
+SHARE_OF_GUESSES = 0.5
+"""Guesses may take this part of the time that is left, each resource its share of it; branch and bound the rest."""
 GUESSES = 4
 """Rounds of guessing integers at the newest duals before branch and bound."""
 
@@ -229,11 +231,14 @@ def _guess(
     within = 0.1 * gap * scale / len(split)
     dual, x, bound = relaxed.row_dual, relaxed.x.copy(), relaxed.bound
     best: ArraySolution | None = None
+    ends = SHARE_OF_GUESSES * time.monotonic() + (1 - SHARE_OF_GUESSES) * (until - RESERVE * first.solve_s)
     for round_ in range(GUESSES):
         cost = city.cost_at(dual)
         try:
-            for i in split:
-                choice = units.cheapest(i, cost, until=until, within=within)
+            for done, i in enumerate(split):
+                now = time.monotonic()
+                fair = now + (ends - now) / (len(split) - done)
+                choice = units.cheapest(i, cost, until=fair, within=within)
                 if round_ == 0:
                     bound += max(0.0, choice.bound - float(cost[choice.columns] @ relaxed.x[choice.columns]))
                 x[choice.columns] = choice.x

@@ -1,6 +1,5 @@
 """A fleet's model cut into its resources: each by itself at prices, for guesses of integers and bounds (Lagrange)."""
 
-import time
 from dataclasses import dataclass
 
 import numpy as np
@@ -9,9 +8,6 @@ from scipy import sparse
 from models.dispatch.fast.explicit.draft import ExplicitModel, IntArray
 from models.dispatch.fast.explicit.program import ArrayProgram, Arrays
 from models.intervals import FloatArray
-
-SHARE_OF_DEADLINE = 0.2
-"""One resource by itself may take this part of the time that is left."""
 
 
 @dataclass(frozen=True)
@@ -56,9 +52,7 @@ class Units:
             model.row_low[rows],
             model.row_high[rows],
         )
-        now = time.monotonic()
-        ends = now + SHARE_OF_DEADLINE * (until - now)
-        found = ArrayProgram(arrays).solve(until=ends, whole=True, absolute_gap=max(1e-6, within))
+        found = ArrayProgram(arrays).solve(until=until, whole=True, absolute_gap=max(1e-6, within))
         return UnitChoice(columns, found.x, found.bound)
 
 
