@@ -44,8 +44,10 @@ USED = 4
 """Row, filled in: change above the lowest of every step, kWh (steps,)."""
 SCALES = 5
 KEYS = 6
-IDS = 7
-FREE = 8
+"""Two rows, as one: slopes of the segments in the list, which grows both ways from the middle."""
+IDS = 8
+"""Two rows, as one: their places in the rows of slopes and lengths."""
+FREE = 10
 """First row that this file leaves alone."""
 
 _FADED = 1e-100
@@ -93,15 +95,15 @@ def cheapest_path(
     no path.
     """
     lowest, slopes, lengths, kept = work[LOWEST], work[SLOPES], work[LENGTHS], work[KEPT]
-    used, scales, keys, ids = work[USED], work[SCALES], work[KEYS], work[IDS]
-    head, tail, low, high, value, scale, per = 0, 0, start, start, 0.0, 1.0, 1.0
+    used, scales, keys, ids = work[USED], work[SCALES], _pair(work, KEYS), _pair(work, IDS)
+    head, tail, low, high, value, scale, per = work.shape[1], work.shape[1], start, start, 0.0, 1.0, 1.0
     bottom, top, missed = floor, ceiling, 0.0
     for t in range(steps):
         if leaks:
             scale *= max(kept[t], _FADED)
             if scale < _RESCALE:
                 tail, gained = _rescale(head, tail, t, scale, work)
-                head, low, high, value, scale = 0, low * scale, high * scale, value + gained, 1.0
+                low, high, value, scale = low * scale, high * scale, value + gained, 1.0
             per = 1.0 / scale
             bottom, top = floor * per, ceiling * per
         used[t], scales[t] = 0.0, scale
@@ -112,8 +114,7 @@ def cheapest_path(
             if length > 0:
                 lengths[piece] = length
                 high += length
-                _insert(head, tail, slopes[piece] * scale, piece, keys, ids)
-                tail += 1
+                head, tail = _insert(head, tail, slopes[piece] * scale, piece, keys, ids)
         while high > top and tail > head:
             last = int(ids[tail - 1])
             left = lengths[last] - (high - top)
@@ -141,13 +142,30 @@ def cheapest_path(
 
 
 @jit
-def _insert(head: int, tail: int, key: float, piece: int, keys: FloatArray, ids: FloatArray) -> None:
-    """Put a segment behind all in the list [head, tail) whose slope is not higher."""
+def _pair(work: FloatArray, row: int) -> FloatArray:
+    """Two rows of scratch memory as one."""
+    return work[row : row + 2].reshape(2 * work.shape[1])
+
+
+@jit
+def _insert(head: int, tail: int, key: float, piece: int, keys: FloatArray, ids: FloatArray) -> tuple[int, int]:
+    """Put a segment behind all in the list [head, tail) whose slope is not higher; the list's new ends.
+
+    The shorter side makes room.
+    """
+    if head < tail and key < keys[(head + tail) >> 1]:
+        k = head
+        while keys[k] <= key:
+            keys[k - 1], ids[k - 1] = keys[k], ids[k]
+            k += 1
+        keys[k - 1], ids[k - 1] = key, piece
+        return head - 1, tail
     k = tail
     while k > head and keys[k - 1] > key:
         keys[k], ids[k] = keys[k - 1], ids[k - 1]
         k -= 1
     keys[k], ids[k] = key, piece
+    return head, tail + 1
 
 
 @jit
@@ -155,7 +173,8 @@ def _finish(
     head: int, tail: int, low: float, bottom: float, top: float, scale: float, missed: float, work: FloatArray
 ) -> tuple[float, float]:
     """Use what leads to ``bottom`` and what pays up to ``top``; (its cost, by how many kWh a bound was missed)."""
-    lengths, used, scales, keys, ids = work[LENGTHS], work[USED], work[SCALES], work[KEYS], work[IDS]
+    lengths, used, scales = work[LENGTHS], work[USED], work[SCALES]
+    keys, ids = _pair(work, KEYS), _pair(work, IDS)
     value = 0.0
     while head < tail and (low < bottom or (keys[head] < 0 and low < top)):
         first = int(ids[head])
@@ -169,12 +188,13 @@ def _finish(
 
 @jit
 def _rescale(head: int, tail: int, count: int, scale: float, work: FloatArray) -> tuple[int, float]:
-    """Write the list in units of the present level, from place 0 on; (its new length, cost of what was used).
+    """Write the list in units of the present level, from ``head`` on; (its new end, cost of what was used).
 
     A segment of which nothing can be seen any more in the level is settled: used if that pays.
     """
-    lengths, used, scales, keys, ids = work[LENGTHS], work[USED], work[SCALES], work[KEYS], work[IDS]
-    value, kept = 0.0, 0
+    lengths, used, scales = work[LENGTHS], work[USED], work[SCALES]
+    keys, ids = _pair(work, KEYS), _pair(work, IDS)
+    value, kept = 0.0, head
     for k in range(head, tail):
         piece = int(ids[k])
         length = lengths[piece] * scale
