@@ -115,8 +115,9 @@ class Fleet:
     @cached_property
     def resource_ids(self) -> tuple[str, ...]:
         """Every resource once (a charger with several sessions once), in byte order of the UTF-8 id."""
-        names = {str(name) for table in self.tables.values() for name in table.columns["resource_id"]}
-        return tuple(sorted(names, key=str.encode))
+        # a dict keeps the tables' order, which is often sorted already; and code points sort as their UTF-8 bytes do
+        names = dict.fromkeys(str(name) for table in self.tables.values() for name in table.columns["resource_id"])
+        return tuple(sorted(names))
 
     def __len__(self) -> int:
         return sum(len(table) for table in self.tables.values())
