@@ -11,7 +11,8 @@ change x is made by charging or by discharging, never by both.
 charging and discharging at once would cost: a lower bound (the checker's oracle is the same).  The schedule itself is
 one of net changes x, so it keeps every limit; it only costs more than the hull where a hull's chord is used in part.
 Those steps are restricted to the side (charging or discharging) on which they lie, and the path is sought again; after
-a few rounds all are restricted, f is convex, and the path is the optimum of the restricted battery.
+a few rounds all are restricted, f is convex, and the path is the optimum of the restricted battery.  Then a few of them
+are turned to their other side, one by one, and stay there if that is cheaper.
 """
 
 from typing import NamedTuple
@@ -25,8 +26,12 @@ SPARE = FREE + 2
 _BEND = FREE
 """Row: 1 where the cost of a step bends downwards."""
 _SIDE = FREE + 1
-"""Row: 1 charging only, −1 discharging only, 0 either."""
+"""Row: above 0 charging only, below 0 discharging only, 0 either."""
+_BETWEEN, _AT_END = 1.0, 2.0
+"""Size of a side: given to a step that lay between its ends, or at one."""
 _ROUNDS = 3
+_TURNS = 8
+"""Steps that may be turned to their other side, to see whether that is cheaper."""
 _NOISE = 1e-12
 """Relative: a change of the level below it is what rounding leaves."""
 
@@ -64,21 +69,58 @@ def cheapest_cycle(
     side = work[_SIDE]
     for t in range(steps):
         side[t] = 0.0
-    bends = _write_steps(battery, steps, hours, price, stray, plan_kw, work)
-    least = _lowest_cost(battery, steps, hours, price, stray, plan_kw)
-    least += cheapest_path(
+    least, bends = _solve(battery, steps, hours, price, stray, plan_kw, work)
+    if bends > 0:
+        _straighten(battery, steps, hours, price, stray, plan_kw, work)
+    return least, _read_powers(battery, steps, hours, work, power_kw)
+
+
+@jit
+def _solve(
+    battery: Battery,
+    steps: int,
+    hours: FloatArray,
+    price: FloatArray,
+    stray: FloatArray,
+    plan_kw: FloatArray,
+    work: FloatArray,
+) -> tuple[float, int]:
+    """Least cost, CNY, with every step on its side and over convex hulls, and how many steps bend downwards."""
+    cost, bends = _write_steps(battery, steps, hours, price, stray, plan_kw, work)
+    return cost + cheapest_path(
         battery.start, battery.floor, battery.ceiling, battery.end_low, battery.end_high, steps, False, work
-    )
-    worn = _read_powers(battery, steps, hours, work, power_kw)
-    rounds = 0
-    while bends > 0 and _restrict(battery, steps, hours, work, rounds == _ROUNDS) > 0:
-        bends = _write_steps(battery, steps, hours, price, stray, plan_kw, work)
-        cheapest_path(
-            battery.start, battery.floor, battery.ceiling, battery.end_low, battery.end_high, steps, False, work
-        )
-        worn = _read_powers(battery, steps, hours, work, power_kw)
+    ), bends
+
+
+@jit
+def _straighten(
+    battery: Battery,
+    steps: int,
+    hours: FloatArray,
+    price: FloatArray,
+    stray: FloatArray,
+    plan_kw: FloatArray,
+    work: FloatArray,
+) -> None:
+    """Restrict steps to one side until the path costs what it says, then turn those that lay between, one by one."""
+    side, rounds, cost = work[_SIDE], 0, 0.0
+    while _restrict(battery, steps, hours, work, rounds >= _ROUNDS) > 0:
+        cost, _ = _solve(battery, steps, hours, price, stray, plan_kw, work)
         rounds += 1
-    return least, worn
+    if _restrict(battery, steps, hours, work, True) > 0:
+        cost, _ = _solve(battery, steps, hours, price, stray, plan_kw, work)
+    turned, at_best = 0, True
+    for t in range(steps):
+        if turned < _TURNS and abs(side[t]) == _BETWEEN:
+            side[t] = -side[t]
+            turned += 1
+            other, _ = _solve(battery, steps, hours, price, stray, plan_kw, work)
+            at_best = other < cost
+            cost = min(cost, other)
+            if not at_best:
+                side[t] = -side[t]
+    if not at_best:
+        _solve(battery, steps, hours, price, stray, plan_kw, work)
 
 
 @jit
@@ -90,15 +132,16 @@ def _write_steps(
     stray: FloatArray,
     plan_kw: FloatArray,
     work: FloatArray,
-) -> int:
-    """Write every step's lowest change and pieces for ``cheapest_path``; how many steps bend downwards."""
+) -> tuple[float, int]:
+    """Write every step's lowest change and pieces for ``cheapest_path``; (cost of the lowest, steps that bend down)."""
     lowest, side, bend = work[LOWEST], work[_SIDE], work[_BEND]
     taken, stored, given, per_stored = battery.taken, battery.stored, 1 / battery.taken, 1 / battery.stored
-    wear, bends = battery.wear, 0
+    wear, bends, total = battery.wear, 0, 0.0
     for t in range(steps):
         out_kw = battery.discharge_kw if side[t] <= 0 else 0.0
         in_kw = battery.charge_kw if side[t] >= 0 else 0.0
         lowest[t] = -hours[t] * out_kw * taken
+        total += hours[t] * ((wear - price[t]) * out_kw + stray[t] * abs(out_kw + plan_kw[t]))
         out, into, cost = (price[t] - wear) * given, (price[t] + wear) * per_stored, stray[t]
         if cost == 0:
             convex = write_pieces(work, t, out, -lowest[t], into, hours[t] * in_kw * stored, 0.0, 0.0)
@@ -128,18 +171,7 @@ def _write_steps(
             )
         bend[t] = 0.0 if convex else 1.0
         bends += not convex
-    return bends
-
-
-@jit
-def _lowest_cost(
-    battery: Battery, steps: int, hours: FloatArray, price: FloatArray, stray: FloatArray, plan_kw: FloatArray
-) -> float:
-    """Cost of discharging at the limit throughout, CNY."""
-    cost, out_kw = 0.0, battery.discharge_kw
-    for t in range(steps):
-        cost += hours[t] * ((battery.wear - price[t]) * out_kw + stray[t] * abs(out_kw + plan_kw[t]))
-    return cost
+    return total, bends
 
 
 @jit
@@ -150,8 +182,10 @@ def _restrict(battery: Battery, steps: int, hours: FloatArray, work: FloatArray,
     for t in range(steps):
         if bend[t] > 0:
             whole = hours[t] * battery.charge_kw * battery.stored - lowest[t]
-            if everywhere or _NOISE * whole < used[t] < (1 - _NOISE) * whole:
-                side[t] = 1.0 if lowest[t] + used[t] >= 0 else -1.0
+            between = _NOISE * whole < used[t] < (1 - _NOISE) * whole
+            if everywhere or between:
+                side[t] = (_BETWEEN if between else _AT_END) * (1 if lowest[t] + used[t] >= 0 else -1)
+                bend[t] = 0.0
                 count += 1
     return count
 
