@@ -4,8 +4,8 @@ In a step of h hours at price π, with wear w, power p between −P⁻ and P⁺ 
 h p / η⁻ (discharging) and costs f = h (π p + w |p| + stray |p − plan|).  As a function of x, f is piecewise linear:
 slope (π − w) η⁻ while discharging, (π + w) / η⁺ while charging, and the stray term bends it once more, upwards.
 
-*Exact* where f is convex, which is where π ≥ −w (1+η)/(1−η), η = η⁺η⁻: then ``stores`` finds the optimum, and a level
-change x is made by charging or by discharging, never by both.
+*Exact* where f is convex, which is where π (less or more what straying costs at p = 0) is at least −w (1+η)/(1−η),
+η = η⁺η⁻: then ``stores`` finds the optimum, and a change x is made by charging or by discharging, never by both.
 
 *Below that price* f bends downwards at x = 0.  The least cost is then taken over its lower convex hull, which is what
 charging and discharging at once would cost: a lower bound (the checker's oracle is the same).  The schedule itself is

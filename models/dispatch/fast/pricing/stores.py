@@ -43,6 +43,7 @@ KEPT = 3
 USED = 4
 """Row, filled in: change above the lowest of every step, kWh (steps,)."""
 SCALES = 5
+"""Row: a_1 ... a_t, the unit in which a step's segments are kept (steps,)."""
 KEYS = 6
 """Two rows, as one: slopes of the segments in the list, which grows both ways from the middle."""
 IDS = 8
