@@ -13,6 +13,7 @@ import itertools
 import shutil
 import socket
 import time
+from collections import Counter
 from collections.abc import AsyncIterator, Callable, Iterable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
@@ -42,6 +43,8 @@ from vpp.wiring import open_service
 log = structlog.get_logger(__name__)
 
 STEP = timedelta(minutes=5)
+FINE_HISTORY_DEVICES = 5_000
+"""Up to so many devices the earlier days are told in quarters of an hour."""
 HABITS_KNOWN_AFTER = 3
 """Earlier days after which the chargers' habits are known well enough to make the solver ready beside the rest."""
 Progress = Callable[[str, str, float], None]
@@ -75,6 +78,13 @@ class DaySetup:
     facts: DayFacts
     silence: Silence | None = None
     settings: dict[str, dict[str, object]] = field(default_factory=dict)
+
+    @property
+    def history_step(self) -> timedelta:
+        """Over how long the readings of the earlier days are means: of a large fleet over an hour, the longest that
+        one reading may stand for.
+        """
+        return timedelta(minutes=15 if self.generated.resources <= FINE_HISTORY_DEVICES else 60)
 
 
 async def run_day(setup: DaySetup, out: Path, progress: Progress) -> DayResult:
@@ -131,7 +141,9 @@ class _Driver:
         self.log = DayLog()
         generated = setup.generated
         self.faults = FaultPlan(generated.bank.resource_ids, generated.seed)
-        self.fleet = SimulatedFleet(generated, clock, self.faults, prefix=settings.mqtt.prefix)
+        self.fleet = SimulatedFleet(
+            generated, clock, self.faults, prefix=settings.mqtt.prefix, history_step=setup.history_step
+        )
         self._seen: dict[str, str] = {}
 
     # ---- commissioning
@@ -145,10 +157,14 @@ class _Driver:
         for name, password in passwords.items():
             await service.broker.add_aggregator(name, password)
         self.progress("聚合商注册", "aggregators register", 0.03)
-        await self.fleet.start(service.broker.url, passwords)
+        answers = await self.fleet.start(service.broker.url, passwords)
         await self.fleet.settled()
+        answered = sum(map(len, answers.values()))
+        if answered != self.setup.generated.resources:
+            raise VppError(f"{self.setup.generated.resources} resources registered, {answered} answered")
+        rows_of = Counter(live.record.aggregator_id for live in service.state)
         for name in self.fleet.gateways:
-            rows = sum(live.record.aggregator_id == name for live in service.state)
+            rows = rows_of[name]
             zh, _ = self.setup.facts.aggregator_names.get(name, (name, name))
             self.note(zh, f"注册 {rows} 个资源", f"{rows} resources registered")
         scenario = self.setup.generated.scenario
@@ -158,6 +174,7 @@ class _Driver:
             await self.clock.advance_to(scenario.midnight(day + timedelta(days=1)))
             await self.fleet.history_day(day)
             await self.fleet.settled()
+            self.fleet.bank.forget_before(self.fleet.bank.now)  # what was true is asked for from the market day on
             if index == HABITS_KNOWN_AFTER:
                 getting_ready = service.runtime.prepare(self.setup.market_day)
                 self._preparing = asyncio.create_task(getting_ready, name="solver gets ready")

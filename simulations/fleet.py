@@ -86,6 +86,7 @@ class SimulatedFleet:
     """Devices and gateways of a generated fleet.
 
     ``telemetry_s``: how often readings are published.  ``step_s``: longest step of the physics when live.
+    ``history_step``: over how long the readings of past days are means; at most an hour, and a part of one.
     """
 
     def __init__(
@@ -99,8 +100,10 @@ class SimulatedFleet:
         policies: Mapping[str, Policy] | None = None,
         prefix: str = PREFIX,
         answer_timeout_s: float = 15.0,
+        history_step: timedelta = HISTORY_STEP,
     ) -> None:
         self.generated = generated
+        self._history_step = history_step
         self.bank: DeviceBank = generated.bank
         self.faults = faults or FaultPlan(self.bank.resource_ids, generated.seed)
         self._given = _Given(self.bank.resource_ids)
@@ -274,7 +277,7 @@ class SimulatedFleet:
     # ---- days before
 
     async def history_day(self, day: date, *, until: datetime | None = None, publish: bool = True) -> int:
-        """Live through a past local day undispatched and publish its readings (15-minute means) as backfill.
+        """Live through a past local day undispatched and publish its readings (means of ``history_step``) as backfill.
 
         Days must come in order, each from where the devices stand; ``until`` ends the last one early.  Returns the
         number of readings.
@@ -287,7 +290,7 @@ class SimulatedFleet:
         sent = 0
         until = start
         while until < end:
-            until = min(until + HISTORY_STEP, end)
+            until = min(until + self._history_step, end)
             hours = (until - self.bank.now).total_seconds() / 3600
             latest = self.bank.advance(until, HISTORY_STEP_S)
             self._energy_kwh = latest.power_kw * hours

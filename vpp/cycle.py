@@ -9,7 +9,7 @@ Powers are kW, energies kWh; grids are those of the plans (T intervals).
 """
 
 import asyncio
-from collections.abc import Callable, Container, Iterator, Mapping, Sequence
+from collections.abc import Callable, Container, Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime, timedelta
 from time import monotonic
@@ -17,25 +17,29 @@ from zoneinfo import ZoneInfo
 
 import numpy as np
 import structlog
+from numpy.typing import NDArray
 
 from models.dispatch.problem import DispatchProblem
 from models.errors import VppError
 from models.intervals import FloatArray, IntervalGrid
 from models.plan import DispatchPlan, PlanSource
 from models.ports import Clock
+from models.reading_columns import microseconds
 from models.records import BaselineTable
-from models.resources import CurtailableLoad, InterruptibleLoad, Storage, ThermalLoad
+from models.resources import Storage
 from models.telemetry import ChargingSession
-from vpp.baseline_table import merged_baseline
+from vpp.baseline_table import merged_baseline, merged_rows
 from vpp.day_ahead import DayAheadStage, delivered_kw
-from vpp.delivery import DeliveryStage, Window, is_release
+from vpp.delivery import DeliveryStage, Window
 from vpp.events import EventDesk
 from vpp.gauges import set_gauges
+from vpp.heard import NEVER_US
 from vpp.metrics import Metrics
+from vpp.order_limits import OrderLimits
 from vpp.real_time import RealTimeInputs, RealTimeStage
 from vpp.rhythm import Rhythm
 from vpp.session_baseline import SessionBaselines
-from vpp.state import LiveState, ResourceLive
+from vpp.state import LiveState
 
 log = structlog.get_logger(__name__)
 
@@ -74,6 +78,7 @@ class RealTimeCycle:
         self._sessions = sessions
         self._metrics = metrics
         self._expected_sessions = expected_sessions
+        self._limits = OrderLimits(state)
         self._learned_at: datetime | None = None
         self.current: tuple[DispatchProblem, DispatchPlan] | None = None
 
@@ -154,32 +159,36 @@ class RealTimeCycle:
 
     def _note_orders(self, plan: DispatchPlan, window: Window, ordered: Container[str]) -> None:
         """Remember what is in force at the devices that were sent an order."""
-        for live, power_kw, baseline_kw in self._means(plan, window, ordered):
-            released = is_release(live.record.resource, power_kw, baseline_kw)
-            live.ordered_kw = None if released else power_kw
-            live.ordered_until = window.valid_until
+        columns = self._state.columns
+        rows, power_kw, baseline_kw = self._means(plan, window, ordered)
+        released = self._limits.released(rows, power_kw, baseline_kw)
+        columns.ordered_kw[rows] = np.where(released, np.nan, power_kw)
+        columns.ordered_until_us[rows] = microseconds(window.valid_until)
 
     def _note_curtailed(self, plan: DispatchPlan, window: Window, ordered: Container[str]) -> None:
         """Remember what loads are to give up, hour by hour: their limits of the day count it."""
-        for live, power_kw, baseline_kw in self._means(plan, window, ordered):
-            resource = live.record.resource
-            if not isinstance(resource, CurtailableLoad | InterruptibleLoad):
-                continue
-            given_up_kw = 0.0 if is_release(resource, power_kw, baseline_kw) else baseline_kw - power_kw
-            live.give_up(window.valid_from, window.plan_until, given_up_kw, baseline_kw)
+        rows, power_kw, baseline_kw = self._means(plan, window, ordered)
+        released = self._limits.released(rows, power_kw, baseline_kw)
+        given_up_kw = np.where(released, 0.0, baseline_kw - power_kw)
+        for place in np.flatnonzero(self._state.columns.is_load[rows]).tolist():
+            live = self._state.at(int(rows[place]))
+            if live is not None:
+                until = window.plan_until
+                live.give_up(window.valid_from, until, float(given_up_kw[place]), float(baseline_kw[place]))
 
     def _means(
         self, plan: DispatchPlan, window: Window, ordered: Container[str]
-    ) -> Iterator[tuple[ResourceLive, float, float]]:
-        """Mean planned power and baseline over a window, of those who were sent an order."""
+    ) -> tuple[NDArray[np.int64], FloatArray, FloatArray]:
+        """Rows in the live state, mean planned power and baseline over a window, of those who were sent an order."""
         shares = plan.grid.overlap_h(window.valid_from, window.plan_until)
         hours = float(shares.sum())
-        for live in self._state:
-            row = plan.row_of.get(live.resource_id)
-            if live.refused_until is not None and live.refused_until > self._clock.now():
-                continue  # its refusal was quicker than we are
-            if row is not None and live.resource_id in ordered and hours > 0:
-                yield live, float(plan.power_kw[row] @ shares) / hours, float(plan.baseline_kw[row] @ shares) / hours
+        rows = self._state.rows(plan.resource_ids)
+        sent = np.array([name in ordered for name in plan.resource_ids], dtype=np.bool_)
+        # who has refused meanwhile was quicker than we are
+        refused = self._state.columns.refused_until_us[rows] > microseconds(self._clock.now())
+        chosen = np.flatnonzero(sent & (rows >= 0) & ~refused & (hours > 0))
+        weights = shares / hours if hours > 0 else shares
+        return rows[chosen], plan.power_kw[chosen] @ weights, plan.baseline_kw[chosen] @ weights
 
     # ---- looking back
 
@@ -195,12 +204,13 @@ class RealTimeCycle:
         since = min(start - (self._learned_at or before), DAY)
         self._learned_at = start
         hours = since.total_seconds() / 3600
-        for live in self._state:
-            if isinstance(live.record.resource, ThermalLoad) and live.latest is not None:
-                if live.latest.energy_kwh is not None or live.resource_id not in means:
-                    continue
-                moved = live.latest.power_kw - means[live.resource_id] if live.is_under_order(before) else 0.0
-                live.advance_comfort(hours, moved)
+        columns = self._state.columns
+        silent_stores = columns.is_thermal & (columns.measured_us != NEVER_US) & np.isnan(columns.energy_kwh)
+        for row in np.flatnonzero(silent_stores).tolist():
+            live = self._state.at(row)
+            if live is not None and live.resource_id in means:
+                beside_kw = float(columns.power_kw[row]) - means[live.resource_id]
+                live.advance_comfort(hours, beside_kw if live.is_under_order(before) else 0.0)
         if self.current is None:
             return
         problem, plan = self.current
@@ -222,16 +232,9 @@ class RealTimeCycle:
         return [self._day_ahead.days[day].baseline for day in days if day in self._day_ahead.days]
 
     def _day_plan_kw(self, grid: IntervalGrid) -> dict[str, FloatArray]:
-        merged: dict[str, FloatArray] = {}
-        for day in sorted(self._day_ahead.days):
-            plan = self._day_ahead.days[day].plan
-            if plan.grid.end <= grid.start or plan.grid.start >= grid.end:
-                continue
-            values = grid.mean_from(plan.grid, plan.power_kw)
-            for name, row in plan.row_of.items():
-                known = merged.get(name)
-                merged[name] = values[row] if known is None else np.where(np.isnan(values[row]), known, values[row])
-        return merged
+        plans = [self._day_ahead.days[day].plan for day in sorted(self._day_ahead.days)]
+        reaching = [plan for plan in plans if plan.grid.end > grid.start and plan.grid.start < grid.end]
+        return merged_rows([(plan.grid, plan.resource_ids, plan.power_kw) for plan in reaching], grid)
 
     def _end_energy(self, grid: IntervalGrid) -> dict[str, float]:
         """The day plans' stored energy at the end of ``grid`` (where none reaches so far: a day earlier)."""

@@ -234,8 +234,8 @@ class DayAheadStage:
     def _limits_bind(problem: DispatchProblem, plan: DispatchPlan) -> bool:
         load = problem.zone_load_kw.copy()
         zone_of = {zone: index for index, zone in enumerate(problem.zones)}
-        for name, what in problem.attributes.items():
-            load[zone_of[what.zone_id]] += plan.power_kw[plan.row_of[name]]
+        zone = np.array([zone_of[problem.attributes[name].zone_id] for name in plan.resource_ids], dtype=np.int64)
+        np.add.at(load, zone, plan.power_kw)
         return bool((load > problem.zone_limit_kw).any())
 
     async def _publish(
@@ -268,11 +268,10 @@ class DayAheadStage:
 
 def delivered_kw(problem: DispatchProblem, plan: DispatchPlan, event: Event) -> FloatArray:
     """Expected change that counts for an event, Σ ρ (b - p) over its scope (p - b for fill), (T,)."""
-    total = np.zeros(len(plan.grid))
-    for name in problem.in_scope(event):
-        row = plan.row_of[name]
-        moved = plan.baseline_kw[row] - plan.power_kw[row]
-        total += problem.attributes[name].reliability_fraction * moved
+    names = problem.in_scope(event)
+    rows = np.array([plan.row_of[name] for name in names], dtype=np.int64)
+    reliability = np.array([problem.attributes[name].reliability_fraction for name in names], dtype=np.float64)
+    total: FloatArray = reliability @ (plan.baseline_kw[rows] - plan.power_kw[rows])
     return total if event.direction is Direction.SHAVE else -total
 
 

@@ -12,32 +12,23 @@ from dataclasses import dataclass
 from datetime import datetime
 from uuid import uuid4
 
+import numpy as np
 import structlog
+from numpy.typing import NDArray
 
 from adapters.store.store import Store
 from models.errors import BrokerError, DeviceError
+from models.intervals import FloatArray
 from models.plan import DispatchPlan, Setpoint, SetpointBatch
 from models.ports import Clock, DeviceLink
-from models.resources import (
-    CurtailableLoad,
-    EvCharger,
-    Generator,
-    InterruptibleLoad,
-    Pv,
-    ResourceBase,
-    ShiftableLoad,
-    Storage,
-    ThermalLoad,
-)
 from vpp.metrics import Metrics
+from vpp.order_limits import OrderLimits
 from vpp.state import LiveState
 
 log = structlog.get_logger(__name__)
 
 MOST_SETPOINTS = 10_000
 """So many in one message, which may have 1 MiB (some 15 000)."""
-RELEASE_WITHIN_KW = 1e-3
-"""A load whose plan is this near to its baseline is released to its own control."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,37 +38,6 @@ class Window:
     valid_from: datetime
     plan_until: datetime
     valid_until: datetime
-
-
-def power_range_kw(resource: ResourceBase, baseline_kw: float) -> tuple[float, float]:
-    """Lowest and highest net power that the device's registration allows in this interval, kW."""
-    if isinstance(resource, Storage):
-        return -resource.discharge_limit_kw, resource.charge_limit_kw
-    if isinstance(resource, EvCharger):
-        return -resource.discharge_limit_kw, resource.charge_limit_kw
-    if isinstance(resource, Generator):
-        return -resource.power_max_kw, 0.0
-    if isinstance(resource, Pv):
-        return -resource.available_scale_kw, 0.0
-    if isinstance(resource, ShiftableLoad):
-        return 0.0, resource.power_max_kw
-    if isinstance(resource, ThermalLoad):
-        low = max(0.0, baseline_kw - resource.decrease_limit_kw)
-        return low, baseline_kw + resource.increase_limit_kw
-    if isinstance(resource, CurtailableLoad):
-        return baseline_kw * (1 - resource.curtail_share), baseline_kw * (1 + resource.rebound_share)
-    if isinstance(resource, InterruptibleLoad):
-        return max(0.0, baseline_kw - resource.block_kw), baseline_kw * (1 + resource.rebound_share)
-    raise TypeError(f"unknown kind of resource: {type(resource).__name__}")
-
-
-def is_release(resource: ResourceBase, power_kw: float, baseline_kw: float) -> bool:
-    """True if the device should rather follow its own control: a load at (or, taking back, above) its baseline."""
-    if isinstance(resource, CurtailableLoad | InterruptibleLoad):
-        return power_kw >= baseline_kw - RELEASE_WITHIN_KW  # what comes back afterwards comes by itself
-    if isinstance(resource, ThermalLoad):
-        return abs(power_kw - baseline_kw) <= RELEASE_WITHIN_KW
-    return False
 
 
 class DeliveryStage:
@@ -103,6 +63,7 @@ class DeliveryStage:
         self.sent_batches = 0
         self.sent_setpoints = 0
         self._unsent: list[SetpointBatch] = []
+        self._limits = OrderLimits(state)
 
     async def deliver(
         self, plan: DispatchPlan, windows: Sequence[Window], held_back: Container[str] = ()
@@ -114,29 +75,49 @@ class DeliveryStage:
         now = self._clock.now()
         self._unsent.clear()  # newer orders are on their way
         first: list[str] = []
+        plan_rows = self._may_be_ordered(plan, now, held_back)
         for window in windows:
             shares = plan.grid.overlap_h(window.valid_from, window.plan_until)
-            hours = shares.sum()
+            hours = float(shares.sum())
             if hours <= 0:
                 continue
-            by_aggregator: dict[str, list[Setpoint]] = {}
-            for live in self._state.dispatchable(now):
-                row = plan.row_of.get(live.resource_id)
-                if row is None or live.resource_id in held_back:
-                    continue
-                if isinstance(live.record.resource, EvCharger) and live.session is None:
-                    continue
-                power_kw = float(plan.power_kw[row] @ shares / hours)
-                baseline_kw = float(plan.baseline_kw[row] @ shares / hours)
-                ordered = self._ordered(live.record.resource, power_kw, baseline_kw)
-                setpoint = Setpoint(resource_id=live.resource_id, power_kw=ordered)
-                by_aggregator.setdefault(live.record.resource.aggregator_id, []).append(setpoint)
-            for aggregator_id, setpoints in sorted(by_aggregator.items()):
+            for aggregator_id, setpoints in sorted(self._setpoints(plan, plan_rows, shares / hours).items()):
                 for part in (setpoints[low : low + MOST_SETPOINTS] for low in range(0, len(setpoints), MOST_SETPOINTS)):
                     left = await self._send(aggregator_id, plan.plan_hash, window, part)
                     if left and window is windows[0]:
                         first.extend(setpoint.resource_id for setpoint in part)
         return frozenset(first)
+
+    def _may_be_ordered(self, plan: DispatchPlan, now: datetime, held_back: Container[str]) -> NDArray[np.int64]:
+        """Rows of the plan whose devices may be given orders now, in the order of the live state."""
+        columns, rows = self._state.columns, self._state.rows(plan.resource_ids)
+        may = columns.is_dispatchable(now) & ~(columns.is_charger & ~columns.has_session)
+        chosen = np.flatnonzero((rows >= 0) & may[rows])
+        held = [name in held_back for name in plan.resource_ids]
+        chosen = chosen[~np.array(held, dtype=np.bool_)[chosen]]
+        return chosen[np.argsort(rows[chosen], kind="stable")]
+
+    def _setpoints(
+        self, plan: DispatchPlan, plan_rows: NDArray[np.int64], weights: FloatArray
+    ) -> dict[str, list[Setpoint]]:
+        """Setpoints by aggregator: mean power with these weights of the intervals, clamped or released."""
+        names = [plan.resource_ids[row] for row in plan_rows.tolist()]
+        rows = self._state.rows(names)
+        power_kw, baseline_kw = plan.power_kw[plan_rows] @ weights, plan.baseline_kw[plan_rows] @ weights
+        released = self._limits.released(rows, power_kw, baseline_kw)
+        clamped = self._limits.clamped(rows, power_kw, baseline_kw)
+        cut = ~released & (np.abs(clamped - power_kw) > 1e-6 * np.maximum(1.0, np.abs(power_kw)))
+        for place in np.flatnonzero(cut).tolist():
+            live = self._state.get(names[place])
+            if live is not None:
+                self._metrics.setpoint_clamps.labels(kind=type(live.record.resource).__name__).inc()
+        by_aggregator: dict[str, list[Setpoint]] = {}
+        owners = {code: name for name, code in self._state.columns.owner_code.items()}
+        owner = self._state.columns.owner[rows].tolist()
+        for name, code, value, free in zip(names, owner, clamped.tolist(), released.tolist(), strict=True):
+            setpoint = Setpoint.model_construct(resource_id=name, power_kw=None if free else value)
+            by_aggregator.setdefault(owners[code], []).append(setpoint)
+        return by_aggregator
 
     def waiting_for(self) -> set[str]:
         """Aggregators for whom a batch waits that could not leave the house."""
@@ -151,15 +132,6 @@ class DeliveryStage:
             if batch.valid_until > now:
                 sent += await self._hand_over(batch)
         return sent
-
-    def _ordered(self, resource: ResourceBase, power_kw: float, baseline_kw: float) -> float | None:
-        if is_release(resource, power_kw, baseline_kw):
-            return None
-        low, high = power_range_kw(resource, baseline_kw)
-        clamped = min(max(power_kw, low), high)
-        if abs(clamped - power_kw) > 1e-6 * max(1.0, abs(power_kw)):
-            self._metrics.setpoint_clamps.labels(kind=type(resource).__name__).inc()
-        return clamped
 
     async def _send(self, aggregator_id: str, plan_hash: str, window: Window, setpoints: Sequence[Setpoint]) -> bool:
         if self._read_only:

@@ -24,10 +24,14 @@ def contributions(day: DayPlan, event: Event) -> dict[str, FloatArray]:
     found: dict[str, FloatArray] = {}
     if day.problem is None:
         return found
-    for name in day.problem.in_scope(event):
-        row, what = day.plan.row_of[name], day.problem.attributes[name]
-        moved = sign * what.reliability_fraction * (day.plan.baseline_kw[row] - day.plan.power_kw[row])
-        found[what.aggregator_id] = found.get(what.aggregator_id, np.zeros(len(inside))) + moved * inside
+    members: dict[str, list[str]] = {}
+    for name in sorted(day.problem.in_scope(event)):
+        members.setdefault(day.problem.attributes[name].aggregator_id, []).append(name)
+    for aggregator_id, names in members.items():
+        rows = np.array([day.plan.row_of[name] for name in names], dtype=np.int64)
+        reliability = np.array([day.problem.attributes[name].reliability_fraction for name in names], dtype=np.float64)
+        moved: FloatArray = reliability @ (day.plan.baseline_kw[rows] - day.plan.power_kw[rows])
+        found[aggregator_id] = sign * moved * inside
     return found
 
 

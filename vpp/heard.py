@@ -37,6 +37,8 @@ _COLUMNS: dict[str, tuple[str, float | int | bool]] = {
     "is_charger": ("?", False),
     "is_process": ("?", False),
     "is_thermal": ("?", False),
+    "is_storage": ("?", False),
+    "is_load": ("?", False),
 }
 
 
@@ -44,7 +46,7 @@ class HeardColumns:
     """Rows are made by ``new_row`` and filled by ``registered``; they are never given to another resource.
 
     ``limit_kw``: the largest |power| by registration, for what a reading may say.  ``owner``: number of the
-    aggregator in ``owner_code``.
+    aggregator in ``owner_code``.  ``is_load``: curtailable or interruptible.
     """
 
     measured_us: NDArray[np.int64]
@@ -67,6 +69,8 @@ class HeardColumns:
     is_charger: NDArray[np.bool_]
     is_process: NDArray[np.bool_]
     is_thermal: NDArray[np.bool_]
+    is_storage: NDArray[np.bool_]
+    is_load: NDArray[np.bool_]
 
     def __init__(self) -> None:
         self._count = 0
@@ -93,6 +97,8 @@ class HeardColumns:
         self.is_charger[row] = resource.kind is ResourceKind.EV_SESSION
         self.is_process[row] = resource.kind is ResourceKind.SHIFTABLE_LOAD
         self.is_thermal[row] = resource.kind is ResourceKind.THERMAL_LOAD
+        self.is_load[row] = resource.kind in (ResourceKind.CURTAILABLE_LOAD, ResourceKind.INTERRUPTIBLE_LOAD)
+        self.is_storage[row] = resource.kind is ResourceKind.STORAGE
 
     def is_fresh(self, now: datetime) -> NDArray[np.bool_]:
         """True where the newest reading is younger than its time-to-live, by row."""

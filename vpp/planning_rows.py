@@ -23,6 +23,7 @@ from models.resources import (
     ThermalLoad,
 )
 from models.telemetry import ChargingSession
+from vpp.planning_tables import profile_id
 from vpp.state import LiveState, ResourceLive
 
 
@@ -119,11 +120,6 @@ class PlanningRows:
         if load.preferred_start is not None:
             update["preferred_start"] = load.preferred_start + moved
         return load.model_copy(update=update)
-
-
-def profile_id(resource_id: str) -> str:
-    """Name of the profile that the service has made for a load or a PV plant."""
-    return f"of:{resource_id}"
 
 
 def _run_id(load: ShiftableLoad) -> str:

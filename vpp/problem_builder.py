@@ -5,17 +5,19 @@ cycle as far as possible, so that the solver may change numbers in place: a devi
 in the problem with its freedom taken away.  And every number is traceable: registration, reading, or forecast.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Container, Iterator, Mapping, Sequence
 from dataclasses import replace
-from datetime import datetime, timedelta
+from datetime import datetime
 from zoneinfo import ZoneInfo
 
 import numpy as np
+from numpy.typing import NDArray
 
-from models.dispatch.problem import DispatchProblem, Penalties, RealTimeTerms, ResourceState
+from models.dispatch.problem import DispatchProblem, Penalties, RealTimeTerms
 from models.events import Commitment, Event
-from models.fleet import Fleet
+from models.fleet import Fleet, ResourceTable
 from models.intervals import FloatArray, IntervalGrid
+from models.reading_columns import microseconds
 from models.records import BaselineTable
 from models.resources import (
     CurtailableLoad,
@@ -23,14 +25,23 @@ from models.resources import (
     InterruptibleLoad,
     Pv,
     ResourceBase,
-    ShiftableLoad,
+    ResourceKind,
     ThermalLoad,
 )
 from models.telemetry import ChargingSession
 from vpp.baseline_table import baseline_on
 from vpp.forecasting import CityForecast
-from vpp.planning_rows import PlanningRows, empty_places, profile_id, with_end_energy, without_freedom
+from vpp.planning_rows import PlanningRows, empty_places, without_freedom
+from vpp.planning_tables import ROW_BY_ROW, PlanningTables, profile_id
+from vpp.problem_states import states_of
 from vpp.state import LiveState, ResourceLive
+
+PROFILE_COLUMNS = {
+    ResourceKind.CURTAILABLE_LOAD: "baseline_profile",
+    ResourceKind.INTERRUPTIBLE_LOAD: "baseline_profile",
+    ResourceKind.THERMAL_LOAD: "baseline_profile",
+    ResourceKind.PV: "available_profile",
+}
 
 
 class ProblemBuilder:
@@ -46,6 +57,7 @@ class ProblemBuilder:
         """``run_profile``: shape of a run by aggregator and profile id, None if it was never sent."""
         self._state = state
         self._rows = PlanningRows(state, zone, run_profile)
+        self._tables = PlanningTables(state)
         self._zone = zone
         self._penalties = penalties
 
@@ -63,13 +75,9 @@ class ProblemBuilder:
         reliability: Mapping[str, float] | None = None,
     ) -> DispatchProblem:
         """The market day.  Without ``baseline`` the city's rows are left out: such a problem serves to make b."""
-        rows: list[ResourceBase] = []
         known = None if baseline is None else baseline_on(baseline, grid)
-        for live in self._state:
-            if known is not None and live.resource_id not in known:
-                continue  # registered after the day's table was made: takes part from the next market day on
-            rows.extend(self._rows.of(live, grid, now, expected.get(live.resource_id, ()), load_profiles, reliability))
-        fleet = Fleet.from_rows(rows)
+        part = known if known is not None else self.everyone()  # who came after the day's table waits for the next day
+        fleet = self._fleet(grid, now, part, load_profiles, expected, reliability)
         zones = city.zones
         load, limit = np.zeros_like(city.load_kw), np.full_like(city.limit_kw, np.inf)
         baseline_kw = None
@@ -88,7 +96,7 @@ class ProblemBuilder:
             areas=city.areas,
             events=tuple(events),
             commitments=tuple(commitments),
-            states=self._states(fleet, now, grid),
+            states=states_of(self._state, self._rows, fleet, now, grid, self._zone),
             penalties=replace(self._penalties, switch_cost_per_kw=0.0, stray_cost_per_kwh=0.0),
             baseline_kw=baseline_kw,
         )
@@ -100,15 +108,18 @@ class ProblemBuilder:
 
         Every charger gets room for two stays more than it has ever seen on one day.
         """
-        zeros = {name: np.zeros(len(grid)) for name in self.everyone()}
+        nothing_kw = np.zeros(len(grid))
+        zeros = dict.fromkeys(self.everyone(), nothing_kw)
+        everyone = np.ones(len(self._state.columns.measured_us), dtype=np.bool_)
+        tables = self._tables.make(everyone, everyone, None)
         rows: list[ResourceBase] = []
-        for live in self._state:
+        for live in self._row_by_row():
             resource = live.record.resource
             if isinstance(resource, EvCharger):
                 rows.extend(empty_places(resource, grid, busiest_day.get(live.resource_id, 0) + 2))
             else:
                 rows.extend(self._rows.of(live, grid, grid.start, (), zeros, None))
-        fleet = Fleet.from_rows(rows)
+        fleet = _merged(tables, rows)
         nothing = np.full((len(fleet.resource_ids), len(grid)), np.nan)
         terms = RealTimeTerms(now_kw=nothing[:, 0], plan_kw=nothing, stray_applies=np.zeros(len(grid)))
         calm = replace(self._penalties, switch_cost_per_kw=0.0, stray_cost_per_kwh=0.0)
@@ -156,24 +167,19 @@ class ProblemBuilder:
         reliability: Mapping[str, float] | None = None,
     ) -> DispatchProblem:
         """The rest of the horizon from the measured state; a device that may not be given orders cannot move."""
-        rows: list[ResourceBase] = []
-        frozen: set[str] = set()
-        for live in self._state:
-            if live.resource_id not in baseline:
-                continue  # registered after the day's table was made: takes part from the next market day on
-            made = self._rows.of(live, grid, now, expected.get(live.resource_id, ()), baseline, reliability)
-            if not self._may_be_ordered(live, now, events):
-                made = [without_freedom(row, live) for row in made]
-                frozen.add(live.resource_id)
-            rows.extend(with_end_energy(row, end_energy_kwh) for row in made)
-        fleet = Fleet.from_rows(rows)
-        baseline_kw = _stacked(baseline, fleet.resource_ids, grid)
-        for row, name in enumerate(fleet.resource_ids):
-            live_one = self._state.get(name)
-            if name in frozen and live_one is not None and isinstance(live_one.record.resource, EvCharger):
-                baseline_kw[row] = 0.0  # whatever it draws, it is not ours to promise: neither gain nor loss
+        columns = self._state.columns
+        frozen = ~columns.is_dispatchable(now)
+        running = {event.event_id.split("~")[0] for event in events}
+        frozen[[live.row for live in self._state if live.opted_out_of and live.opted_out_of & running]] = True
+        # who was registered after the day's table was made takes part from the next market day on
+        fleet = self._fleet(grid, now, baseline, baseline, expected, reliability, frozen, end_energy_kwh)
+        ids = fleet.resource_ids
+        rows = self._state.rows(ids)
+        baseline_kw = _stacked(baseline, ids, grid)
+        # whatever a charger that does not listen draws, it is not ours to promise: neither gain nor loss
+        baseline_kw[frozen[rows] & columns.is_charger[rows]] = 0.0
         empty = np.full(len(grid), np.nan)
-        now_kw = np.array([self._now_kw(name, now) for name in fleet.resource_ids])
+        now_kw = self._now_kw(rows, now)
         outside = np.ones(len(grid))
         for event in events:
             outside[grid.inside(event.start, event.end)] = 0.0
@@ -184,17 +190,17 @@ class ProblemBuilder:
             zone_load_kw=self._without_portfolio(fleet, city.zones, city, baseline_kw),
             zone_limit_kw=city.limit_kw,
             tariffs=city.tariffs,
-            profiles={profile_id(name): self._profile(name, values) for name, values in baseline.items()},
+            profiles=self._profiles(fleet, baseline),
             run_profiles=self._rows.run_profiles(fleet),
             areas=city.areas,
             events=tuple(events),
             commitments=tuple(commitments),
-            states=self._states(fleet, now, grid),
+            states=states_of(self._state, self._rows, fleet, now, grid, self._zone),
             penalties=self._penalties,
             baseline_kw=baseline_kw,
             real_time=RealTimeTerms(
                 now_kw=now_kw,
-                plan_kw=_stacked({**dict.fromkeys(fleet.resource_ids, empty), **plan_kw}, fleet.resource_ids, grid),
+                plan_kw=_stacked({**dict.fromkeys(ids, empty), **plan_kw}, ids, grid),
                 stray_applies=outside,
             ),
         )
@@ -207,36 +213,56 @@ class ProblemBuilder:
         is_pv = live is not None and isinstance(live.record.resource, Pv)
         return np.maximum(-baseline_kw, 0.0) if is_pv else baseline_kw
 
-    def _states(self, fleet: Fleet, now: datetime, grid: IntervalGrid) -> dict[str, ResourceState]:
-        local = now.astimezone(self._zone)
-        day_start = local.replace(hour=0, minute=0, second=0, microsecond=0)
-        planning_ahead = grid.start > now + timedelta(hours=1)
-        states: dict[str, ResourceState] = {}
-        for name in fleet.resource_ids:
-            live = self._state.get(name)
-            if live is None:
+    def _profiles(self, fleet: Fleet, baseline: Mapping[str, FloatArray]) -> dict[str, FloatArray]:
+        """The profiles that the tables of ``fleet`` name: b itself, for PV what the sun gives."""
+        found: dict[str, FloatArray] = {}
+        for kind, column in PROFILE_COLUMNS.items():
+            table = fleet.tables.get(kind)
+            if table is None:
                 continue
-            if planning_ahead:
-                continue  # tomorrow begins at rest: today's levels say little about tomorrow's midnight
-            state = live.problem_state(now, day_start)
-            registered = live.record.resource
-            if isinstance(registered, ShiftableLoad):
-                state = live.process_state(now, self._rows.on_day(registered, grid).window_start)
-            states[name] = state
-        return states
+            names = zip(table.columns["resource_id"], table.columns[column], strict=True)
+            if kind is ResourceKind.PV:
+                found |= {profile: np.maximum(-baseline[name], 0.0) for name, profile in names}
+            else:
+                found |= {profile: baseline[name] for name, profile in names}
+        return found
 
-    def _now_kw(self, name: str, now: datetime) -> float:
-        live = self._state.get(name)
-        if live is None or live.latest is None or not live.is_fresh(now):
-            return float("nan")
-        return live.ordered_kw if live.is_under_order(now) and live.ordered_kw is not None else live.latest.power_kw
+    def _fleet(
+        self,
+        grid: IntervalGrid,
+        now: datetime,
+        part: Container[str],
+        profiles: Mapping[str, FloatArray],
+        expected: Mapping[str, Sequence[ChargingSession]],
+        reliability: Mapping[str, float] | None,
+        frozen: NDArray[np.bool_] | None = None,
+        end_energy_kwh: Mapping[str, float] | None = None,
+    ) -> Fleet:
+        """Tables of those in ``part``; see ``PlanningTables.make``."""
+        count = len(self._state.columns.measured_us)
+        takes_part, has_profile = np.zeros(count, dtype=np.bool_), np.zeros(count, dtype=np.bool_)
+        for live in self._state:
+            takes_part[live.row] = live.resource_id in part
+            has_profile[live.row] = live.resource_id in profiles
+        tables = self._tables.make(takes_part, has_profile, reliability, frozen, end_energy_kwh)
+        rows: list[ResourceBase] = []
+        for live in self._row_by_row():
+            if takes_part[live.row]:
+                stays = expected.get(live.resource_id, ())
+                made = self._rows.of(live, grid, now, stays, profiles, reliability)
+                is_frozen = frozen is not None and bool(frozen[live.row])
+                rows.extend([without_freedom(row, live) for row in made] if is_frozen else made)
+        return _merged(tables, rows)
 
-    @staticmethod
-    def _may_be_ordered(live: ResourceLive, now: datetime, events: Sequence[Event]) -> bool:
-        if not live.is_dispatchable(now):
-            return False
-        running = {event.event_id.split("~")[0] for event in events}
-        return not (live.opted_out_of & running)
+    def _row_by_row(self) -> Iterator[ResourceLive]:
+        return (live for live in self._state if live.kind in ROW_BY_ROW)
+
+    def _now_kw(self, rows: NDArray[np.int64], now: datetime) -> FloatArray:
+        """Power that each resource has now: what it is ordered, else what was measured, NaN where it is silent."""
+        columns = self._state.columns
+        under_order = ~np.isnan(columns.ordered_kw[rows]) & (columns.ordered_until_us[rows] > microseconds(now))
+        power = np.where(under_order, columns.ordered_kw[rows], columns.power_kw[rows])
+        return np.where(columns.is_fresh(now)[rows], power, np.nan)
 
     def _without_portfolio(
         self, fleet: Fleet, zones: Sequence[str], city: CityForecast, baseline_kw: FloatArray
@@ -244,14 +270,19 @@ class ProblemBuilder:
         """The load that is not ours: city forecast minus our undispatched b, by zone, (Z, T)."""
         row_of = {name: row for row, name in enumerate(fleet.resource_ids)}
         zone_of = {zone: index for index, zone in enumerate(zones)}
-        load = city.load_kw.copy()
-        seen: set[str] = set()
+        zone = np.zeros(len(row_of), dtype=np.int64)
         for table in fleet.tables.values():
-            for name, zone in zip(table.columns["resource_id"], table.columns["zone_id"], strict=True):
-                if name not in seen:
-                    seen.add(name)
-                    load[zone_of[zone]] -= baseline_kw[row_of[name]]
-        return load
+            where = np.array([row_of[name] for name in table.columns["resource_id"]], dtype=np.int64)
+            zone[where] = [zone_of[name] for name in table.columns["zone_id"]]
+        ours = np.zeros_like(city.load_kw)
+        np.add.at(ours, zone, baseline_kw)
+        return np.asarray(city.load_kw - ours)
+
+
+def _merged(tables: Mapping[ResourceKind, ResourceTable], rows: Sequence[ResourceBase]) -> Fleet:
+    """One fleet from tables and rows of other kinds."""
+    every = {**tables, **Fleet.from_rows(rows).tables}
+    return Fleet({kind: every[kind] for kind in ResourceKind if kind in every})
 
 
 def _stacked(values: Mapping[str, FloatArray], ids: Sequence[str], grid: IntervalGrid) -> FloatArray:

@@ -22,8 +22,10 @@ from models.events import Commitment, Direction, Event
 from models.intervals import FloatArray, IntervalGrid
 from models.plan import DispatchPlan, PlanSource
 from models.ports import Clock, Solver
+from models.reading_columns import microseconds
 from models.telemetry import ChargingSession
 from vpp.forecasting import CityFeed
+from vpp.heard import NEVER_US
 from vpp.problem_builder import ProblemBuilder
 from vpp.state import LiveState
 
@@ -127,12 +129,13 @@ class RealTimeStage:
         begun = now - event.start
         if self._cycle <= begun < 2 * self._cycle or now > event.end:
             return
-        moved = 0.0
-        for name in ids:
-            live = self._state.get(name)
-            if live is None or live.latest is None or (now - live.latest.measured_at) > self._cycle:
-                continue
-            moved += baseline_now_kw.get(name, 0.0) - live.latest.power_kw
+        rows, columns = self._state.rows(ids), self._state.columns
+        age_us = microseconds(now) - np.where(
+            rows >= 0, np.maximum(columns.measured_us[rows], NEVER_US // 2), NEVER_US // 2
+        )
+        heard = age_us <= self._cycle // timedelta(microseconds=1)
+        baseline_kw = np.array([baseline_now_kw.get(name, 0.0) for name in ids], dtype=np.float64)
+        moved = float((baseline_kw - columns.power_kw[rows])[heard].sum())
         delivered = moved if event.direction is Direction.SHAVE else -moved
         feedback = self.feedback.setdefault(event.event_id, EventFeedback())
         if begun < self._cycle:

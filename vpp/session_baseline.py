@@ -7,6 +7,7 @@ among equals.  A forecast stay's b serves planning only; whoever is not plugged 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from functools import cached_property
 
 import numpy as np
 
@@ -28,6 +29,11 @@ class JudgedStay:
     grid: IntervalGrid
     baseline_kw: FloatArray
     left_at: datetime | None = None
+
+    @cached_property
+    def used_kwh(self) -> FloatArray:
+        """Energy of b from plug-in to every edge of the grid, (T+1,)."""
+        return np.concatenate([[0.0], np.cumsum(self.baseline_kw * self.grid.hours)])
 
 
 def cheapest_charging(
@@ -90,10 +96,9 @@ class SessionBaselines:
         total = np.zeros(len(grid))
         for stay in self._stays.get(resource_id, []):
             if stay.grid.end > grid.start and stay.grid.start < grid.end:
-                energy = np.array(
-                    [stay.grid.overlap_h(s, e) @ stay.baseline_kw for s, e in zip(grid.starts, grid.ends, strict=True)]
-                )
-                total += energy / grid.hours
+                begun_h = (stay.grid.start - grid.start).total_seconds() / 3600
+                used_kwh = np.interp(grid.offsets_h - begun_h, stay.grid.offsets_h, stay.used_kwh)
+                total += np.diff(used_kwh) / grid.hours
         return total
 
     def at_once(self, charger: EvCharger, grid: IntervalGrid) -> FloatArray:
@@ -127,6 +132,8 @@ class SessionBaselines:
             busy_until = live.session.departure if live.session is not None else grid.start
             for stay in expected.get(name, ()):
                 if stay.arrival >= busy_until:
-                    later |= grid.overlap_h(stay.arrival, stay.departure) > 0
+                    begin, end = grid.hours_since_start(stay.arrival), grid.hours_since_start(stay.departure)
+                    first = int(np.searchsorted(grid.offsets_h[1:], begin, side="right"))
+                    later[first : int(np.searchsorted(grid.offsets_h[:-1], end, side="left"))] = True
             made[name] = np.where(later, made[name], 0.0) + self.on(name, grid)
         return made

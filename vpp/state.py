@@ -397,6 +397,10 @@ class LiveState:
 
     # ---- many at once
 
+    def at(self, row: int) -> ResourceLive | None:
+        """The resource of a row, None if it was withdrawn."""
+        return self._by_row[row] if row < len(self._by_row) else None
+
     def rows(self, resource_ids: Iterable[str]) -> NDArray[np.int64]:
         """Rows in ``columns`` of these resources, (n,), -1 where nobody registered one."""
         known = self._row_of
@@ -412,10 +416,6 @@ class LiveState:
     def everyone(self) -> NDArray[np.int64]:
         """Rows of all resources, in the order of iteration."""
         return np.fromiter(self._row_of.values(), dtype=np.int64, count=len(self._row_of))
-
-    def dispatchable_rows(self, now: datetime) -> NDArray[np.bool_]:
-        """True where a resource may be given orders now, by row."""
-        return self.columns.is_dispatchable(now)
 
     # ---- readings
 

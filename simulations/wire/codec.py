@@ -116,18 +116,24 @@ def to_json(value: Any) -> str:
     return json.dumps(value, separators=(",", ":"), allow_nan=False)
 
 
-def encode_list(message_id: str, sent_at: datetime, name: str, items: Sequence[str]) -> bytes:
-    """A message whose only field is a list of items that are JSON texts already."""
+def encode_list(
+    message_id: str, sent_at: datetime, name: str, items: Sequence[str], rest: tuple[str, str] | None = None
+) -> bytes:
+    """A message with a list of items that are JSON texts already, and one more field of that sort if there is one."""
     envelope = to_json({"schema_version": SCHEMA_VERSION, "message_id": message_id, "sent_at": stamp(sent_at)})
-    return f'{envelope[:-1]},"{name}":[{",".join(items)}]}}'.encode()
+    more = "" if rest is None else f',"{rest[0]}":{rest[1]}'
+    return f'{envelope[:-1]},"{name}":[{",".join(items)}]{more}}}'.encode()
 
 
-def parts(items: Sequence[str], most: int) -> Iterator[Sequence[str]]:
-    """Items in as few parts as fit into messages: at most so many, and no more bytes than a message may have."""
-    first, size = 0, 0
+def parts(items: Sequence[str], most: int, taken_bytes: int = 0) -> Iterator[Sequence[str]]:
+    """Items in as few parts as fit into messages: at most so many, and no more bytes than a message may have.
+
+    ``taken_bytes``: of the first message's room, by something else.
+    """
+    first, size = 0, taken_bytes
     for place, item in enumerate(items):
         size += len(item) + 1
-        if place - first >= most or size > _ROOM_BYTES:
+        if place > first and (place - first >= most or size > _ROOM_BYTES):
             yield items[first:place]
             first, size = place, len(item) + 1
     if first < len(items):

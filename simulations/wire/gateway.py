@@ -26,6 +26,7 @@ from simulations.wire.outbox import Outbox
 
 MOST_CHANGES = 2_000
 MOST_READINGS = 4_000
+MOST_ACKS = 5_000
 PREFIX = "vpp/v1"
 NO_DELAY = ((socket.IPPROTO_TCP, socket.TCP_NODELAY, 1),)
 """Small messages leave at once: without it every exchange costs the 40 ms of a delayed acknowledgement."""
@@ -212,10 +213,10 @@ class AggregatorGateway:
 
         Profiles travel with the first batch.  ``BrokerError`` if an answer does not come within ``timeout_s``.
         """
-        for first in range(0, max(1, len(changes)), MOST_CHANGES):
-            batch = list(changes[first : first + MOST_CHANGES])
-            fields = {"changes": batch, "profiles": dict(profiles or {}) if first == 0 else {}}
-            message_id = self._put("register", fields)
+        series = codec.to_json(dict(profiles or {}))
+        texts = [codec.to_json(change) for change in changes]
+        for number, batch in enumerate(codec.parts(texts, MOST_CHANGES, len(series)) if texts else [[]]):
+            message_id = self._put_list("register", "changes", batch, rest=("profiles", "{}" if number else series))
             arrived = self._results[message_id] = asyncio.Event()
             try:
                 await asyncio.wait_for(arrived.wait(), timeout_s)
@@ -231,10 +232,22 @@ class AggregatorGateway:
         """
         texts = [each if isinstance(each, str) else codec.to_json(each) for each in readings]
         for part in codec.parts(texts, MOST_READINGS):
-            message_id = self._new_id()
-            payload = codec.encode_list(message_id, at or self._clock.now(), "readings", part)
-            self._outbox.put(message_id, f"{self._base}/up/telemetry", payload)
+            self._put_list("telemetry", "readings", part, at)
             self.state.counts["readings"] += len(part)
+
+    def _put_list(
+        self,
+        topic_end: str,
+        name: str,
+        items: Sequence[str],
+        at: datetime | None = None,
+        rest: tuple[str, str] | None = None,
+    ) -> str:
+        """Put a list of JSON texts (and one more field) on its way; the message's id."""
+        message_id = self._new_id()
+        payload = codec.encode_list(message_id, at or self._clock.now(), name, items, rest)
+        self._outbox.put(message_id, f"{self._base}/up/{topic_end}", payload)
+        return message_id
 
     @property
     def waiting_bytes(self) -> int:
@@ -257,6 +270,8 @@ class AggregatorGateway:
         for due, topic_end, fields in ready:
             if topic_end == "telemetry":
                 self.publish_readings(fields["readings"], due)
+            elif topic_end == "ack":
+                self._put_acks(fields["acks"], due)
             else:
                 self._put(topic_end, fields, due)
 
@@ -341,6 +356,10 @@ class AggregatorGateway:
 
     def _acknowledge(self, acks: list[dict[str, Any]], due: datetime | None) -> None:
         if due is None:
-            self._put("ack", {"acks": acks})
+            self._put_acks(acks)
         else:
             self.publish_later(due, "ack", {"acks": acks})
+
+    def _put_acks(self, acks: Sequence[Mapping[str, Any]], at: datetime | None = None) -> None:
+        for part in codec.parts([codec.to_json(ack) for ack in acks], MOST_ACKS):
+            self._put_list("ack", "acks", part, at)

@@ -4,7 +4,7 @@ import pytest
 
 from models.resources import RegisteredResource, ResourceBase
 from tests.live import battery, charger, common, curtailable, generator, interruptible, process, pv, thermal
-from vpp.delivery import is_release, power_range_kw
+from vpp.order_limits import is_release, power_range_kw
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,121 @@
+"""Tables of a problem for the many: resources whose row follows from their registration and a few columns.
+
+Batteries, loads, buildings, PV and generators are taken from their registered columns (made once, until somebody
+registers anew) and changed column by column.  What has a history of its own in a row, stays of cars and daily
+processes, is made row by row in ``vpp.planning_rows``.  Both say the same; a test holds them together.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from models.fleet import Column, ResourceTable
+from models.resources import ResourceKind
+from vpp.state import LiveState
+
+LOADS = (ResourceKind.CURTAILABLE_LOAD, ResourceKind.INTERRUPTIBLE_LOAD, ResourceKind.THERMAL_LOAD)
+PROFILED = (*LOADS, ResourceKind.PV)
+"""Kinds that take part only if the service has made a profile for them."""
+ROW_BY_ROW = (ResourceKind.EV_SESSION, ResourceKind.SHIFTABLE_LOAD)
+
+
+def profile_id(resource_id: str) -> str:
+    """Name of the profile that the service has made for a load or a PV plant."""
+    return f"of:{resource_id}"
+
+
+@dataclass(frozen=True)
+class _Registered:
+    """One kind as it is registered: its table, rows in the live state, names of profiles."""
+
+    table: ResourceTable
+    rows: NDArray[np.int64]
+    profile_ids: Column
+
+
+class PlanningTables:
+    """Makes tables from the live state."""
+
+    def __init__(self, state: LiveState) -> None:
+        self._state = state
+        self._version = -1
+        self._kinds: dict[ResourceKind, _Registered] = {}
+
+    def _registered(self) -> dict[ResourceKind, _Registered]:
+        if self._version != self._state.version:
+            members: dict[ResourceKind, list[int]] = {}
+            records: dict[ResourceKind, list[object]] = {}
+            for live in self._state:
+                if live.kind not in ROW_BY_ROW:
+                    members.setdefault(live.kind, []).append(live.row)
+                    records.setdefault(live.kind, []).append(live.record.resource)
+            self._kinds = {}
+            for kind, rows in members.items():
+                table = ResourceTable.from_rows(kind, records[kind])  # type: ignore[arg-type]
+                names = np.array([profile_id(name) for name in table.columns["resource_id"]], dtype=object)
+                self._kinds[kind] = _Registered(table, np.array(rows, dtype=np.int64), names)
+            self._version = self._state.version
+        return self._kinds
+
+    def make(
+        self,
+        takes_part: NDArray[np.bool_],
+        has_profile: NDArray[np.bool_],
+        reliability: Mapping[str, float] | None,
+        frozen: NDArray[np.bool_] | None = None,
+        end_energy_kwh: Mapping[str, float] | None = None,
+    ) -> dict[ResourceKind, ResourceTable]:
+        """Tables of those who take part; the flags are by row of the live state.
+
+        ``has_profile``: a load or PV plant without one is left out.  ``frozen``: these have nothing to decide.
+        ``end_energy_kwh``: what a storage must hold at the end, as far as its limits allow.
+        """
+        made: dict[ResourceKind, ResourceTable] = {}
+        for kind, known in self._registered().items():
+            chosen = takes_part[known.rows] & (has_profile[known.rows] if kind in PROFILED else True)
+            if not chosen.any():
+                continue
+            rows = known.rows[chosen]
+            columns = {name: values[chosen] for name, values in known.table.columns.items()}
+            names = known.profile_ids[chosen]
+            if kind in LOADS:
+                columns |= {"baseline_profile": names, "baseline_scale_kw": np.ones(len(rows))}
+            elif kind is ResourceKind.PV:
+                columns |= {"available_profile": names, "available_scale_kw": np.ones(len(rows))}
+            if reliability:
+                said = [reliability.get(name, np.nan) for name in columns["resource_id"]]
+                given = np.array(said, dtype=np.float64)
+                columns["reliability_fraction"] = np.where(np.isnan(given), columns["reliability_fraction"], given)
+            if frozen is not None and frozen[rows].any():
+                self._freeze(kind, columns, rows, frozen[rows])
+            if end_energy_kwh is not None and kind is ResourceKind.STORAGE:
+                wanted = np.array([end_energy_kwh.get(n, np.nan) for n in columns["resource_id"]], dtype=np.float64)
+                reachable = np.clip(wanted, columns["energy_min_kwh"], columns["energy_max_kwh"])
+                columns["energy_end_min_kwh"] = np.where(np.isnan(wanted), columns["energy_end_min_kwh"], reachable)
+            made[kind] = ResourceTable(kind, columns)
+        return made
+
+    def _freeze(
+        self,
+        kind: ResourceKind,
+        columns: dict[str, Column],
+        rows: NDArray[np.int64],
+        frozen: NDArray[np.bool_],
+    ) -> None:
+        """``planning_rows.without_freedom`` for whole columns."""
+        if kind is ResourceKind.STORAGE:
+            known = self._state.columns.energy_kwh[rows]
+            level = np.where(np.isnan(known), columns["energy_start_kwh"], known)
+            level = np.clip(level, columns["energy_min_kwh"], columns["energy_max_kwh"])
+            for name in ("energy_min_kwh", "energy_max_kwh", "energy_end_min_kwh"):
+                columns[name] = np.where(frozen, level, columns[name])
+            return
+        nothing = {
+            ResourceKind.CURTAILABLE_LOAD: ("curtail_share",),
+            ResourceKind.INTERRUPTIBLE_LOAD: ("block_kw",),
+            ResourceKind.THERMAL_LOAD: ("increase_limit_kw", "decrease_limit_kw"),
+        }
+        for name in nothing.get(kind, ("reliability_fraction",)):
+            columns[name] = np.where(frozen, 0.0, columns[name])
