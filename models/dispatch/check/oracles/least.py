@@ -8,6 +8,7 @@ import numpy as np
 from models.dispatch.check.devices import Device
 from models.dispatch.check.horizon import Horizon
 from models.dispatch.check.oracles.loads import least_curtailable, least_interruptible
+from models.dispatch.check.oracles.many import MANY
 from models.dispatch.check.oracles.plants import least_generator, least_pv, least_shiftable
 from models.dispatch.check.oracles.prices import Prices, PriceTable
 from models.dispatch.check.oracles.stores import Least, least_stay, least_storage, least_thermal
@@ -35,11 +36,26 @@ def least_cost_of(device: Device, prices: Prices, horizon: Horizon) -> Least:
 
 
 def least_costs(
+    kind: ResourceKind,
     batch: Batch,
     prices: PriceTable,
     devices: Callable[[IndexArray], list[Device]],
+    *,
+    many: bool,
 ) -> tuple[FloatArray, BoolArray]:
-    """Least cost of n resources of one kind, (n,), and whether each is exact; ``devices`` makes those of some rows."""
+    """Least cost of n resources of one kind, (n,), and whether each is exact; ``devices`` makes those of some rows.
+
+    ``many``: by the compiled oracles, except for the odd ones; they must be worth the compiler's time.
+    """
+    if many:
+        cost, exact = MANY[kind](batch, prices)
+        odd = np.flatnonzero(batch.odd)
+        if odd.size:
+            found = [
+                least_cost_of(one, prices.row(int(k)), batch.horizon) for one, k in zip(devices(odd), odd, strict=True)
+            ]
+            cost[odd], exact[odd] = [each.cost for each in found], [each.exact for each in found]
+        return cost, exact
     return least_costs_one_by_one(devices(np.arange(len(prices.late_per_kwh))), prices, batch.horizon)
 
 

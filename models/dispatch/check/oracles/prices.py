@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 
 import numpy as np
+from numpy.typing import NDArray
 
 from models.intervals import FloatArray
 
@@ -59,6 +60,13 @@ class PriceTable:
             return Prices(self.per_kwh[index], float(self.late_per_kwh[index]))
         stray, plan_kw = self.stray_per_kwh[index], self.plan_kw[index]
         return Prices(self.per_kwh[index], float(self.late_per_kwh[index]), stray, plan_kw)
+
+    def rows(self, which: NDArray[np.intp]) -> "PriceTable":
+        """Prices of some of the resources."""
+        late = self.late_per_kwh[which]
+        if self.stray_per_kwh is None or self.plan_kw is None:
+            return PriceTable(self.per_kwh[which], late)
+        return PriceTable(self.per_kwh[which], late, self.stray_per_kwh[which], self.plan_kw[which])
 
 
 def no_kinks(prices: Prices) -> bool:

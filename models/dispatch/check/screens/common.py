@@ -43,6 +43,11 @@ class Batch:
     def __len__(self) -> int:
         return len(self.columns["resource_id"])
 
+    def rows(self, which: IndexArray) -> "Batch":
+        """Some of the resources, limits as admitted."""
+        columns = {name: values[which] for name, values in self.columns.items()}
+        return Batch(columns, self.state.rows(which), self.horizon, (), self.odd[which])
+
     def number(self, name: str) -> FloatArray:
         """A column of numbers, (n,)."""
         return np.asarray(self.columns[name], dtype=np.float64)

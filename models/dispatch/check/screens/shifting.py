@@ -3,7 +3,7 @@
 import numpy as np
 
 from models.dispatch.check.horizon import Horizon, tolerance
-from models.dispatch.check.screens.common import Batch, BoolArray, Granted, Screened, margin, or_else
+from models.dispatch.check.screens.common import Batch, BoolArray, Granted, IndexArray, Screened, margin, or_else
 from models.dispatch.states import StateColumns
 from models.fleet import Column
 from models.intervals import FloatArray
@@ -40,11 +40,17 @@ def admit_shiftables(columns: dict[str, Column], state: StateColumns, horizon: H
     plain = np.fromiter(
         (bool(name) and horizon.run_profiles[name][0] > 0 for name in columns["run_profile"]), np.bool_, len(batch)
     )
-    batch.odd[:] &= (late & ~_begun(batch) & (energy_left_kwh(batch) > _EPS)) | ~plain | (asked <= 0)
+    batch.odd[:] &= (
+        (late & ~begun(batch) & (energy_left_kwh(batch) > _EPS))
+        | ~plain
+        | (asked <= 0)
+        | (columns["power_max_kw"] <= 0)
+    )
     return batch
 
 
-def _begun(batch: Batch) -> BoolArray:
+def begun(batch: Batch) -> BoolArray:
+    """Whose run began before the horizon, (n,)."""
     return np.asarray(or_else(batch.state.on, 0.0) > 0)
 
 
@@ -127,7 +133,7 @@ def screen_shiftables(batch: Batch, power_kw: FloatArray) -> Screened:
     runs = is_run(batch)
     suspect = np.where(runs, _wrong_run(batch, power_kw), _wrong_spread(batch, power_kw))
     costs = has_preference(batch)
-    costs &= ~runs | (~_begun(batch) & (energy_left_kwh(batch) > _EPS) & _may_begin(batch).any(axis=1))
+    costs &= ~runs | (~begun(batch) & (energy_left_kwh(batch) > _EPS) & may_begin(batch).any(axis=1))
     away = np.abs(power_kw - preferred_kw(batch)) @ batch.horizon.hours
     own_cost = np.where(costs, batch.number("cost_per_kwh") * 0.5 * away, 0.0)
     return Screened(suspect | batch.odd, own_cost, np.zeros(len(batch)))
@@ -146,25 +152,49 @@ def _wrong_spread(batch: Batch, power_kw: FloatArray) -> BoolArray:
     return np.asarray(suspect | (used > high + slack) | (used < low - slack))
 
 
-def _may_begin(batch: Batch) -> BoolArray:
+def may_begin(batch: Batch) -> BoolArray:
     """Intervals with whose start a run may begin, (n, T)."""
     tau_h = batch.horizon.tau_h
     opens, closes = batch.upright("opens_h"), batch.upright("closes_h")
     return np.asarray((tau_h >= opens - _EPS) & (tau_h + run_hours(batch)[:, None] <= closes + _EPS))
 
 
+def may_wait(batch: Batch) -> BoolArray:
+    """Which runs may come after the horizon, or can begin nowhere any more, (n,)."""
+    later = np.maximum(batch.horizon.ends_h[-1], batch.number("opens_h")) + run_hours(batch)
+    return np.asarray((later <= batch.number("closes_h") + _EPS) | ~may_begin(batch).any(axis=1))
+
+
+def is_done(batch: Batch) -> BoolArray:
+    """Which loads have nothing left to use, (n,)."""
+    return np.asarray(energy_left_kwh(batch) <= _EPS)
+
+
+def run_steps(batch: Batch) -> tuple[FloatArray, IndexArray, FloatArray]:
+    """Hours of one step of every run, (n,), and the running sums of all shapes: where each begins (n + 1,), flat."""
+    step_h = np.zeros(len(batch))
+    sums: list[FloatArray] = [np.zeros(1)] * len(batch)
+    for name, here in groups(batch):
+        run = batch.horizon.run_profiles[name]
+        full = batch.number("power_max_kw")[here] * float(run.sum())
+        step_h[here] = np.divide(batch.number("energy_kwh")[here], full, out=np.zeros(len(here)), where=full > 0)
+        shape = np.concatenate([[0.0], np.cumsum(run)])
+        for row in here.tolist():
+            sums[row] = shape
+    first = np.concatenate([[0], np.cumsum([len(each) for each in sums])])
+    return step_h, np.asarray(first, dtype=np.intp), np.concatenate(sums)
+
+
 def _wrong_run(batch: Batch, power_kw: FloatArray) -> BoolArray:
     """Whose power is not the run that begins with its first interval, or that began before the horizon."""
     horizon, most = batch.horizon, batch.number("power_max_kw")
-    begun, done = _begun(batch), energy_left_kwh(batch) <= _EPS
+    on, done = begun(batch), is_done(batch)
     draws = power_kw > tolerance(most)[:, None]
     idle, first = ~draws.any(axis=1), draws.argmax(axis=1)
     been = or_else(batch.state.hours_in_state_h, 0.0)
-    shape = shapes_kw(batch, np.where(begun, -been, horizon.tau_h[first]))
-    shape[~begun & (idle | done)] = 0.0
+    shape = shapes_kw(batch, np.where(on, -been, horizon.tau_h[first]))
+    shape[~on & (idle | done)] = 0.0
     wrong = np.any(np.abs(power_kw - shape) > margin(most)[:, None], axis=1)
-    may = _may_begin(batch)
-    later = np.maximum(horizon.ends_h[-1], batch.number("opens_h")) + run_hours(batch)
-    may_wait = (later <= batch.number("closes_h") + _EPS) | ~may.any(axis=1)
-    allowed = np.where(idle, may_wait, may[np.arange(len(batch)), first])
-    return np.asarray(wrong | ~(begun | done | allowed))
+    may = may_begin(batch)
+    allowed = np.where(idle, may_wait(batch), may[np.arange(len(batch)), first])
+    return np.asarray(wrong | ~(on | done | allowed))
