@@ -136,7 +136,8 @@ def ask(
     (device,) = devices_of(problem, horizon)
     check = device.check(power, horizon)
     assert check.findings == []
-    assert own == pytest.approx(check.own_cost, rel=1e-9, abs=1e-7)
+    # the checker recovers reductions from net power, and rounding grows through a large rebound
+    assert own == pytest.approx(check.own_cost, rel=1e-7, abs=1e-6)
     cost = float(setting.hours @ (price * power + stray_used * np.abs(power - plan))) + own
     checker = oracle.checker(device.row, CheckerPrices(price, late, stray, plan_kw), horizon)
     return Answer(least, own, power, cost, checker.cost, device, horizon)
