@@ -179,8 +179,8 @@ def _show_explanation(found: Explanation, zone: tzinfo, every: bool) -> None:
         if local != day:
             console.print(f"{local.isoformat()} ({zone})", style="bold")
             day = local
-        console.print(f"  {reason.zh}", markup=False)
-        console.print(f"  {reason.en}", markup=False)
+        console.print(f"  {reason.zh}", markup=False, soft_wrap=True)
+        console.print(f"  {reason.en}", markup=False, soft_wrap=True)
     if day is None:
         console.print("  没有调整 nothing moves it: no requirement has a price for it, and it stays at its baseline")
 
