@@ -112,7 +112,8 @@ def least_commitment(units: GeneratorArrays, i: int, work: FloatArray) -> tuple[
             full, full_end = work[FULL, t], int(work[FULL_END, t])
         if full - total[t] < on[t]:
             on[t], work[END_OF, t] = full - total[t], full_end
-    return _runs_ahead(units, i, work)
+    cost, runs = _runs_ahead(units, i, work)
+    return cost, runs
 
 
 @jit

@@ -10,13 +10,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.optimize import linprog
 
-from models.dispatch.check.bound import least_cost_of
 from models.dispatch.check.devices import devices_of
 from models.dispatch.check.horizon import Horizon
+from models.dispatch.check.oracles.plants import least_generator
 from models.dispatch.check.oracles.prices import Prices as CheckerPrices
+from models.dispatch.fast.pricing.commitment import GeneratorArrays
 from models.dispatch.fast.pricing.common import WORK_ROWS, Members, Near, Prices, empty_sums
 from models.dispatch.fast.pricing.generation import (
-    GeneratorArrays,
     cheapest_generator,
     generator_arrays,
     sweep_generator,
@@ -26,7 +26,7 @@ from models.dispatch.problem import DispatchProblem, ResourceState
 from models.dispatch.reference.solve import ReferenceSolver
 from models.fleet import Fleet
 from models.intervals import FloatArray, IntervalGrid
-from models.resources import Generator, ResourceKind
+from models.resources import Generator, Pillar, ResourceKind
 from tests.fleets import START
 
 FREE_RAMP = 1e4
@@ -40,7 +40,7 @@ def machine(dice: np.random.Generator, index: int) -> Generator:
         aggregator_id="industry",
         zone_id="z",
         meter_id=f"m{index}",
-        pillar="source",
+        pillar=Pillar.SOURCE,
         tariff_id="t",
         power_min_kw=power * float(dice.choice([0.0, 0.3, 0.5, dice.uniform(0, 1), 1.0])),
         power_max_kw=power,
@@ -113,7 +113,7 @@ def test_a_generators_least_cost_is_the_checkers_and_its_schedule_costs_that(see
     hours, price, nothing = problem.grid.hours, problem.tariffs["t"], np.zeros(count)
     for i, device in enumerate(devices_of(problem, horizon)):
         least, own, late, power = ask(units, i, hours, price, nothing, nothing)
-        expected = least_cost_of(device, CheckerPrices(price, 0.0), horizon)
+        expected = least_generator(device.row, CheckerPrices(price, 0.0), horizon)
         scale = max(1.0, float(hours @ np.abs(price)) * device.row.power_max_kw)
         assert expected.exact
         assert least == pytest.approx(expected.cost, rel=1e-9, abs=1e-11 * scale)
