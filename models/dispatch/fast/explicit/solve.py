@@ -229,11 +229,11 @@ def _guess(
     units, offset = Units(city.model), city.constant - base_cny
     scale = max(abs(relaxed.objective), 1e-3 * abs(base_cny))
     within = 0.1 * gap * scale / len(split)
-    dual, x, bound = relaxed.row_dual, relaxed.x.copy(), relaxed.bound
+    prices, x, bound = city.prices(relaxed.row_dual), relaxed.x.copy(), relaxed.bound
     best: ArraySolution | None = None
     ends = SHARE_OF_GUESSES * time.monotonic() + (1 - SHARE_OF_GUESSES) * (until - RESERVE * first.solve_s)
     for round_ in range(GUESSES):
-        cost = city.cost_at(dual)
+        cost, _ = city.model.cost_at(city.effective_prices(prices))
         try:
             for done, i in enumerate(split):
                 now = time.monotonic()
@@ -252,7 +252,7 @@ def _guess(
         best = found
         if _is_close(best, bound, gap, base_cny):
             break
-        dual = 0.5 * (dual + found.row_dual)
+        prices = 0.5 * (prices + city.prices(found.row_dual))
     if best is None:
         raise SolverError("no guess", "the rounds of guessing ended before the first")
     return best, bound

@@ -1,5 +1,6 @@
 """The whole city in plain arrays against the reference: rows, prices, optimum, deadline, and what the checker says."""
 
+import time
 from dataclasses import replace
 
 import numpy as np
@@ -8,7 +9,9 @@ import pytest
 from models.dispatch.admissions import admit
 from models.dispatch.check import check_plan
 from models.dispatch.fast.explicit.city import explicit_city
-from models.dispatch.fast.explicit.model import explicit_model
+from models.dispatch.fast.explicit.model import explicit_model, tariff_prices
+from models.dispatch.fast.explicit.program import UnitProgram
+from models.dispatch.fast.explicit.real_time import with_real_time
 from models.dispatch.fast.explicit.solve import ExplicitResult, solve_explicit
 from models.dispatch.problem import DispatchProblem
 from models.dispatch.reference.schedule import energy_kwh
@@ -78,7 +81,7 @@ def as_plan(found: ExplicitResult) -> DispatchPlan:
     )
 
 
-@pytest.mark.parametrize("seed", range(12))
+@pytest.mark.parametrize("seed", range(8))
 def test_the_relaxation_is_the_reference_s(seed: int) -> None:
     problem = city_of(seed)
     baseline = solve_explicit(problem, deadline_s=60, relaxed=True).baseline_kw
@@ -112,7 +115,7 @@ def test_branch_and_bound_without_a_guess_ends_at_the_same_optimum(seed: int) ->
     assert plain.objective_cny == pytest.approx(guessed.objective_cny, rel=RELATIVE)
 
 
-@pytest.mark.parametrize("seed", range(40, 52))
+@pytest.mark.parametrize("seed", range(40, 48))
 def test_the_checker_finds_nothing_in_its_schedules(seed: int) -> None:
     problem = city_of(seed)
     report = check_plan(problem, as_plan(solve_explicit(problem, deadline_s=60, gap=1e-6)))
@@ -146,24 +149,32 @@ def test_at_its_prices_the_relaxed_fleet_costs_what_the_city_costs() -> None:
     problem = random_problem(9, resources=16, intervals=12, events=2)
     found = solve_explicit(problem, deadline_s=60, relaxed=True)
     city = found.city
-    cost, _ = city.model.cost_at(city.effective_prices(found.prices))
-    assert cost == pytest.approx(city.cost_at(_row_dual(found)), abs=1e-9)
     alone = cheapest(city.model, city.effective_prices(found.prices), whole=False)
     lagrangian = alone + float((found.prices * city.rows.hours) @ city.rows.constant)
     assert lagrangian == pytest.approx(found.bound_cny, rel=1e-7)
 
 
-def _row_dual(found: ExplicitResult) -> np.ndarray:
-    duals = np.zeros(len(found.city.arrays.row_low))
-    first = found.city.first_row
-    duals[first : first + len(found.prices)] = -found.prices * found.city.rows.hours
-    return duals
+def test_switching_and_straying_are_a_resource_s_own_cost() -> None:
+    problem, _ = admit(replanned(2003))
+    assert problem.real_time is not None
+    terms, penalties = problem.real_time, problem.penalties
+    for i, name in enumerate(problem.fleet.resource_ids):
+        plain = explicit_model(problem, [name])
+        model = with_real_time(problem, plain)
+        prices = tariff_prices(problem, model)
+        found = UnitProgram(model).cheapest(prices, until=time.monotonic() + 60)
+        away = np.abs(found.power_kw[0] - terms.plan_kw[i]) * terms.stray_applies * problem.grid.hours
+        moved = np.nan_to_num(abs(found.power_kw[0, 0] - terms.now_kw[i]))
+        cost = penalties.switch_cost_per_kw * moved + penalties.stray_cost_per_kwh * np.nansum(away)
+        without = float(plain.cost @ found.x[: len(plain.cost)])
+        assert found.own_cost_cny == pytest.approx(without + cost, abs=1e-6)
+        assert cheapest(plain, prices, whole=True) <= found.cost_cny + 1e-6
 
 
 def test_a_fleet_that_pays_to_burn_energy_still_does_only_one_thing_at_a_time() -> None:
     kinds = [ResourceKind.STORAGE, ResourceKind.EV_SESSION]
-    problem = random_problem(7, kinds=kinds, resources=8, intervals=12, hydro_share=0.0, events=1)
-    deep = replace(problem, tariffs={name: np.full(12, -2.0) for name in problem.tariffs})
+    problem = random_problem(7, kinds=kinds, resources=6, intervals=10, hydro_share=0.0, events=1)
+    deep = replace(problem, tariffs={name: np.full(10, -2.0) for name in problem.tariffs})
     loose = solve_explicit(deep, deadline_s=60, relaxed=True)
     found = solve_explicit(deep, deadline_s=60, gap=1e-8)
     assert loose.bound_cny < found.objective_cny - 1.0
@@ -180,13 +191,13 @@ def test_a_deadline_that_is_over_is_said() -> None:
 def test_an_incumbent_comes_back_when_the_deadline_strikes() -> None:
     """A gap that cannot be reached in the time: whatever is found keeps to all limits, and says how far it may be."""
     kinds = [ResourceKind.GENERATOR, ResourceKind.INTERRUPTIBLE_LOAD, ResourceKind.STORAGE]
-    problem = random_problem(2, kinds=kinds, resources=60, intervals=48, hydro_share=1.0, events=3)
-    table = np.zeros((60, 48))
+    problem = random_problem(2, kinds=kinds, resources=45, intervals=40, hydro_share=1.0, events=3)
+    table = np.zeros((45, 40))
     for i, entry in enumerate(entries_of(problem)):
         if entry.kind is ResourceKind.INTERRUPTIBLE_LOAD:
             table[i] = problem.profiles[entry.row.baseline_profile] * entry.row.baseline_scale_kw
     given = replace(problem, baseline_kw=table)
-    found = solve_explicit(given, deadline_s=6, gap=0.0)
+    found = solve_explicit(given, deadline_s=5, gap=0.0)
     assert found.status == "feasible"
     assert 0 < found.gap < np.inf
     violations = check_plan(given, as_plan(found), bound=False, baseline=False).violations
