@@ -27,6 +27,7 @@ from adapters.mqtt.credentials import new_password
 from models.errors import VppError
 from models.events import STATUS_ZH, EventOrder, EventRecord
 from models.intervals import FloatArray, IntervalGrid
+from models.reading_columns import microseconds
 from models.resources import EvCharger, Generator, ShiftableLoad, Storage
 from simulations.city_feed import CurveFeed
 from simulations.clock import VirtualClock
@@ -187,12 +188,15 @@ class _Driver:
 
     def _record_tests(self, service: Service) -> None:
         """What the aggregators' acceptance tests showed, as the scenario's class mix says it."""
-        generated = self.setup.generated
-        for live in list(service.state):
-            share = generated.tested_kw_by_class[self.fleet.class_of[live.resource_id]]
-            total = generated.connected_kw_by_class[self.fleet.class_of[live.resource_id]]
-            tested_kw = live.record.connected_kw * share / total if total else 0.0
-            record = service.store.record_test(live.resource_id, tested_kw, self.clock.now())
+        generated, class_of = self.setup.generated, self.fleet.class_of
+        with service.store.transaction():
+            records = []
+            for live in service.state:
+                share = generated.tested_kw_by_class[class_of[live.resource_id]]
+                total = generated.connected_kw_by_class[class_of[live.resource_id]]
+                tested_kw = live.record.connected_kw * share / total if total else 0.0
+                records.append(service.store.record_test(live.resource_id, tested_kw, self.clock.now()))
+        for record in records:
             if record is not None:
                 service.state.put(record)
 
@@ -294,10 +298,11 @@ class _Driver:
         service = self._service
         if service is None:
             return
-        stale = len(service.state.stale(now))
-        refusing = sum(1 for live in service.state if live.refused_until is not None and live.refused_until > now)
-        total = len(service.state)
-        self.log.devices.append((now, total - stale, stale, refusing, len(service.state.dispatchable(now))))
+        everyone, heard = service.state.everyone, service.state.columns
+        fresh = int(heard.is_fresh(now)[everyone].sum())
+        refusing = int((heard.refused_until_us[everyone] > microseconds(now)).sum())
+        dispatchable = int(heard.is_dispatchable(now)[everyone].sum())
+        self.log.devices.append((now, fresh, len(everyone) - fresh, refusing, dispatchable))
         for record in service.runtime.events.records():
             name, status = record.event.event_id, record.status.value
             if self._seen.get(name) != status:

@@ -3,7 +3,7 @@
 Everything is made from what was known at ``decision_time``; nothing here sees a later value.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime, timedelta
 from typing import Protocol
@@ -75,6 +75,40 @@ class PastSession:
     session: ChargingSession
 
 
+class PastStays:
+    """Stays that are over, by local day; what they foretell for a day is worked out once."""
+
+    def __init__(self, past: Iterable[PastSession], zone: ZoneInfo) -> None:
+        self._zone = zone
+        self._by_day: dict[date, list[PastSession]] = {}
+        for item in past:
+            self._by_day.setdefault(item.session.arrival.astimezone(zone).date(), []).append(item)
+        self._moved: dict[tuple[date, date], list[tuple[str, ChargingSession]]] = {}
+
+    def expected(self, grid: IntervalGrid, decision_time: datetime) -> dict[str, list[ChargingSession]]:
+        """See ``expected_sessions``."""
+        today = decision_time.astimezone(self._zone).date()
+        complete = [day for day in self._by_day if day < today]
+        earliest = max(decision_time, grid.start - timedelta(days=1))
+        found: dict[str, list[ChargingSession]] = {}
+        day = min(today, grid.start.astimezone(self._zone).date() - timedelta(days=1))
+        while day <= grid.end.astimezone(self._zone).date():
+            for resource_id, stay in self._on(day, like_day(day, complete)):
+                if earliest <= stay.arrival < grid.end and stay.departure > grid.start:
+                    found.setdefault(resource_id, []).append(stay)
+            day += timedelta(days=1)
+        return {name: _without_overlap(stays) for name, stays in found.items()}
+
+    def _on(self, day: date, model: date | None) -> list[tuple[str, ChargingSession]]:
+        """The stays of the day ``model``, moved to ``day``."""
+        if model is None:
+            return []
+        if (day, model) not in self._moved:
+            stays = self._by_day.get(model, [])
+            self._moved[day, model] = [(item.resource_id, _moved(item.session, day, self._zone)) for item in stays]
+        return self._moved[day, model]
+
+
 def expected_sessions(
     past: Sequence[PastSession], grid: IntervalGrid, decision_time: datetime, zone: ZoneInfo
 ) -> dict[str, list[ChargingSession]]:
@@ -82,22 +116,7 @@ def expected_sessions(
 
     A stay keeps its local clock times; of stays at one charger that would overlap only the first is kept.
     """
-    by_day: dict[date, list[PastSession]] = {}
-    for item in past:
-        by_day.setdefault(item.session.arrival.astimezone(zone).date(), []).append(item)
-    today = decision_time.astimezone(zone).date()
-    complete = [day for day in by_day if day < today]
-    found: dict[str, list[ChargingSession]] = {}
-    day = min(today, grid.start.astimezone(zone).date() - timedelta(days=1))
-    while day <= grid.end.astimezone(zone).date():
-        model = like_day(day, complete)
-        for item in by_day.get(model, []) if model is not None else []:
-            moved = _moved(item.session, day, zone)
-            begins = max(decision_time, grid.start - timedelta(days=1)) <= moved.arrival < grid.end
-            if begins and moved.departure > grid.start:
-                found.setdefault(item.resource_id, []).append(moved)
-        day += timedelta(days=1)
-    return {name: _without_overlap(stays) for name, stays in found.items()}
+    return PastStays(past, zone).expected(grid, decision_time)
 
 
 def _moved(session: ChargingSession, day: date, zone: ZoneInfo) -> ChargingSession:

@@ -22,9 +22,10 @@ def set_gauges(
     ``measured_kw``: what the event of that id delivered in the last complete cycle, None before there was one.
     """
     counts: dict[ResourceKind, list[int]] = {}
+    fresh = state.columns.is_fresh(now)
     for live in state:
         pair = counts.setdefault(live.kind, [0, 0])
-        pair[0 if live.is_fresh(now) else 1] += 1
+        pair[0 if fresh[live.row] else 1] += 1
     for kind, (online, stale) in counts.items():
         metrics.devices_online.labels(kind=kind.value).set(online)
         metrics.devices_stale.labels(kind=kind.value).set(stale)

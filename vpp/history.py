@@ -17,7 +17,7 @@ from models.settlement.baseline import METHODS, Baselines, baseline_profiles
 from models.settlement.days import ClockDays, clock_profile_on, day_class
 from models.settlement.level import level_factor
 from models.telemetry import ChargingSession
-from vpp.forecasting import LIKE_DAYS_BACK, CityFeed, PastSession, expected_sessions
+from vpp.forecasting import LIKE_DAYS_BACK, CityFeed, PastSession, PastStays
 from vpp.metered import metered_kw
 from vpp.state import LiveState
 
@@ -47,6 +47,8 @@ class History:
         self._holidays = holidays
         self._working_weekends = working_weekends
         self.event_days: set[date] = set()
+        self._past: tuple[tuple[datetime, int], PastStays] | None = None
+        self._runs: tuple[int, dict[tuple[str, str], FloatArray]] = (-1, {})
 
     def load_profiles(self, now: datetime, grid: IntervalGrid) -> dict[str, FloatArray]:
         """Day-matching baseline (PV: expected availability) of every load that has enough like days, (T,) each."""
@@ -121,8 +123,10 @@ class History:
 
     def run_profile(self, aggregator_id: str, profile_id: str) -> FloatArray | None:
         """The shape of a contiguous run that an aggregator has sent, per unit; None if it has not."""
-        found = [each for each in self._store.profiles(aggregator_id) if each.profile_id == profile_id]
-        return np.array(found[0].values) if found else None
+        if self._runs[0] != self._state.version:
+            known = {(each.aggregator_id, each.profile_id): np.array(each.values) for each in self._store.profiles()}
+            self._runs = self._state.version, known
+        return self._runs[1].get((aggregator_id, profile_id))
 
     def busiest_day(self, now: datetime) -> dict[str, int]:
         """The most stays that each charger has seen begin on one local day."""
@@ -136,9 +140,16 @@ class History:
         return most
 
     def expected_sessions(self, now: datetime, grid: IntervalGrid) -> Mapping[str, Sequence[ChargingSession]]:
-        """Stays to come at every charger, from like days."""
+        """Stays to come at every charger, from like days; the days before are read once an hour."""
+        hour = now.astimezone(UTC).replace(minute=0, second=0, microsecond=0)
+        key = hour, self._state.version
+        if self._past is None or self._past[0] != key:
+            self._past = key, PastStays(self._past_sessions(now), self._zone)
+        return self._past[1].expected(grid, now)
+
+    def _past_sessions(self, now: datetime) -> list[PastSession]:
         records = self._store.sessions(now - timedelta(days=LIKE_DAYS_BACK + 1), now)
-        past = [
+        return [
             PastSession(
                 record.resource_id,
                 ChargingSession(
@@ -153,7 +164,6 @@ class History:
             for record in records
             if self._state.get(record.resource_id) is not None
         ]
-        return expected_sessions(past, grid, now, self._zone)
 
 
 def metered_on(frame: pd.DataFrame, resource_ids: Sequence[str], grid: IntervalGrid) -> FloatArray:

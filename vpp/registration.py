@@ -64,6 +64,7 @@ class Registrar:
 
     def committed(self, stored: Sequence[RegisteredResourceRecord], withdrawn: Sequence[str]) -> None:
         """Tell the live state what the database has taken."""
+        self._state.version += 1  # also if only profiles came
         for record in stored:
             self._state.put(record)
         for name in withdrawn:

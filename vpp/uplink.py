@@ -5,6 +5,7 @@ The link (``adapters.mqtt.link``) calls these; what an event response means is t
 
 import asyncio
 import time
+from collections import Counter
 from collections.abc import Awaitable, Callable, Sequence
 from datetime import datetime, timedelta
 
@@ -188,10 +189,13 @@ class Uplink:
 
         changed = await asyncio.to_thread(commit)
         self.acknowledged += changed  # not in one line: others count while we wait
+        for status, count in Counter(item.status for item in received.message.acks).items():
+            self._metrics.setpoints_answered.labels(aggregator=aggregator_id, outcome=status).inc(count)
         for item in received.message.acks:
-            self._metrics.setpoints_answered.labels(aggregator=aggregator_id, outcome=item.status).inc()
+            if item.status != "refused":
+                continue
             live = self._state.get(item.resource_id) if item.resource_id is not None else None
-            if item.status == "refused" and live is not None and live.record.aggregator_id == aggregator_id:
+            if live is not None and live.record.aggregator_id == aggregator_id:
                 live.refused_until = now + REFUSAL_HOLDS
                 self._on_refused(live.resource_id, item.reason)
         return answer
