@@ -30,13 +30,11 @@ def read_plan(folder: Path, problem: DispatchProblem) -> DispatchPlan:
     ``PortfolioError`` names every fault: missing or foreign rows, wrong types, values that are no numbers.
     """
     faults: list[InputFault] = []
-    summary = _read_summary(folder, faults)
-    small = {spec.name: _read(folder, spec, faults) for spec in (UNMET, PRICES, ADMISSIONS)}
+    head = read_head(folder, faults)
     baseline, baseline_energy = read_schedule(folder, BASELINE.name, problem, faults)
     power, energy = read_schedule(folder, SETPOINTS.name, problem, faults)
     if faults:
         raise PortfolioError(faults)
-    bound = summary["lower_bound_cny"]
     return DispatchPlan(
         grid=problem.grid,
         resource_ids=problem.fleet.resource_ids,
@@ -44,19 +42,32 @@ def read_plan(folder: Path, problem: DispatchProblem) -> DispatchPlan:
         energy_kwh=energy,
         baseline_kw=baseline,
         baseline_energy_kwh=baseline_energy,
-        status=summary["status"],
-        source=PlanSource(summary["source"]),
-        objective_cny=float(summary["objective_cny"]),
-        baseline_cost_cny=float(summary["baseline_cost_cny"]),
-        lower_bound_cny=-np.inf if bound is None else float(bound),
-        iterations=int(summary["iterations"]),
-        wall_s=float(summary["wall_s"]),
-        penalties={name: float(value) for name, value in summary["penalties"].items()},
-        unmet=_amounts(small[UNMET.name], "amount_kw"),
-        prices=_amounts(small[PRICES.name], "price_per_kwh"),
-        admissions=tuple(Admission(**row.model_dump()) for _, row in small[ADMISSIONS.name].rows),
-        peak_rss_mb=float(summary["peak_rss_mb"]),
+        **head,
     )
+
+
+def read_head(folder: Path, faults: list[InputFault]) -> dict[str, Any]:
+    """Everything of a folder's plan beside its schedules, by the names of ``DispatchPlan``; faults go into ``faults``.
+
+    ``PortfolioError`` if there is no summary that could be read.
+    """
+    summary = _read_summary(folder, faults)
+    small = {spec.name: _read(folder, spec, faults) for spec in (UNMET, PRICES, ADMISSIONS)}
+    bound = summary["lower_bound_cny"]
+    return {
+        "status": summary["status"],
+        "source": PlanSource(summary["source"]),
+        "objective_cny": float(summary["objective_cny"]),
+        "baseline_cost_cny": float(summary["baseline_cost_cny"]),
+        "lower_bound_cny": -np.inf if bound is None else float(bound),
+        "iterations": int(summary["iterations"]),
+        "wall_s": float(summary["wall_s"]),
+        "penalties": {name: float(value) for name, value in summary["penalties"].items()},
+        "unmet": _amounts(small[UNMET.name], "amount_kw"),
+        "prices": _amounts(small[PRICES.name], "price_per_kwh"),
+        "admissions": tuple(Admission(**row.model_dump()) for _, row in small[ADMISSIONS.name].rows),
+        "peak_rss_mb": float(summary["peak_rss_mb"]),
+    }
 
 
 def read_claims(folder: Path) -> PlanClaims:

@@ -18,9 +18,10 @@ from rich.console import Console
 
 from adapters.feeds.city_folder import write_city
 from adapters.feeds.plan_folder import read_claims, read_plan, write_plan
+from adapters.feeds.plan_stream import open_plan_stream
 from adapters.feeds.portfolio_folder import portfolio_schemas, read_portfolio, write_portfolio
 from adapters.feeds.tables import Format
-from models.dispatch.check import check_plan
+from models.dispatch.check import CheckReport, PlanClaims, check_plan, check_stream
 from models.dispatch.problem import DispatchProblem
 from models.errors import InputError, InputFault, PortfolioError, SolverError
 from models.plan import DispatchPlan
@@ -33,6 +34,12 @@ from vpp.solver_pool import SolverPool
 portfolio_app = typer.Typer(
     help="Portfolio folders: an example, their validation, their schemas.", no_args_is_help=True
 )
+
+BOUND_UNASKED = 10_000
+"""Resources up to which ``vpp check`` recomputes the lower bound without being asked."""
+
+STREAMED_ABOVE = 50_000
+"""Resources above which ``vpp check`` reads a plan block by block."""
 
 JsonOption = Annotated[bool, typer.Option("--json", help="Print one JSON object instead of text.")]
 
@@ -89,23 +96,34 @@ def plan(
 def check(
     portfolio: Annotated[Path, typer.Argument(help="Portfolio folder.")],
     plan_folder: Annotated[Path, typer.Argument(metavar="PLAN", help="Plan folder.")],
-    bound: Annotated[bool, typer.Option(help="Recompute the lower bound at the plan's prices.")] = True,
+    bound: Annotated[
+        bool | None,
+        typer.Option(help="Recompute the lower bound at the plan's prices. [default: up to 10 000 resources]"),
+    ] = None,
     baseline: Annotated[Path | None, typer.Option(help="Plan folder whose baseline table the plan must have.")] = None,
     as_json: JsonOption = False,
 ) -> None:
     """Check a plan without the solver: every limit of every device, every sum, cost, fingerprint and the bound."""
     with _input_errors(as_json):
         problem = _with_baseline(read_portfolio(portfolio), baseline)
-        made = read_plan(plan_folder, problem)
         claims = read_claims(plan_folder)
-    with _progress("checking", as_json):
-        report = check_plan(problem, made, bound=bound, claims=claims)
+        with _progress("checking", as_json):
+            report = _check_folder(problem, plan_folder, claims, bound)
     if as_json:
         print_json({**report_facts(report), "checked": str(plan_folder)})
     else:
         show_report(report)
     if not report.ok:
         raise typer.Exit(1)
+
+
+def _check_folder(problem: DispatchProblem, plan_folder: Path, claims: PlanClaims, bound: bool | None) -> CheckReport:
+    """The check of a plan folder; a large one is read and checked block by block."""
+    resources = len(problem.fleet.resource_ids)
+    bound = resources <= BOUND_UNASKED if bound is None else bound
+    if resources > STREAMED_ABOVE:
+        return check_stream(problem, open_plan_stream(plan_folder, problem), bound=bound, claims=claims)
+    return check_plan(problem, read_plan(plan_folder, problem), bound=bound, claims=claims)
 
 
 @portfolio_app.command("new")
