@@ -91,6 +91,8 @@ def _strayed(per_kw: float, stray: float, planned_kw: float, output_kw: float) -
 def least_commitment(units: GeneratorArrays, i: int, work: FloatArray) -> tuple[float, int]:
     """A lower bound of the least cost, and the number of runs in row RUNS that belong to it; fills the TO_GO rows."""
     count = units.edges_h.size - 1
+    if not units.was_on[i] and _never_pays(units, i, work):
+        return 0.0, 0
     edges, on, off, total = units.edges_h, work[TO_GO_ON], work[TO_GO_OFF], work[SUM]
     down = units.minimum_down_h[i] - EPS_H
     on[count], off[count] = 0.0, 0.0
@@ -114,6 +116,16 @@ def least_commitment(units: GeneratorArrays, i: int, work: FloatArray) -> tuple[
             on[t], work[END_OF, t] = full - total[t], full_end
     cost, runs = _runs_ahead(units, i, work)
     return cost, runs
+
+
+@jit
+def _never_pays(units: GeneratorArrays, i: int, work: FloatArray) -> bool:
+    """True if no run earns its start, even without ramps and times: the cheapest stretch of intervals (Kadane)."""
+    ending_here = least = 0.0
+    for t in range(units.edges_h.size - 1):
+        ending_here = min(ending_here, 0.0) + work[ON, t]
+        least = min(least, ending_here)
+    return bool(units.start_cost[i] + least >= 0.0)
 
 
 @jit

@@ -16,7 +16,7 @@ from models.intervals import FloatArray
 
 LEVELS = 64
 """Points of the grid of levels."""
-PLACES = 16
+PLACES = 12
 """Ways that the search follows at once, for each mode."""
 IDLE, PUMP, TURBINE = 0, 1, 2
 NEED, CHANGE, MODE = 20, 21, 22
@@ -221,9 +221,11 @@ def search_modes(
                 if mode != slot // PLACES:
                     paid += units.change_cost[i]
                 slope = (price[t] + (units.wear[i] if mode == PUMP else -units.wear[i])) * per_kwh
-                _, best = _best_change(
-                    units, i, mode, hours[t], price[t], stray[t], plan_kw[t], level, need, values[t + 1, mode]
-                )
+                best = low
+                if high > low:
+                    _, best = _best_change(
+                        units, i, mode, hours[t], price[t], stray[t], plan_kw[t], level, need, values[t + 1, mode]
+                    )
                 for k in range(3 if high > low else 1):
                     change = best if k == 0 else (low if k == 1 else high)
                     cost = paid + slope * change + stray[t] * abs(change * per_kwh - hours[t] * plan_kw[t])
