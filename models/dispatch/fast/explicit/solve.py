@@ -17,8 +17,6 @@ from models.errors import DeadlineError, SolverError
 from models.intervals import FloatArray
 from models.plan import Admission, RequirementAmount, relative_gap
 
-ROUNDS = 8
-"""Rounds of waking lazy equations; every round wakes at least one more resource, and few need a second."""
 UNMET_KW = 1e-6
 """Slacks above this are listed."""
 _WORTHLESS = 1e-12
@@ -121,7 +119,7 @@ def solve_explicit(
     baseline, base_cny = _baseline(admitted, baseline_cost_cny, until)
     awake: set[str] = set()
     build_s, solve_s, bound = 0.0, 0.0, -np.inf
-    for _ in range(ROUNDS):
+    while True:  # every round wakes at least one more resource, and few need a second
         first = _relax(admitted, baseline, awake, until=until, base_cny=base_cny, lazy=not relaxed)
         asked = time.monotonic()
         whole = _Whole(first.solution, first.solution.bound, True)
@@ -134,7 +132,8 @@ def solve_explicit(
             break
         awake |= waking
     city, final = first.city, whole.final
-    x = at_net_power(city.model, final.x)
+    # Relaxed, a car may do both and burn energy: net power alone would not have cost that wear.
+    x = final.x if relaxed else at_net_power(city.model, final.x)
     power = city.model.power_kw(city.device_part(x))
     objective = city.cost_of(x)
     return ExplicitResult(

@@ -81,13 +81,14 @@ def as_plan(found: ExplicitResult) -> DispatchPlan:
     )
 
 
-@pytest.mark.parametrize("seed", range(8))
+@pytest.mark.parametrize("seed", [*range(8), 144, 150])
 def test_the_relaxation_is_the_reference_s(seed: int) -> None:
     problem = city_of(seed)
     baseline = solve_explicit(problem, deadline_s=60, relaxed=True).baseline_kw
     wanted = ReferenceArrays(problem, baseline).least_cost(whole=False, awake=False)
     found = solve_explicit(replace(problem, baseline_kw=baseline), deadline_s=60, relaxed=True)
     assert found.bound_cny == pytest.approx(wanted, rel=RELATIVE)
+    assert found.objective_cny == pytest.approx(wanted, rel=RELATIVE)
     assert (found.prices >= 0).all()
     assert (found.prices <= found.city.rows.penalty).all()
 
