@@ -33,60 +33,50 @@ class Part:
     last: int
     weights: tuple[float, ...]
     points: tuple[Point, ...]
-    noise: tuple[float, ...]
 
 
-def supports(pool: Pool, theta: FloatArray, shards: int) -> list[IndexArray]:
-    """Columns in use of every shard, the heaviest first."""
+def supports(pool: Pool, theta: FloatArray, groups: int) -> list[IndexArray]:
+    """Columns in use of every group, the heaviest first."""
     used = np.flatnonzero(theta > _NOTHING)
-    order = used[np.lexsort((-theta[used], pool.shard[used]))]
-    edges = np.searchsorted(pool.shard[order], np.arange(shards + 1))
-    return [order[edges[s] : edges[s + 1]] for s in range(shards)]
+    order = used[np.lexsort((-theta[used], pool.group[used]))]
+    edges = np.searchsorted(pool.group[order], np.arange(groups + 1))
+    return [order[edges[g] : edges[g + 1]] for g in range(groups)]
 
 
-def mixed(shard: Shard, columns: IndexArray, pool: Pool, theta: FloatArray) -> Part:
-    """The mix itself, for rows that may be mixed."""
-    weights = theta[columns] / theta[columns].sum()
-    return Part(
-        shard.block,
-        shard.first,
-        shard.last,
-        tuple(weights.tolist()),
-        tuple(pool.points[k] for k in columns),
-        tuple(pool.noise[columns].tolist()),
-    )
+def mixed(shards: Sequence[Shard], columns: IndexArray, pool: Pool, theta: FloatArray) -> list[Part]:
+    """The shards of a group whose rows may be mixed: the mix itself."""
+    weights = tuple((theta[columns] / theta[columns].sum()).tolist())
+    return [
+        Part(shard.block, shard.first, shard.last, weights, tuple(pool.points[k][place] for k in columns))
+        for place, shard in enumerate(shards)
+    ]
 
 
-def split(shards: Sequence[Shard], columns: Sequence[IndexArray], pool: Pool, theta: FloatArray) -> list[Part]:
-    """Shards cut into pieces of one column each.
+def split(
+    shards: Sequence[Shard], columns: IndexArray, pool: Pool, theta: FloatArray, carry: float
+) -> tuple[list[Part], float]:
+    """The shards of a group cut into pieces that take one column each, in the proportions of the mix.
 
-    What rounding a shard leaves over is carried to the next one of the same block and zone, so that the errors do not
-    add up: single rows take a column as often as the mix asks for it.
+    ``carry``: what rounding the group before left over, in rows, so that the errors do not add up: among groups of
+    single rows a column is taken as often as the mix asks for it.  Returns it for the next.
     """
+    share = theta[columns] / theta[columns].sum()
+    count = sum(len(shard) for shard in shards)
+    ends = np.cumsum(share) * count + (carry if len(columns) > 1 else 0.0)
+    edges = np.clip(np.floor(ends + 0.5).astype(np.int64), 0, count)
+    edges[-1] = count
+    edges = np.maximum.accumulate(edges)
+    if len(columns) > 1:
+        carry = float(np.clip(ends[0] - edges[0], -0.5, 0.5))
     parts: list[Part] = []
-    carry: dict[tuple[int, int], float] = {}
-    for shard, own in zip(shards, columns, strict=True):
-        share = theta[own] / theta[own].sum()
-        count = len(shard)
-        key = (shard.block, shard.zone)
-        ends = np.cumsum(share) * count + carry.get(key, 0.0)
-        edges = np.clip(np.floor(ends + 0.5).astype(np.int64), 0, count)
-        edges[-1] = count
-        edges = np.maximum.accumulate(edges)
-        if len(own) > 1:
-            carry[key] = float(np.clip(ends[0] - edges[0], -0.5, 0.5))
+    passed = 0
+    for place, shard in enumerate(shards):
         low = 0
-        for column, high in zip(own.tolist(), edges.tolist(), strict=True):
+        for column, edge in zip(columns.tolist(), edges.tolist(), strict=True):
+            high = min(max(edge - passed, low), len(shard))
             if high > low:
-                parts.append(
-                    Part(
-                        shard.block,
-                        shard.first + low,
-                        shard.first + high,
-                        (1.0,),
-                        (pool.points[column],),
-                        (float(pool.noise[column]),),
-                    )
-                )
+                points = (pool.points[column][place],)
+                parts.append(Part(shard.block, shard.first + low, shard.first + high, (1.0,), points))
             low = high
-    return parts
+        passed += len(shard)
+    return parts, carry

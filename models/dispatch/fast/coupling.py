@@ -183,12 +183,12 @@ class CouplingRows:
 
     def prices(self, duals: FloatArray) -> tuple[FloatArray, FloatArray]:
         """What λ (N,) adds to the price: (Z, T) to everybody in a zone, and (C, T) times reliability to a class."""
-        zone = np.zeros((self.zones, self.intervals))
         local, city, classed = self.zone >= 0, self.zone == -1, self.zone == -2
-        np.add.at(zone, (self.zone[local], self.t[local]), duals[local])
-        everywhere = np.bincount(self.t[city], weights=duals[city], minlength=self.intervals)
-        zone += everywhere
-        by_class = np.zeros((self.classes, self.intervals))
+        place = self.zone[local] * self.intervals + self.t[local]
+        zone = np.bincount(place, weights=duals[local], minlength=self.zones * self.intervals)
+        zone = zone.reshape(self.zones, self.intervals)
+        zone = zone + np.bincount(self.t[city], weights=duals[city], minlength=self.intervals)
+        by_class = np.zeros((max(1, self.classes), self.intervals))
         np.add.at(by_class.T, self.t[classed], self.class_weight[classed] * duals[classed, None])
         return zone, by_class
 

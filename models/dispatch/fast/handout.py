@@ -6,6 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from models.dispatch.fast.allocation import Part
+from models.dispatch.fast.mixing import Mixing, changes, powers
 from models.dispatch.fast.setting import IndexArray
 from models.dispatch.fast.shards import Block, Shard
 from models.dispatch.fast.sweeps import Sweeper
@@ -13,18 +14,6 @@ from models.dispatch.problem import DispatchProblem
 from models.intervals import FloatArray
 
 _PIECES = 64
-
-
-@dataclass(frozen=True)
-class Handout:
-    """``power_kw``: (R, T) in the order of ``fleet.resource_ids``.  ``zone_kw``: (Z, T), ``class_kw``: (C, T) times
-    reliability: the sums of the schedules.  ``cost_cny``: tariffs, own costs, virtual slots and real time.
-    """
-
-    power_kw: FloatArray
-    zone_kw: FloatArray
-    class_kw: FloatArray
-    cost_cny: float
 
 
 @dataclass
@@ -37,30 +26,42 @@ class _Sum:
     shared: list[tuple[IndexArray, FloatArray]]
 
 
-def hand_out(problem: DispatchProblem, blocks: Sequence[Block], sweeper: Sweeper, parts: Sequence[Part]) -> Handout:
-    """Compute every part's schedules at its points, mix them, and add up."""
-    count, resources = len(problem.grid), len(problem.fleet.resource_ids)
-    power = np.zeros((resources, count))
-    work = np.cumsum([(part.last - part.first) * len(part.points) for part in parts])
-    edges = np.searchsorted(work, np.linspace(0, work[-1] if len(work) else 0, _PIECES + 1)[1:-1])
-    pieces = [piece for piece in np.split(np.arange(len(parts)), edges) if len(piece)]
+class Handout:
+    """Schedules handed out so far.
 
-    def run(piece: IndexArray) -> _Sum:
-        found = _Sum(np.zeros((len(problem.zones), count)), np.zeros((sweeper.classes, count)), 0.0, [])
-        for k in piece.tolist():
-            _hand_out_part(parts[k], blocks, sweeper, power, found)
-        return found
+    ``power_kw``: (R, T) in the order of ``fleet.resource_ids``.  ``zone_kw``: (Z, T), ``class_kw``: (C, T) times
+    reliability: the sums of the schedules.  ``cost_cny``: tariffs, own costs, virtual slots and real time.
+    """
 
-    zone_kw, class_kw = np.zeros((len(problem.zones), count)), np.zeros((sweeper.classes, count))
-    cost = 0.0
-    for found in sweeper.workers.map(run, pieces):
-        zone_kw += found.zone_kw
-        class_kw += found.class_kw
-        cost += found.cost_cny
-        for resource, schedules in found.shared:
-            np.add.at(power, resource, schedules)
-    cost += _of_chargers(problem, blocks, power)
-    return Handout(power, zone_kw, class_kw, cost)
+    def __init__(self, problem: DispatchProblem, blocks: Sequence[Block], sweeper: Sweeper) -> None:
+        self._problem, self._blocks, self._sweeper = problem, blocks, sweeper
+        self.power_kw = np.zeros((len(problem.fleet.resource_ids), len(problem.grid)))
+        self.zone_kw = np.zeros((len(problem.zones), len(problem.grid)))
+        self.class_kw = np.zeros((sweeper.classes, len(problem.grid)))
+        self.cost_cny = 0.0
+
+    def add(self, parts: Sequence[Part]) -> None:
+        """Compute every part's schedules at its points, mix them, and add up."""
+        work = np.cumsum([(part.last - part.first) * len(part.points) for part in parts])
+        edges = np.searchsorted(work, np.linspace(0, work[-1] if len(work) else 0, _PIECES + 1)[1:-1])
+        pieces = [piece for piece in np.split(np.arange(len(parts)), edges) if len(piece)]
+
+        def run(piece: IndexArray) -> _Sum:
+            found = _Sum(np.zeros_like(self.zone_kw), np.zeros_like(self.class_kw), 0.0, [])
+            for k in piece.tolist():
+                _hand_out_part(parts[k], self._blocks, self._sweeper, self.power_kw, found)
+            return found
+
+        for found in self._sweeper.workers.map(run, pieces):
+            self.zone_kw += found.zone_kw
+            self.class_kw += found.class_kw
+            self.cost_cny += found.cost_cny
+            for resource, schedules in found.shared:
+                np.add.at(self.power_kw, resource, schedules)
+
+    def finish(self) -> None:
+        """Everybody has a schedule: add what only a whole charger can tell."""
+        self.cost_cny += _of_chargers(self._problem, self._blocks, self.power_kw)
 
 
 def _hand_out_part(part: Part, blocks: Sequence[Block], sweeper: Sweeper, power: FloatArray, found: _Sum) -> None:
@@ -70,15 +71,23 @@ def _hand_out_part(part: Part, blocks: Sequence[Block], sweeper: Sweeper, power:
     rows = np.arange(part.first, part.last)
     mixed = np.zeros((len(rows), power.shape[1]))
     own = 0.0
-    for weight, point, noise in zip(part.weights, part.points, part.noise, strict=True):
+    by_level = len(part.weights) > 1 and block.pricer.mixing is Mixing.BY_LEVEL
+    units = block.pricer.take(block.units, rows) if by_level else None
+    for weight, point in zip(part.weights, part.points, strict=True):
         schedules = np.empty_like(mixed)
-        sums = sweeper.sums(shard, sweeper.prices(point, noise), schedules)
-        mixed += weight * schedules
-        found.zone_kw[zone] += weight * sums.power_kw
-        found.class_kw += weight * sums.class_kw
+        sums = sweeper.sums(shard, sweeper.prices(point), schedules)
+        mixed += weight * (changes(units, schedules) if by_level else schedules)
+        if not by_level:
+            found.zone_kw[zone] += weight * sums.power_kw
+            found.class_kw += weight * sums.class_kw
         own += weight * float(sums.totals[2])
         if len(part.weights) == 1:
             found.cost_cny += float(sums.totals[1])
+    if by_level:
+        mixed = powers(units, mixed)
+        found.zone_kw[zone] += mixed.sum(axis=0)
+        reliable = mixed * block.members.reliability[rows, None]
+        np.add.at(found.class_kw, block.members.price_class[rows], reliable)
     if len(part.weights) > 1:
         found.cost_cny += _cost_of_mix(block, rows, mixed, own, sweeper)
     alone = block.members.alone[rows]
@@ -89,11 +98,12 @@ def _hand_out_part(part: Part, blocks: Sequence[Block], sweeper: Sweeper, power:
 
 def _cost_of_mix(block: Block, rows: IndexArray, power_kw: FloatArray, own: float, sweeper: Sweeper) -> float:
     """Cost of schedules that are mixes: what bends (own costs of some kinds, real time) is computed again."""
-    prices = sweeper.prices(None, 0.0)
+    prices = sweeper.prices(sweeper.untouched())
     weighted = prices.hours * prices.tariff[block.members.tariff[rows]]
     cost = float(np.einsum("nt,nt->", weighted, power_kw))
+    late = prices.late_cost[block.members.tariff[rows]]
     if block.pricer.own_cost is not None:
-        own = float(block.pricer.own_cost(block.pricer.take(block.units, rows), prices.hours, power_kw).sum())
+        own = float(block.pricer.own_cost(block.pricer.take(block.units, rows), prices.hours, power_kw, late).sum())
     cost += own
     if block.near.now_kw.size:
         alone = block.members.alone[rows]

@@ -1,11 +1,11 @@
 """The master: which mix of the columns found so far is cheapest, and what each coupling row is then worth.
 
     minimise    Σ_s Σ_k cost_sk θ_sk + Σ_n penalty_n Δ_n slack_n
-    subject to  Σ_k θ_sk = 1                                     for every shard s
+    subject to  Σ_k θ_sk = 1                                     for every group s of shards
                 constant_n + Σ_s Σ_k value_nsk θ_sk ≤ slack_n    for every coupling row n that matters
                 θ, slack ≥ 0
 
-Zone rows enter when a mix violates them; columns that stay out for long leave.  Solved by HiGHS, warm.
+Zone rows enter when a mix violates them; columns that stay out for long leave.  Solved by HiGHS.
 Source: G. Dantzig, P. Wolfe, Operations Research 8 (1960) 101; M. Lübbecke, J. Desrosiers, Oper. Res. 53 (2005) 1007.
 """
 
@@ -20,55 +20,55 @@ from numpy.typing import NDArray
 
 from models.dispatch.fast.coupling import CouplingRows
 from models.dispatch.fast.setting import IndexArray
-from models.dispatch.fast.shards import Shard
 from models.dispatch.fast.sweeps import Columns, Point
 from models.errors import SolverError
 from models.intervals import FloatArray
 
 KEEP = 4
 """A column that was out of so many masters in a row, and dear, leaves."""
-_BASIC, _LOWER = highspy.HighsBasisStatus.kBasic, highspy.HighsBasisStatus.kLower
 
 
 @dataclass
 class Pool:
-    """All columns: shard, aggregate, cost, the point that they came from, and how long they have been out."""
+    """All columns: group of shards, aggregate, cost, the points of its shards, and how long they have been out."""
 
-    shard: IndexArray
+    group: IndexArray
     power_kw: FloatArray
     classed_kw: FloatArray
     cost_cny: FloatArray
-    points: list[Point]
-    noise: FloatArray
+    points: list[tuple[Point, ...]]
     idle: IndexArray
-    basic: NDArray[np.bool_]
 
     @classmethod
     def empty(cls, intervals: int, classed: int) -> "Pool":
         nothing = np.empty(0, dtype=np.int64)
         return cls(
-            nothing, np.empty((0, intervals)), np.empty((0, classed)), np.empty(0), [], np.empty(0), nothing.copy(),
-            np.empty(0, dtype=np.bool_),
+            nothing, np.empty((0, intervals)), np.empty((0, classed)), np.empty(0), [], nothing.copy(),
         )  # fmt: skip
 
     def __len__(self) -> int:
-        return len(self.shard)
+        return len(self.group)
 
-    def add(self, shards: IndexArray, columns: Columns, points: Sequence[Point], noise: float) -> None:
-        """Take in one column for each of ``shards`` (rows of ``columns`` in the same order)."""
-        count = len(shards)
-        self.shard = np.concatenate([self.shard, shards])
+    def add(self, groups: IndexArray, columns: Columns, points: Sequence[tuple[Point, ...]]) -> None:
+        """Take in one column for each of ``groups`` (rows of ``columns`` in the same order)."""
+        count = len(groups)
+        self.group = np.concatenate([self.group, groups])
         self.power_kw = np.concatenate([self.power_kw, columns.power_kw])
         self.classed_kw = np.concatenate([self.classed_kw, columns.classed_kw])
         self.cost_cny = np.concatenate([self.cost_cny, columns.cost_cny])
         self.points += list(points)
-        self.noise = np.concatenate([self.noise, np.full(count, noise)])
         self.idle = np.concatenate([self.idle, np.zeros(count, dtype=np.int64)])
-        self.basic = np.concatenate([self.basic, np.zeros(count, dtype=np.bool_)])
+
+    def of(self, place: IndexArray) -> "Pool":
+        """The columns of some groups, renumbered: ``place`` (G,) is a group's new number, −1 if it stays out."""
+        kept = place[self.group] >= 0
+        points = [point for point, stays in zip(self.points, kept, strict=True) if stays]
+        group = place[self.group[kept]]
+        return Pool(group, self.power_kw[kept], self.classed_kw[kept], self.cost_cny[kept], points, self.idle[kept] * 0)
 
     def keep(self, kept: NDArray[np.bool_]) -> None:
         """Let all others go."""
-        for name in ("shard", "power_kw", "classed_kw", "cost_cny", "noise", "idle", "basic"):
+        for name in ("group", "power_kw", "classed_kw", "cost_cny", "idle"):
             setattr(self, name, getattr(self, name)[kept])
         self.points = [point for point, stays in zip(self.points, kept, strict=True) if stays]
 
@@ -87,32 +87,24 @@ class Mix:
 
 @dataclass
 class Master:
-    """One linear program over a pool, warm from solve to solve.
+    """One linear program over a pool.
 
-    ``fixed_values``: (N,) and ``fixed_cost_cny``: what is decided already and in no column.
+    ``zone_of_group``: (G,).  ``fixed_values``: (N,) and ``fixed_cost_cny``: what is decided already and in no column.
+    ``active``: (N,) rows that are in the program; others enter when a mix violates them.
     """
 
     rows: CouplingRows
-    shards: Sequence[Shard]
+    zone_of_group: IndexArray
     pool: Pool
     unit_kw: float
     unit_cny: float
     fixed_values: FloatArray = field(init=False)
     fixed_cost_cny: float = 0.0
     active: NDArray[np.bool_] = field(init=False)
-    row_basic: NDArray[np.bool_] = field(init=False)
-    slack_basic: NDArray[np.bool_] = field(init=False)
-    convex_basic: NDArray[np.bool_] = field(init=False)
-    fresh: bool = True
 
     def __post_init__(self) -> None:
-        count = len(self.rows.t)
-        self.fixed_values = np.zeros(count)
+        self.fixed_values = np.zeros(len(self.rows.t))
         self.active = self.rows.zone < 0
-        self.row_basic = np.ones(count, dtype=np.bool_)
-        self.slack_basic = np.zeros(count, dtype=np.bool_)
-        self.convex_basic = np.zeros(len(self.shards), dtype=np.bool_)
-        self._zone_of = np.array([shard.zone for shard in self.shards], dtype=np.int64)
         self._classed = np.flatnonzero(self.rows.zone == -2)
         self._city = np.flatnonzero(self.rows.zone == -1)
 
@@ -121,7 +113,7 @@ class Master:
         rows, pool = self.rows, self.pool
         zone_kw = np.zeros((rows.zones, rows.intervals))
         used = np.flatnonzero(theta)
-        np.add.at(zone_kw, self._zone_of[pool.shard[used]], theta[used, None] * pool.power_kw[used])
+        np.add.at(zone_kw, self.zone_of_group[pool.group[used]], theta[used, None] * pool.power_kw[used])
         found = rows.constant + self.fixed_values
         local = rows.zone >= 0
         found[local] += zone_kw[rows.zone[local], rows.t[local]]
@@ -129,67 +121,79 @@ class Master:
         found[self._classed] += theta[used] @ pool.classed_kw[used]
         return found
 
-    def solve(self, until: float, rounds: int = 8) -> Mix:
-        """The cheapest mix; zone rows that it violates are added, and it is solved again."""
+    def solve(self, until: float, ceiling: FloatArray | None = None, rounds: int = 8) -> Mix:
+        """The cheapest mix; zone rows that it violates are added, and it is solved again.
+
+        ``ceiling``: (N,) price of slacks while columns are missing, CNY per kWh; the mix's cost has the true penalties.
+        Raises ``SolverError`` if HiGHS fails.
+        """
         began, iterations = time.monotonic(), 0
+        price = self.rows.penalty if ceiling is None else ceiling
+        order = np.flatnonzero(self.active)
+        highs: Any = highspy.Highs()  # type: ignore[no-untyped-call]
+        # An interior method first: it does not mind how many columns there are; then the simplex method, warm.
+        for option, value in (("output_flag", False), ("threads", 1), ("presolve", "off"), ("solver", "ipm")):
+            highs.setOptionValue(option, value)
+        highs.setOptionValue("time_limit", max(0.5, until - time.monotonic()))
+        highs.passModel(self._program(order, price))
         for _ in range(rounds):
-            theta, duals, steps = self._solve_once(until)
-            iterations += steps
+            highs.run()
+            solution, status = highs.getSolution(), highs.getModelStatus()
+            if not solution.value_valid:
+                raise SolverError("failed", f"the master ended with {highs.modelStatusToString(status)}")
+            iterations += int(highs.getInfo().simplex_iteration_count)
+            theta = self._theta(np.asarray(solution.col_value))
             values = self.values(theta)
-            missing = (values > 1e-6 * np.maximum(1.0, self.unit_kw)) & ~self.active
+            missing = (values > 1e-6 * max(1.0, self.unit_kw)) & ~self.active
             if not missing.any():
                 break
-            # Their neighbours come along: what is pushed out of one interval lands in the next.
-            self.active |= missing | ((values > -0.02 * self.unit_kw) & (self.rows.zone >= 0))
+            entering = np.flatnonzero(missing)
+            self._let_in(highs, entering, price)
+            order = np.concatenate([order, entering])
+            self.active |= missing
+        duals = np.zeros(len(self.rows.t))
+        if solution.dual_valid:
+            row_dual = np.asarray(solution.row_dual)[len(self.zone_of_group) :][: len(order)]
+            scaled = -row_dual * self.unit_cny / self.unit_kw / self.rows.hours[order[: len(row_dual)]]
+            duals[order[: len(row_dual)]] = np.clip(scaled, 0.0, self.rows.penalty[order[: len(row_dual)]])
         slack = np.maximum(values, 0.0)
         cost = float(self.pool.cost_cny @ theta + (self.rows.penalty * self.rows.hours) @ slack) + self.fixed_cost_cny
         return Mix(theta, duals, values, cost, time.monotonic() - began, iterations)
 
-    def _solve_once(self, until: float) -> tuple[FloatArray, FloatArray, int]:
-        rows, pool, shards = self.rows, self.pool, len(self.shards)
-        active = np.flatnonzero(self.active)
-        lp = self._program(active)
-        highs: Any = highspy.Highs()  # type: ignore[no-untyped-call]
-        for option, value in (("output_flag", False), ("threads", 1), ("presolve", "off"), ("solver", "simplex")):
-            highs.setOptionValue(option, value)
-        highs.setOptionValue("time_limit", max(0.2, until - time.monotonic()))
-        highs.setOptionValue("simplex_strategy", 4 if not self.fresh else 1)
-        highs.passModel(lp)
-        if not self.fresh:
-            highs.setBasis(self._basis(active))
-        highs.run()
-        solution, status = highs.getSolution(), highs.getModelStatus()
-        if not solution.value_valid:
-            raise SolverError("failed", f"the master ended with {highs.modelStatusToString(status)}")
-        x = np.asarray(solution.col_value)
-        theta = np.maximum(x[: len(pool)], 0.0)
-        total = np.bincount(pool.shard, weights=theta, minlength=shards)
-        theta /= np.maximum(total, 1e-12)[pool.shard]
-        duals = np.zeros(len(rows.t))
-        if solution.dual_valid:
-            row_dual = np.asarray(solution.row_dual)[shards:]
-            duals[active] = np.clip(
-                -row_dual * self.unit_cny / self.unit_kw / rows.hours[active], 0.0, rows.penalty[active]
-            )
-            self._reduced = np.asarray(solution.col_dual)[: len(pool)]
-        self._remember(highs.getBasis(), active)
-        return theta, duals, int(highs.getInfo().simplex_iteration_count)
+    def _theta(self, x: FloatArray) -> FloatArray:
+        theta = np.maximum(x[: len(self.pool)], 0.0)
+        total = np.bincount(self.pool.group, weights=theta, minlength=len(self.zone_of_group))
+        return np.asarray(theta / np.maximum(total, 1e-12)[self.pool.group])
 
-    def _program(self, active: IndexArray) -> highspy.HighsLp:
-        rows, pool, shards = self.rows, self.pool, len(self.shards)
+    def _let_in(self, highs: Any, entering: IndexArray, price: FloatArray) -> None:
+        """Add rows with their slacks to the program that HiGHS holds, which stays warm."""
+        rows, pool = self.rows, self.pool
+        first = highs.getNumCol()
+        for k, n in enumerate(entering.tolist()):
+            cost = price[n] * rows.hours[n] * self.unit_kw / self.unit_cny
+            highs.addCol(cost, 0.0, highspy.kHighsInf, 0, np.empty(0, np.int32), np.empty(0))
+            members = np.flatnonzero(self.zone_of_group[pool.group] == rows.zone[n])
+            power = pool.power_kw[members, rows.t[n]] / self.unit_kw
+            index = np.concatenate([members, [first + k]]).astype(np.int32)
+            value = np.concatenate([power, [-1.0]])
+            upper = -(rows.constant[n] + self.fixed_values[n]) / self.unit_kw
+            highs.addRow(-highspy.kHighsInf, upper, len(index), index, value)
+        highs.setOptionValue("solver", "simplex")
+
+    def _program(self, active: IndexArray, price: FloatArray) -> highspy.HighsLp:
+        rows, pool, groups = self.rows, self.pool, len(self.zone_of_group)
         place = np.full(len(rows.t), -1, dtype=np.int64)
-        place[active] = np.arange(len(active)) + shards
+        place[active] = np.arange(len(active)) + groups
         indices, values, lengths = self._entries(active, place)
         lp = highspy.HighsLp()
-        lp.num_col_, lp.num_row_ = len(pool) + len(active), shards + len(active)
-        lp.col_cost_ = np.concatenate(
-            [pool.cost_cny / self.unit_cny, rows.penalty[active] * rows.hours[active] * self.unit_kw / self.unit_cny]
-        )
+        lp.num_col_, lp.num_row_ = len(pool) + len(active), groups + len(active)
+        slack_cost = price[active] * rows.hours[active] * self.unit_kw / self.unit_cny
+        lp.col_cost_ = np.concatenate([pool.cost_cny / self.unit_cny, slack_cost])
         lp.col_lower_ = np.zeros(lp.num_col_)
         lp.col_upper_ = np.full(lp.num_col_, highspy.kHighsInf)
         constant = (rows.constant + self.fixed_values)[active] / self.unit_kw
-        lp.row_lower_ = np.concatenate([np.ones(shards), np.full(len(active), -highspy.kHighsInf)])
-        lp.row_upper_ = np.concatenate([np.ones(shards), -constant])
+        lp.row_lower_ = np.concatenate([np.ones(groups), np.full(len(active), -highspy.kHighsInf)])
+        lp.row_upper_ = np.concatenate([np.ones(groups), -constant])
         lp.a_matrix_.format_ = highspy.MatrixFormat.kColwise
         lp.a_matrix_.start_ = np.concatenate([[0], np.cumsum(lengths)]).astype(np.int32)
         lp.a_matrix_.index_ = indices.astype(np.int32)
@@ -208,9 +212,9 @@ class Master:
         classed_place = place[self._classed[classed]]
         index_parts, value_parts = [], []
         lengths = np.empty(len(pool), dtype=np.int64)
-        order = np.argsort(self._zone_of[pool.shard], kind="stable")
+        order = np.argsort(self.zone_of_group[pool.group], kind="stable")
         for z in range(rows.zones):
-            members = order[self._zone_of[pool.shard[order]] == z]
+            members = order[self.zone_of_group[pool.group[order]] == z]
             if not members.size:
                 continue
             where, t = zone_rows[z]
@@ -222,7 +226,7 @@ class Master:
             block[:, 1 + len(t) : 1 + len(t) + len(city)] = pool.power_kw[np.ix_(members, rows.t[city])] * scaled
             block[:, 1 + len(t) + len(city) :] = pool.classed_kw[np.ix_(members, classed)] * scaled
             indices = np.repeat(index[None, :], len(members), axis=0)
-            indices[:, 0] = pool.shard[members]
+            indices[:, 0] = pool.group[members]
             index_parts.append((members, indices))
             value_parts.append(block)
             lengths[members] = len(index)
@@ -241,31 +245,10 @@ class Master:
             np.concatenate([lengths, np.ones(len(active), dtype=np.int64)]),
         )
 
-    def _basis(self, active: IndexArray) -> highspy.HighsBasis:
-        basis = highspy.HighsBasis()
-        columns = np.concatenate([self.pool.basic, self.slack_basic[active]])
-        rows = np.concatenate([self.convex_basic, self.row_basic[active]])
-        basis.col_status = [_BASIC if value else _LOWER for value in columns]
-        upper = highspy.HighsBasisStatus.kUpper
-        basis.row_status = [_BASIC if value else upper for value in rows]
-        basis.valid = True
-        return basis
-
-    def _remember(self, basis: highspy.HighsBasis, active: IndexArray) -> None:
-        columns = np.array([status == _BASIC for status in basis.col_status], dtype=np.bool_)
-        rows = np.array([status == _BASIC for status in basis.row_status], dtype=np.bool_)
-        if len(columns) != len(self.pool) + len(active):
-            return
-        self.pool.basic = columns[: len(self.pool)]
-        self.slack_basic[active] = columns[len(self.pool) :]
-        self.convex_basic = rows[: len(self.shards)]
-        self.row_basic[active] = rows[len(self.shards) :]
-        self.fresh = False
-
     def forget(self, mix: Mix) -> Mix:
         """Let columns go that have been out for long; the mix of those that stay."""
         pool = self.pool
         pool.idle = np.where(mix.theta > 1e-9, 0, pool.idle + 1)
-        kept = (pool.idle < KEEP) | pool.basic | (mix.theta > 0)
+        kept = (pool.idle < KEEP) | (mix.theta > 0)
         pool.keep(kept)
         return replace(mix, theta=mix.theta[kept])

@@ -6,7 +6,7 @@ of it, and a shard is two numbers.
 
 import itertools
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -118,39 +118,51 @@ def _near(problem: DispatchProblem, resource: IndexArray) -> Near:
     )
 
 
-def cut(blocks: Sequence[Block], most: int, least_rows: int = 1) -> list[Shard]:
-    """The whole fleet in about ``most`` shards of equal work, no smaller than ``least_rows`` where a zone has more."""
-    work = sum(len(block) * block.pricer.work for block in blocks)
-    found = []
-    for b, block in enumerate(blocks):
-        size = max(float(least_rows), work / max(1, most) / block.pricer.work)
-        for first, last in block.cells:
-            pieces = max(1, min(last - first, round((last - first) / size)))
-            edges = np.linspace(first, last, pieces + 1).round().astype(np.int64)
-            zone = int(block.zone[first])
-            found += [Shard(b, int(low), int(high), zone) for low, high in itertools.pairwise(edges) if high > low]
-    return found
+@dataclass(frozen=True)
+class Cut:
+    """A fleet, or a sample of it, in shards; shards lie in groups (S,) whose columns the master mixes as one.
+
+    ``turn``: (S,) which shard of its zone comes when; shards of one turn are asked at the same time.
+    """
+
+    shards: list[Shard]
+    group: IndexArray
+    turn: IndexArray
+
+    @property
+    def groups(self) -> int:
+        """How many groups there are."""
+        return int(self.group[-1]) + 1 if len(self.group) else 0
 
 
-def sample(blocks: Sequence[Block], fraction: float, least_rows: int, most: int) -> list[Shard]:
-    """A fair part of every block and zone, standing for all of it, in about ``most`` shards."""
-    total = sum(max(least_rows, fraction * (last - first)) for block in blocks for first, last in block.cells)
-    found = []
+def cut(blocks: Sequence[Block], *, turns: int, groups: int, fraction: float = 1.0, least_rows: int = 8) -> Cut:
+    """Every zone in up to ``turns`` shards of equal work and about ``groups`` groups, each of one block.
+
+    ``fraction`` < 1: a fair sample of that part of every cell, at least ``least_rows`` rows, which stands for all.
+    """
+    dice = np.random.default_rng(_SEED)
+    cells: dict[int, list[tuple[int, int, int, int]]] = {}
     for b, block in enumerate(blocks):
         for first, last in block.cells:
             count = last - first
             taken = min(count, max(least_rows, int(np.ceil(fraction * count))))
-            pieces = max(1, min(taken, round(most * taken / total)))
+            cells.setdefault(int(block.zone[first]), []).append((b, first, taken, count))
+    shards: list[Shard] = []
+    group: list[int] = []
+    turn: list[int] = []
+    used = 0
+    for zone, own in sorted(cells.items()):
+        work = np.array([blocks[b].pricer.work * taken for b, _, taken, _ in own])
+        begun = len(shards)
+        for (b, first, taken, count), share in zip(own, work / work.sum(), strict=True):
+            pieces = max(1, min(taken, round(turns * share)))
+            bundles = max(1, min(pieces, round(groups * share)))
             edges = np.linspace(first, first + taken, pieces + 1).round().astype(np.int64)
-            zone = int(block.zone[first])
-            found += [
-                Shard(b, int(low), int(high), zone, count / taken)
-                for low, high in itertools.pairwise(edges)
-                if high > low
-            ]
-    return found
-
-
-def with_weight(shard: Shard, weight: float) -> Shard:
-    """The same rows, counting otherwise."""
-    return replace(shard, weight=weight)
+            for piece, (low, high) in enumerate(itertools.pairwise(edges.tolist())):
+                shards.append(Shard(b, low, high, zone, count / taken))
+                group.append(used + piece * bundles // pieces)
+            used += bundles
+        order = dice.permutation(len(shards) - begun)
+        spread = np.floor(order * (turns / max(turns, len(order)))).astype(np.int64)
+        turn.extend(spread.tolist())
+    return Cut(shards, np.array(group, dtype=np.int64), np.array(turn, dtype=np.int64))

@@ -7,7 +7,7 @@
 """
 
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -16,11 +16,12 @@ from models.dispatch.fast.admitted import admit_columns
 from models.dispatch.fast.allocation import Part, mixed, split, supports
 from models.dispatch.fast.baseline import Baseline, baseline_of, baseline_prices
 from models.dispatch.fast.coupling import Classes, CouplingRows, coupling_rows
-from models.dispatch.fast.generation import Generator, Progress
-from models.dispatch.fast.handout import Handout, hand_out
-from models.dispatch.fast.master import Master, Mix
-from models.dispatch.fast.setting import Setting
-from models.dispatch.fast.shards import Block, Shard, blocks_of, cut, sample
+from models.dispatch.fast.generation import Fixed, Generator, Progress
+from models.dispatch.fast.handout import Handout
+from models.dispatch.fast.master import Pool
+from models.dispatch.fast.mixing import Mixing
+from models.dispatch.fast.setting import IndexArray, Setting
+from models.dispatch.fast.shards import Block, Cut, Shard, blocks_of, cut
 from models.dispatch.fast.solution import FastSolution, Schedules
 from models.dispatch.fast.sweeps import Sweeper, Workers, threads
 from models.dispatch.fast.usage import peak_rss_mb
@@ -30,10 +31,22 @@ from models.errors import DeadlineError
 from models.intervals import FloatArray
 from models.plan import Admission, DispatchPlan
 
-SHARDS = 1600
-"""Shards of a large fleet: enough that single ones do not matter, few enough that the master stays small."""
-SAMPLE_ROWS = 16_000
+TURNS = 200
+"""Shards of a zone: each moves the duals of the next, and is small against all of them."""
+GROUPS = 24
+"""Columns of a zone in the master, for every sweep."""
+SAMPLE_ROWS = 60_000
 """Rows of the sample; fleets of less than twice as many are solved without one."""
+COLD = (3.0, 2.0, 1.5, 1.0, 1.0, 0.7, 0.5, 0.35, 0.25, 0.17, 0.12, 0.08, 0.05)
+"""How far a row that is off by all that moves in it moves its price, CNY per kWh, sweep by sweep."""
+AFTER_SAMPLE = (1.0, 0.5, 0.2, 0.1, 0.05)
+"""The same when a sample's duals are known, ..."""
+WARM = (0.5, 0.3, 0.2, 0.1, 0.05)
+"""... or the last plan's."""
+ROUNDS = 10
+"""Masters at most."""
+SETTLING = 3
+"""Further masters at most while what is handed out first is made good."""
 NOISE_PER_KWH = 2e-5
 """Spread of the tiny price by which rows with equal choices differ, CNY per kWh."""
 MARGIN = 0.1
@@ -65,9 +78,10 @@ class FastSolver:
     ``workers``: who sweeps (threads by default).  One call at a time.
     """
 
-    def __init__(self, workers: Workers | None = None) -> None:
+    def __init__(self, workers: Workers | None = None, tell: Callable[[str], None] = lambda _: None) -> None:
         self._workers: Workers = threads() if workers is None else workers
         self._last = LastDuals()
+        self._tell = tell
 
     def solve(self, problem: DispatchProblem, *, deadline_s: float, gap: float = 1e-4) -> DispatchPlan:
         """The best plan found, within ``gap`` if there is time.
@@ -83,7 +97,7 @@ class FastSolver:
         blocks = blocks_of(problem, tables, Classes.of(problem, tables), setting)
         sweeper = Sweeper(problem, setting, blocks, self._workers)
         for b, block in enumerate(blocks):
-            sweeper.sums(Shard(b, 0, min(1, len(block)), int(block.zone[0])), sweeper.prices(None, 0.0))
+            sweeper.sums(Shard(b, 0, min(1, len(block)), int(block.zone[0])), sweeper.prices(sweeper.untouched()))
 
     def solve_stream(self, problem: DispatchProblem, *, deadline_s: float, gap: float = 1e-4) -> FastSolution:
         """As ``solve``, with schedules that are made when they are asked for."""
@@ -95,16 +109,17 @@ class FastSolver:
         rows = sum(len(block) for block in city.blocks)
         seconds = {"sweeps": 0.0, "master": 0.0}
         facts = {"rows": float(rows), "coupling_rows": float(len(city.rows.t))}
+        zero = np.zeros(len(city.rows.t))
+        schedule: Sequence[float] = WARM if start is not None else COLD
         if start is None and rows > 2 * SAMPLE_ROWS:
-            first = self._generator(city, sample(city.blocks, SAMPLE_ROWS / rows, 8, SHARDS // 2))
-            found = first.run(np.zeros(len(city.rows.t)), until=until, gap=gap / 4, passes=60)
-            start = found.duals
-            facts["sample_passes"], facts["sample_gap"] = float(found.passes), found.gap(city.scale)
+            fraction = SAMPLE_ROWS / rows
+            first = self._generator(city, cut(city.blocks, turns=TURNS, groups=1, fraction=fraction))
+            start, schedule = first.find_duals(zero, COLD, until), AFTER_SAMPLE
+            facts["sample_passes"] = float(first.passes)
             clock.mark("sample")
-        shards = cut(city.blocks, SHARDS)
-        generator = self._generator(city, shards)
-        start = np.zeros(len(city.rows.t)) if start is None else start
-        progress = generator.run(start, until=until, gap=0.3 * gap, passes=80)
+        generator = self._generator(city, cut(city.blocks, turns=TURNS, groups=GROUPS))
+        start = zero if start is None else start
+        progress = generator.run(start, schedule, until=until, gap=0.5 * gap, rounds=ROUNDS)
         seconds |= progress.seconds
         clock.mark("generation")
         handout = self._allocate(city, generator, progress, until)
@@ -114,7 +129,7 @@ class FastSolver:
         self._last.remember(city.rows, progress.duals)
         facts |= {
             "passes": float(generator.passes),
-            "shards": float(len(shards)),
+            "shards": float(len(generator.cut.shards)),
             "columns": float(len(generator.pool)),
         }
         facts["mix_gap"] = progress.gap(city.scale)
@@ -136,21 +151,35 @@ class FastSolver:
         clock.mark("baseline")
         return _City(problem, setting, blocks, admissions, sweeper, baseline, rows)
 
-    @staticmethod
-    def _generator(city: _City, shards: Sequence[Shard]) -> Generator:
-        return Generator(city.rows, shards, city.sweeper, scale_of=city.scale, noise=NOISE_PER_KWH)
+    def _generator(self, city: _City, cut_: Cut) -> Generator:
+        return Generator(city.rows, cut_, city.sweeper, scale_of=city.scale, noise=NOISE_PER_KWH, tell=self._tell)
 
     # ---- hand out
 
+    def _allocate(self, city: _City, generator: Generator, progress: Progress, until: float) -> Handout:
+        """First who takes one schedule, then who mixes by level, then who mixes by power; each makes good the rest."""
+        handout = Handout(city.problem, city.blocks, city.sweeper)
+        mix, enough = progress.mix, 1e-5 * city.scale(progress.mix.cost_cny)
+        for how in (Mixing.NOT, Mixing.BY_LEVEL, Mixing.BY_POWER):
+            shards, mixing = self._by_group(city, generator)
+            mine = np.flatnonzero([each is how for each in mixing])
+            columns = supports(generator.pool, mix.theta, len(shards))
+            handout.add(_parts(how, mine, shards, columns, generator.pool, mix.theta))
+            rest = np.setdiff1d(np.arange(len(shards)), mine)
+            if not rest.size:
+                break
+            values = city.rows.values(handout.zone_kw, handout.class_kw) - city.rows.constant
+            generator = generator.restricted(rest, Fixed(values, handout.cost_cny))
+            mix = generator.settle(progress.duals, until=until, rounds=SETTLING, enough_cny=enough)
+        handout.finish()
+        return handout
+
     @staticmethod
-    def _allocate(city: _City, generator: Generator, progress: Progress, until: float) -> Handout:
-        mix, pool, shards = progress.mix, generator.pool, generator.shards
-        columns = supports(pool, mix.theta, len(shards))
-        free = [s for s, shard in enumerate(shards) if city.blocks[shard.block].pricer.mixes]
-        bound = [s for s, shard in enumerate(shards) if not city.blocks[shard.block].pricer.mixes]
-        parts = split([shards[s] for s in bound], [columns[s] for s in bound], pool, mix.theta)
-        parts_of_free = _absorb(city, generator, mix, free, parts, until)
-        return hand_out(city.problem, city.blocks, city.sweeper, [*parts, *parts_of_free])
+    def _by_group(city: _City, generator: Generator) -> tuple[list[list[Shard]], list[Mixing]]:
+        the_cut = generator.cut
+        edges = np.searchsorted(the_cut.group, np.arange(1, the_cut.groups))
+        shards = [[the_cut.shards[s] for s in own] for own in np.split(np.arange(len(the_cut.shards)), edges)]
+        return shards, [city.blocks[own[0].block].pricer.mixing for own in shards]
 
     # ---- read out
 
@@ -190,52 +219,25 @@ class FastSolver:
         )
 
 
-def _absorb(
-    city: _City, generator: Generator, mix: Mix, free: Sequence[int], parts: Sequence[Part], until: float
+def _parts(
+    how: Mixing,
+    groups: IndexArray,
+    shards: Sequence[Sequence[Shard]],
+    columns: Sequence[IndexArray],
+    pool: Pool,
+    theta: FloatArray,
 ) -> list[Part]:
-    """The shards that may be mixed, mixed anew so that they make good what rounding the others changed."""
-    fixed_values, fixed_cost = sums_of(city.sweeper, parts, city.blocks)
-    pool, shards = generator.pool, generator.shards
-    if not free:
-        return []
-    mine = np.isin(pool.shard, free)
-    kept_theta = mix.theta[mine]
-    pool.keep(mine)
-    place = np.full(len(shards), -1, dtype=np.int64)
-    place[list(free)] = np.arange(len(free))
-    pool.shard = place[pool.shard]
-    pool.basic[:] = False
-    old = generator.master
-    assert old is not None  # noqa: S101 - it has been solved
-    master = Master(city.rows, [shards[s] for s in free], pool, old.unit_kw, old.unit_cny)
-    master.active = old.active
-    master.fixed_values, master.fixed_cost_cny = fixed_values, fixed_cost
-    del kept_theta
-    again = master.solve(max(until, time.monotonic() + 1.0))
-    columns = supports(pool, again.theta, len(free))
-    return [mixed(shards[s], own, pool, again.theta) for s, own in zip(free, columns, strict=True)]
-
-
-def sums_of(sweeper: Sweeper, parts: Sequence[Part], blocks: Sequence[Block]) -> tuple[FloatArray, float]:
-    """What parts of one column each do to every coupling row, (N,), and their cost in CNY."""
-    rows = sweeper.rows
-    assert rows is not None  # noqa: S101 - coupled long ago
-    shards = [Shard(part.block, part.first, part.last, int(blocks[part.block].zone[part.first])) for part in parts]
-    total = np.zeros(len(rows.t))
-    if not shards:
-        return total, 0.0
-    cost, zone_kw, classed = 0.0, np.zeros((rows.zones, rows.intervals)), np.zeros(int((rows.zone == -2).sum()))
-    for noise in sorted({part.noise[0] for part in parts}):
-        same = [k for k, part in enumerate(parts) if part.noise[0] == noise]
-        columns = sweeper.sweep([shards[k] for k in same], [parts[k].points[0] for k in same], noise)
-        np.add.at(zone_kw, np.array([shards[k].zone for k in same]), columns.power_kw)
-        classed += columns.classed_kw.sum(axis=0)
-        cost += float(columns.cost_cny.sum())
-    local, city = rows.zone >= 0, rows.zone == -1
-    total[local] = zone_kw[rows.zone[local], rows.t[local]]
-    total[city] = zone_kw.sum(axis=0)[rows.t[city]]
-    total[rows.zone == -2] = classed
-    return total, cost
+    """What the rows of ``groups`` do."""
+    parts: list[Part] = []
+    carry: dict[tuple[int, int], float] = {}
+    for g in groups.tolist():
+        if how is not Mixing.NOT:
+            parts += mixed(shards[g], columns[g], pool, theta)
+            continue
+        key = (shards[g][0].block, shards[g][0].zone)
+        found, carry[key] = split(shards[g], columns[g], pool, theta, carry.get(key, 0.0))
+        parts += found
+    return parts
 
 
 class _Phases:

@@ -36,13 +36,13 @@ def threads() -> Executor:
     return ThreadPoolExecutor(len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count())
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class Point:
-    """Duals λ, CNY per kWh: of a zone's rows (T,), of all rows over classes (K,), of the city's rows added up (T,)."""
+    """What duals add to the prices of a zone's rows, CNY per kWh: (T,), and (C, T) times reliability."""
 
     zone: FloatArray
-    city: FloatArray
-    classed: FloatArray
+    by_class: FloatArray
+    noise: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -73,6 +73,7 @@ class Sweeper:
         self._switch = penalties.switch_cost_per_kw if terms is not None else 0.0
         dice = np.random.default_rng(noise_seed)
         self._noise = dice.random((1021, count))
+        self._silence = np.empty((0, count))
         self.rows: CouplingRows | None = None
         self._classed: IndexArray = np.empty(0, dtype=np.int64)
         self._classed_t: IndexArray = np.empty(0, dtype=np.int64)
@@ -95,52 +96,38 @@ class Sweeper:
         self._classed_t = rows.t[self._classed]
         self.classed_weight = rows.class_weight[self._classed]
 
-    def point(self, duals: FloatArray, zone: int) -> Point:
-        """What a shard in ``zone`` needs of λ (N,)."""
-        rows = self.rows
-        assert rows is not None  # noqa: S101 - coupled before the first dual
-        local, city = rows.zone == zone, rows.zone == -1
-        count = rows.intervals
-        return Point(
-            np.bincount(rows.t[local], weights=duals[local], minlength=count).astype(np.float64),
-            np.bincount(rows.t[city], weights=duals[city], minlength=count).astype(np.float64),
-            duals[self._classed],
-        )
+    def points(self, duals: FloatArray, noise: float = 0.0) -> list[Point]:
+        """What λ (N,) adds to the prices in every zone, (Z,)."""
+        assert self.rows is not None  # noqa: S101 - coupled before the first dual
+        zone, by_class = self.rows.prices(duals)
+        return [Point(each, by_class, noise) for each in zone]
 
-    def prices(self, point: Point | None, noise: float, late: FloatArray | None = None) -> Prices:
-        """The prices at a dual point; ``noise`` CNY per kWh at most; None: tariffs alone."""
-        setting, count = self._setting, len(self._setting.hours)
-        classes = self.classes
-        by_class = np.zeros((classes, count))
-        zone = np.zeros(count)
-        if point is not None:
-            zone = point.zone + point.city
-            if self._classed.size:
-                np.add.at(by_class.T, self._classed_t, self.classed_weight * point.classed[:, None])
+    def prices(self, point: Point) -> Prices:
+        """The prices at a dual point."""
+        setting = self._setting
         return Prices(
             hours=setting.hours,
             tariff=setting.tariffs,
-            late=setting.tariff_mean if late is None else late,
+            late=setting.tariff_mean,
             late_cost=setting.tariff_mean,
-            zone=zone,
-            by_class=by_class,
+            zone=point.zone,
+            by_class=point.by_class,
             stray=self._stray,
             switch=self._switch,
-            noise=noise * self._noise if noise > 0 else np.empty((0, count)),
+            noise=point.noise * self._noise if point.noise > 0 else self._silence,
         )
 
-    def sweep(self, shards: Sequence[Shard], points: Sequence[Point], noise: float = 0.0) -> Columns:
+    def untouched(self) -> Point:
+        """No duals: tariffs alone."""
+        count = len(self._setting.hours)
+        return Point(np.zeros(count), np.zeros((self.classes, count)))
+
+    def sweep(self, shards: Sequence[Shard], points: Sequence[Point], pieces: int = 64) -> Columns:
         """One column for every shard, each at its own point."""
-        work = _balanced([len(shard) * self.blocks[shard.block].pricer.work for shard in shards])
+        work = _balanced([len(shard) * self.blocks[shard.block].pricer.work for shard in shards], pieces)
 
         def answer(piece: IndexArray) -> list[tuple[int, Any]]:
-            found, last, prices = [], None, None
-            for s in piece.tolist():
-                if prices is None or points[s] is not last:
-                    last = points[s]
-                    prices = self.prices(last, noise)
-                found.append((s, self._ask(shards[s], prices)))
-            return found
+            return [(s, self._ask(shards[s], self.prices(points[s]))) for s in piece.tolist()]
 
         count, k = len(self._setting.hours), len(self._classed)
         columns = Columns(*(np.zeros((len(shards), n)) for n in (count, k)), *(np.zeros(len(shards)) for _ in range(2)))
@@ -174,7 +161,7 @@ class Sweeper:
         return sums
 
 
-def _balanced(work: Sequence[float], pieces: int = 64) -> list[IndexArray]:
+def _balanced(work: Sequence[float], pieces: int) -> list[IndexArray]:
     """Numbers of the shards in pieces of about equal work, in order."""
     if not work:
         return []

@@ -7,6 +7,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from models.dispatch.fast import mixing
+from models.dispatch.fast.mixing import Mixing
 from models.dispatch.fast.pricing import (
     charging,
     curtailable,
@@ -33,10 +35,9 @@ class Pricer:
     """One kind of row.
 
     ``selects``: which rows of the kind's table.  ``arrays``: their struct of arrays.  ``sweep``: the oracle over a
-    range.  ``shared``: fields of the struct that are not one per row.  ``mixes``: a mix of two schedules of a row is a
-    schedule.  ``work``: time of one row, relative.  ``base``: fills the undisturbed power of a row, for kinds whose
-    baseline is a profile.  ``energy``: power of rows to their energy column.  ``own_cost``: own cost of given power,
-    for kinds that mix and whose cost is not linear.
+    range.  ``shared``: fields of the struct that are not one per row.  ``mixing``: how two schedules of a row may be mixed.  ``work``: time of one row, relative.  ``base``: fills the undisturbed power of a row, for kinds whose
+    baseline is a profile.  ``energy``: power of rows to their energy column.  ``own_cost``: own cost of given
+    power (and virtual slots), for kinds that mix and whose cost bends.
     """
 
     name: str
@@ -45,7 +46,7 @@ class Pricer:
     arrays: Callable[[Table, Setting, StateColumns], Any]
     sweep: Callable[..., None]
     shared: tuple[str, ...]
-    mixes: bool
+    mixing: Mixing
     work: float = 1.0
     base: Callable[..., None] | None = None
     energy: Callable[..., Any] | None = None
@@ -90,9 +91,10 @@ PRICERS: tuple[Pricer, ...] = (
         storage.storage_arrays,
         storage.sweep_storage,
         storage.SHARED,
-        mixes=False,
+        mixing=Mixing.BY_LEVEL,
         work=2.0,
         energy=storage.energy_storage,
+        own_cost=mixing.storage_cost,
     ),
     Pricer(
         "hydro",
@@ -101,7 +103,7 @@ PRICERS: tuple[Pricer, ...] = (
         hydro.hydro_arrays,
         hydro.sweep_hydro,
         hydro.SHARED,
-        mixes=False,
+        mixing=Mixing.NOT,
         work=400.0,
         energy=hydro.energy_hydro,
     ),
@@ -112,7 +114,7 @@ PRICERS: tuple[Pricer, ...] = (
         charging.charging_arrays,
         charging.sweep_charging,
         charging.SHARED,
-        mixes=True,
+        mixing=Mixing.BY_POWER,
         energy=charging.energy_charging,
     ),
     Pricer(
@@ -122,9 +124,10 @@ PRICERS: tuple[Pricer, ...] = (
         charging.charging_arrays,
         charging.sweep_charging,
         charging.SHARED,
-        mixes=False,
+        mixing=Mixing.BY_LEVEL,
         work=1.5,
         energy=charging.energy_charging,
+        own_cost=mixing.vehicle_cost,
     ),
     Pricer(
         "curtailable",
@@ -133,7 +136,7 @@ PRICERS: tuple[Pricer, ...] = (
         curtailable.curtailable_arrays,
         curtailable.sweep_curtailable,
         curtailable.SHARED,
-        mixes=True,
+        mixing=Mixing.BY_POWER,
         base=curtailable.base_curtailable,
     ),
     Pricer(
@@ -143,7 +146,7 @@ PRICERS: tuple[Pricer, ...] = (
         curtailable.curtailable_arrays,
         curtailable.sweep_curtailable,
         curtailable.SHARED,
-        mixes=False,
+        mixing=Mixing.NOT,
         work=2.0,
         base=curtailable.base_curtailable,
     ),
@@ -154,7 +157,7 @@ PRICERS: tuple[Pricer, ...] = (
         interruptible.interruptible_arrays,
         interruptible.sweep_interruptible,
         interruptible.SHARED,
-        mixes=False,
+        mixing=Mixing.NOT,
         work=4.0,
         base=interruptible.base_interruptible,
     ),
@@ -165,18 +168,18 @@ PRICERS: tuple[Pricer, ...] = (
         shifting.shifting_arrays,
         shifting.sweep_shifting,
         shifting.SHARED,
-        mixes=True,
+        mixing=Mixing.BY_POWER,
         work=2.0,
-        own_cost=shifting.own_cost_shifting,
+        own_cost=mixing.shifting_cost,
     ),
     Pricer(
         "runs",
         ResourceKind.SHIFTABLE_LOAD,
         _run,
-        runs.runs_arrays,
+        runs.run_arrays,
         runs.sweep_runs,
         runs.SHARED,
-        mixes=False,
+        mixing=Mixing.NOT,
         work=3.0,
     ),
     Pricer(
@@ -186,11 +189,11 @@ PRICERS: tuple[Pricer, ...] = (
         thermal.thermal_arrays,
         thermal.sweep_thermal,
         thermal.SHARED,
-        mixes=True,
+        mixing=Mixing.BY_POWER,
         work=2.0,
         base=thermal.base_thermal,
         energy=thermal.energy_thermal,
-        own_cost=thermal.own_cost_thermal,
+        own_cost=mixing.thermal_cost,
     ),
     Pricer(
         "generation",
@@ -199,9 +202,9 @@ PRICERS: tuple[Pricer, ...] = (
         generation.generator_arrays,
         generation.sweep_generator,
         generation.SHARED,
-        mixes=False,
+        mixing=Mixing.NOT,
         work=6.0,
     ),
-    Pricer("pv", ResourceKind.PV, _all, pv.pv_arrays, pv.sweep_pv, pv.SHARED, mixes=True, work=0.5),
+    Pricer("pv", ResourceKind.PV, _all, pv.pv_arrays, pv.sweep_pv, pv.SHARED, mixing=Mixing.BY_POWER, work=0.5),
 )
 """Every kind; kinds whose rows obey different rules for mixing stand apart."""
