@@ -129,15 +129,16 @@ def _changed_fleet(dice: Dice, problem: DispatchProblem, city: City) -> tuple[Fl
         leaving = np.zeros(len(table), dtype=np.bool_)
         changing = stays & (dice.random(len(table)) < CHANGED)
         changed.append(table.columns["resource_id"][changing])
-        gone = coming.tables.get(kind)
+        new = coming.tables.get(kind)
         candidates = np.flatnonzero(stays & ~changing)
-        if gone is not None:
-            leaving[dice.choice(candidates, min(len(gone), len(candidates)), replace=False)] = True
+        if new is not None:
+            count = min(len(set(new.columns["resource_id"])), len(candidates))
+            leaving[dice.choice(candidates, count, replace=False)] = True
         columns = {name: column.copy() for name, column in table.columns.items()}
         _change(dice, kind, columns, np.flatnonzero(changing))
         kept = {name: column[~leaving] for name, column in columns.items()}
-        if gone is not None:
-            kept = {name: np.concatenate([column, gone.columns[name]]) for name, column in kept.items()}
+        if new is not None:
+            kept = {name: np.concatenate([column, new.columns[name]]) for name, column in kept.items()}
         tables[kind] = ResourceTable(kind, kept)
     fleet = Fleet(tables)
     fresh = live_states(dice, city, fleet)
