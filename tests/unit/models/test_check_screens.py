@@ -8,18 +8,24 @@ import numpy as np
 import pytest
 
 from models.dispatch.check.batches import Block
-from models.dispatch.check.devices import devices_of
+from models.dispatch.check.devices import Device, devices_of
 from models.dispatch.check.horizon import Horizon
+from models.dispatch.check.loads import profile_kw, rebound_of_the_past, rebound_weights
 from models.dispatch.check.roster import Roster
+from models.dispatch.check.shifting import shape_kw
 from models.dispatch.check.tables import PROFILED, check_table, violations_of
 from models.dispatch.problem import DispatchProblem
 from models.dispatch.reference.solve import ReferenceSolver
+from models.fleet import Fleet, ResourceTable, column_types
 from models.intervals import FloatArray, IntervalGrid
 from models.plan import DispatchPlan
+from models.resources import ResourceKind
 from tests.fleets import random_problem
 from tests.unit.models.test_check_against_reference import replanned
 
 SEEDS = range(3000, 3012)
+FROM_ZERO = ("rest_h", "notice_h", "minimum_up_h", "minimum_down_h", "power_min_kw", "charge_min_kw", "decay_per_hour")
+"""Columns that are often 0, and mean something else when they are not."""
 
 
 @cache
@@ -112,6 +118,74 @@ def test_schedules_that_hop_in_time_are_judged_by_the_screens_as_one_by_one(seed
         mixed = np.where(dice.random((len(power), 1)) < 0.5, power, base)
         hole = np.where(dice.random(power.shape) < 0.1, base, mixed)
         compare(problem, hole, plan.energy_kwh, "setpoints")
+
+
+@pytest.mark.parametrize("seed", SEEDS)
+def test_one_limit_that_is_tightened_is_passed_in_the_screens_as_one_by_one(seed: int) -> None:
+    """The schedule stays, one column of one kind moves: so each limit is passed alone, by much or by little."""
+    problem, plan = solved(seed)
+    dice = np.random.default_rng(seed)
+    total = 0
+    for kind, table in problem.fleet.tables.items():
+        for name, plain in column_types(kind).items():
+            values = table.columns[name]
+            if plain not in (float, int) or name == "reliability_fraction":
+                continue
+            for size in (1.0, 1e-6):
+                factor = 1 + size * dice.uniform(-0.9, 2.0, len(values))
+                moved = np.where(values == 0, np.round(dice.uniform(0, 2, len(values))) * (name in FROM_ZERO), values)
+                moved = np.round(moved * factor) if plain is int else moved * factor
+                if name.endswith("efficiency"):
+                    moved = np.minimum(moved, 1.0)
+                changed = ResourceTable(kind, {**table.columns, name: moved})
+                fleet = Fleet({**problem.fleet.tables, kind: changed})
+                total += compare(replace(problem, fleet=fleet), plan.power_kw, plan.energy_kwh, "setpoints")
+    assert total > 50
+
+
+@pytest.mark.parametrize("seed", SEEDS)
+def test_doing_nothing_is_judged_by_the_screens_as_one_by_one(seed: int) -> None:
+    problem, plan = solved(seed)
+    compare(problem, np.zeros_like(plan.power_kw), plan.energy_kwh, "setpoints")
+    compare(problem, np.zeros_like(plan.power_kw), plan.energy_kwh, "baseline")
+
+
+def blocks_of_time(dice: np.random.Generator, count: int) -> np.ndarray:
+    """A few runs of intervals, (T,)."""
+    on = np.zeros(count, dtype=np.bool_)
+    for _ in range(int(dice.integers(0, 4))):
+        first = int(dice.integers(0, count))
+        on[first : first + int(dice.integers(1, 6))] = True
+    return on
+
+
+def patterned(device: Device, horizon: Horizon, dice: np.random.Generator, power: FloatArray) -> FloatArray:
+    """Calls and runs at random times that keep the physics between them, so that only rules about times are broken."""
+    on, row = blocks_of_time(dice, len(power)), device.row
+    if device.kind in (ResourceKind.CURTAILABLE_LOAD, ResourceKind.INTERRUPTIBLE_LOAD):
+        base = profile_kw(row, horizon)
+        depth = row.curtail_share * base * 0.2 if device.kind is ResourceKind.CURTAILABLE_LOAD else row.block_kw
+        cut = np.where(on, np.minimum(depth, base), 0.0)
+        weights = rebound_weights(row, horizon)
+        back = 0.0 if weights is None else np.tril(weights, -1) @ cut
+        return np.asarray(base + rebound_of_the_past(row, horizon) - cut + back)
+    if device.kind is ResourceKind.GENERATOR:
+        return np.where(on, -max(row.power_min_kw, 0.02 * row.power_max_kw), 0.0)
+    if device.kind is ResourceKind.SHIFTABLE_LOAD and row.run_profile:
+        return shape_kw(row, float(dice.choice(horizon.tau_h)), horizon)
+    return power
+
+
+@pytest.mark.parametrize("seed", SEEDS)
+def test_calls_and_runs_at_random_times_are_judged_by_the_screens_as_one_by_one(seed: int) -> None:
+    problem, plan = solved(seed)
+    horizon, dice = Horizon.of(problem), np.random.default_rng(seed)
+    devices = devices_of(problem, horizon)
+    for _ in range(25):
+        power = np.array(
+            [patterned(device, horizon, dice, row) for device, row in zip(devices, plan.power_kw, strict=True)]
+        )
+        compare(problem, power, plan.energy_kwh, "setpoints")
 
 
 @pytest.mark.parametrize("seed", SEEDS)
