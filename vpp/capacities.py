@@ -38,13 +38,14 @@ def capacities(
 
 def live_callable_kw(live: ResourceLive, now: datetime) -> float:
     """What one resource could take off the grid now, 0 if it may not be given orders."""
-    if not live.is_dispatchable(now) or live.latest is None:
+    latest = live.latest if live.is_dispatchable(now) else None
+    if latest is None:
         return 0.0
     needed = live.session.energy_needed_kwh if live.session is not None else 0.0
     left_h = (live.session.departure - now).total_seconds() / 3600 if live.session is not None else 0.0
     return callable_kw(
         live.record.resource,
-        live.latest,
+        latest,
         session=live.session,
         energy_left_kwh=max(0.0, needed - live.session_delivered_kwh),
         hours_to_departure=left_h,

@@ -75,7 +75,7 @@ class DeliveryStage:
         now = self._clock.now()
         self._unsent.clear()  # newer orders are on their way
         first: list[str] = []
-        plan_rows = self._may_be_ordered(plan, now, held_back)
+        plan_rows, plan_hash = self._may_be_ordered(plan, now, held_back), plan.plan_hash
         for window in windows:
             shares = plan.grid.overlap_h(window.valid_from, window.plan_until)
             hours = float(shares.sum())
@@ -83,7 +83,7 @@ class DeliveryStage:
                 continue
             for aggregator_id, setpoints in sorted(self._setpoints(plan, plan_rows, shares / hours).items()):
                 for part in (setpoints[low : low + MOST_SETPOINTS] for low in range(0, len(setpoints), MOST_SETPOINTS)):
-                    left = await self._send(aggregator_id, plan.plan_hash, window, part)
+                    left = await self._send(aggregator_id, plan_hash, window, part)
                     if left and window is windows[0]:
                         first.extend(setpoint.resource_id for setpoint in part)
         return frozenset(first)

@@ -47,7 +47,7 @@ class History:
         self._holidays = holidays
         self._working_weekends = working_weekends
         self.event_days: set[date] = set()
-        self._past: tuple[tuple[datetime, int], PastStays] | None = None
+        self._past: tuple[tuple[date, int, int], PastStays] | None = None
         self._runs: tuple[int, dict[tuple[str, str], FloatArray]] = (-1, {})
 
     def load_profiles(self, now: datetime, grid: IntervalGrid) -> dict[str, FloatArray]:
@@ -140,9 +140,9 @@ class History:
         return most
 
     def expected_sessions(self, now: datetime, grid: IntervalGrid) -> Mapping[str, Sequence[ChargingSession]]:
-        """Stays to come at every charger, from like days; the days before are read once an hour."""
-        hour = now.astimezone(UTC).replace(minute=0, second=0, microsecond=0)
-        key = hour, self._state.version
+        """Stays to come at every charger, from like days; the days before are read four times a local day."""
+        local = now.astimezone(self._zone)
+        key = local.date(), local.hour // 6, self._state.version
         if self._past is None or self._past[0] != key:
             self._past = key, PastStays(self._past_sessions(now), self._zone)
         return self._past[1].expected(grid, now)
@@ -152,7 +152,7 @@ class History:
         return [
             PastSession(
                 record.resource_id,
-                ChargingSession(
+                ChargingSession.model_construct(  # the store keeps what was validated at the door
                     session_id=record.session_id,
                     arrival=record.arrival,
                     departure=max(record.unplugged_at or record.departure, record.arrival + timedelta(minutes=5)),

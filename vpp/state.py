@@ -191,15 +191,14 @@ class ResourceLive:
 
     def is_fresh(self, now: datetime) -> bool:
         """True if the newest reading is younger than the resource's time-to-live."""
-        if self.latest is None:
-            return False
-        return (now - self.latest.measured_at).total_seconds() <= self.record.telemetry_ttl_s
+        measured_us = self._columns.measured_us[self.row]
+        return bool(measured_us != NEVER_US and microseconds(now) - int(measured_us) <= self._columns.ttl_us[self.row])
 
     def is_dispatchable(self, now: datetime) -> bool:
         """True if the device is heard of, says it is available, and has not just refused an order."""
-        if not self.is_fresh(now) or self.latest is None or not self.latest.available:
-            return False
-        return self.refused_until is None or now >= self.refused_until
+        columns, row = self._columns, self.row
+        may = bool(columns.available[row] and columns.refused_until_us[row] <= microseconds(now))
+        return may and self.is_fresh(now)
 
     def is_under_order(self, now: datetime) -> bool:
         """True while a setpoint (not a release) of ours is in force."""

@@ -6,6 +6,7 @@ from contextlib import closing
 from dataclasses import dataclass
 from datetime import datetime
 from itertools import repeat
+from operator import itemgetter
 from typing import Any, cast
 
 import numpy as np
@@ -226,10 +227,12 @@ class Readings(Registry):
             names = self._id_of(connection, {row.resource_key for row in rows})
         wanted = None if resource_ids is None else set(resource_ids)
         fields = [column.name for column in table.c if column.name != "resource_key"]
+        place = [column.name for column in table.c].index("resource_key")
+        pick = itemgetter(*(place_of for place_of, column in enumerate(table.c) if column.name in fields))
         return [
-            SessionRecord(names[row.resource_key], **{name: getattr(row, name) for name in fields})
+            SessionRecord(names[row[place]], **dict(zip(fields, pick(row), strict=True)))
             for row in rows
-            if wanted is None or names[row.resource_key] in wanted
+            if wanted is None or names[row[place]] in wanted
         ]
 
 
