@@ -1,7 +1,7 @@
 """Why a resource does what it does: against days worked by hand, and against what Lagrange promises."""
 
 from dataclasses import replace
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Any
 from zoneinfo import ZoneInfo
 
@@ -17,10 +17,11 @@ from models.dispatch.explain import (
     requirement_sums,
     schedule_in,
 )
-from models.dispatch.problem import DispatchProblem
+from models.dispatch.explain.words import span
+from models.dispatch.problem import DispatchProblem, Penalties, RealTimeTerms
 from models.dispatch.reference.solve import ReferenceSolver
 from models.errors import InputError
-from models.events import ScopeKind
+from models.events import Commitment, Direction, Event, ScopeKind
 from models.intervals import IntervalGrid
 from models.plan import DispatchPlan, Requirement, RequirementAmount
 from models.plan_stream import plan_blocks
@@ -130,6 +131,53 @@ def test_every_resource_does_what_is_best_for_it_at_the_plans_prices(seed: int) 
             assert by_interval == pytest.approx(found.own_cost_cny, abs=scale)
     # what they miss together is a part of the gap between the schedule and the bound at these prices
     assert missed <= plan.objective_cny - report.lower_bound_cny + 10 * scale
+
+
+def test_a_replan_counts_what_switching_and_straying_cost() -> None:
+    terms = RealTimeTerms(
+        now_kw=np.array([100.0]), plan_kw=np.full((1, 4), 100.0), stray_applies=np.array([1.0, 1.0, 0.0, 1.0])
+    )
+    penalties = Penalties(switch_cost_per_kw=0.3, stray_cost_per_kwh=0.1)
+    problem = city([curtailable(cost_per_kwh=1.0)], [0.6] * 4, real_time=terms, penalties=penalties)
+    power, flat = np.array([90.0, 90.0, 90.0, 100.0]), np.full(4, 100.0)
+    found = explain_resource(problem, "x", power, flat, (), SHANGHAI)
+    assert [reason.own_cost_cny for reason in found.reasons] == pytest.approx([10 + 3 + 1, 10 + 1, 10, 0])
+    assert found.own_cost_cny == pytest.approx(35.0)
+    assert found.worth_cny == pytest.approx(18.0)
+    assert found.missed_cny is None
+
+
+def test_filling_pays_those_who_take_more_and_caps_charge_them() -> None:
+    event = Event(event_id="v", direction=Direction.FILL, start=at(0), end=at(4), target_kw=1.0)
+    accepted = (Commitment(event_id="v", aggregator_id="a", interval_start=at(0), accepted_kw=1.0),)
+    problem = city([curtailable(reliability_fraction=0.5)], [0.6] * 4, events=(event,), commitments=accepted)
+
+    def price(requirement: Requirement, kind: ScopeKind, scope: str) -> RequirementAmount:
+        return RequirementAmount(requirement, kind, scope, at(0), 0.2, "v")
+
+    prices = (
+        price(Requirement.EVENT_TARGET, ScopeKind.CITY, ""),
+        price(Requirement.EVENT_CAP, ScopeKind.CITY, ""),
+        price(Requirement.COMMITMENT_LOW, ScopeKind.AGGREGATOR, "a"),
+        price(Requirement.COMMITMENT_HIGH, ScopeKind.AGGREGATOR, "a"),
+        price(Requirement.COMMITMENT_LOW, ScopeKind.AGGREGATOR, "b"),
+    )
+    flat = np.full(4, 100.0)
+    first = explain_resource(problem, "x", flat, flat, prices, SHANGHAI).reasons[0]
+    assert {term.requirement: term.adds_per_kwh for term in first.terms} == {
+        Requirement.EVENT_TARGET: -0.1,
+        Requirement.EVENT_CAP: 0.1,
+        Requirement.COMMITMENT_LOW: -0.1,
+        Requirement.COMMITMENT_HIGH: 0.1,
+    }
+
+
+def test_times_in_sentences_know_midnight_and_the_repeated_hour() -> None:
+    berlin = ZoneInfo("Europe/Berlin")
+    autumn = datetime(2025, 10, 26, 0, 30, tzinfo=UTC)
+    assert span(autumn, autumn + timedelta(minutes=15), berlin) == "02:30-02:45 CEST"
+    assert span(autumn + timedelta(hours=1), autumn + timedelta(minutes=75), berlin) == "02:30-02:45 CET"
+    assert span(at(15.75), at(16), SHANGHAI) == "23:45-24:00"
 
 
 def test_a_block_of_a_plan_is_as_good_as_the_plan_and_no_object_per_device_is_made() -> None:
