@@ -19,7 +19,7 @@ from models.fleet import Fleet
 from models.intervals import FloatArray, IntervalGrid
 from models.plan import DispatchPlan
 from models.resources import EvSession, Pillar
-from tests.solvers import each_solver, solved
+from tests.solvers import by_solvers, solved
 
 pytestmark = [pytest.mark.data, pytest.mark.slow]
 
@@ -81,7 +81,7 @@ def holds(problem: DispatchProblem, plan: DispatchPlan, optimum: float) -> None:
     assert plan.objective_cny <= optimum * (1 + 1e-4) + PRINTED
 
 
-@each_solver
+@by_solvers("reference")
 @each_case
 def test_the_cheapest_charging_without_a_cap_costs_what_is_published(data_dir: Path, day: str, solver: str) -> None:
     case = case_of(data_dir, day)
@@ -92,7 +92,7 @@ def test_the_cheapest_charging_without_a_cap_costs_what_is_published(data_dir: P
     assert energy == pytest.approx(case["reference"]["total_energy_kwh"])
 
 
-@each_solver
+@by_solvers("reference")
 @each_case
 def test_the_cheapest_charging_under_the_sites_cap_costs_what_is_published(
     data_dir: Path, day: str, solver: str
@@ -105,7 +105,7 @@ def test_the_cheapest_charging_under_the_sites_cap_costs_what_is_published(
     holds(problem, plan, case["reference"]["opt_min_cost_usd_with_cap"])
 
 
-@each_solver
+@by_solvers("reference")
 @each_case
 def test_the_published_smallest_peak_can_be_kept_and_no_smaller_one(data_dir: Path, day: str, solver: str) -> None:
     case = case_of(data_dir, day)
@@ -116,7 +116,7 @@ def test_the_published_smallest_peak_can_be_kept_and_no_smaller_one(data_dir: Pa
     assert sum(row.amount for row in short.unmet) >= 0.1 - 1e-3
 
 
-@each_solver
+@by_solvers("reference")
 @each_case
 def test_at_one_price_the_baseline_is_the_published_uncontrolled_charging(
     data_dir: Path, day: str, solver: str

@@ -15,7 +15,7 @@ from models.dispatch.check import check_plan
 from models.dispatch.problem import DispatchProblem, ResourceState
 from models.resources import Generator
 from tests.balance import balanced, running, standing, unit
-from tests.solvers import each_solver, solved
+from tests.solvers import by_solvers, solved
 
 
 @dataclass(frozen=True)
@@ -94,7 +94,7 @@ EXAMPLES = {
 }
 
 
-@each_solver
+@by_solvers("reference", "explicit")
 @pytest.mark.parametrize("name", list(EXAMPLES))
 def test_published_unit_commitment_examples_cost_what_is_published(name: str, solver: str) -> None:
     example = EXAMPLES[name]
