@@ -5,6 +5,7 @@ weight 1, and event and commitment rows with plus or minus its reliability.  Res
 and commitment rows form a *price class*, so that nothing here is as long as the fleet.
 """
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
@@ -54,7 +55,7 @@ class Classes:
         place = np.array([a if name in committed else -1 for a, name in enumerate(aggregators)] or [-1])
         signature = np.concatenate(
             [
-                inside.reshape(len(problem.events), -1).T.astype(np.int64),
+                inside.reshape(len(problem.events), math.prod(shape)).T.astype(np.int64),
                 np.tile(place[:, None], (shape[0], 1, shape[2])).reshape(-1, 1),
             ],
             axis=1,
