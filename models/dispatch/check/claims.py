@@ -30,11 +30,10 @@ class Fingerprint:
 
     def add(self, names: Sequence[str], power_kw: FloatArray) -> None:
         """Add a block (n, T) of resources, which follows the last in byte order."""
-        values = np.ascontiguousarray(np.where(power_kw == 0, 0.0, power_kw), dtype="<f8")
-        update = self._digest.update
-        for name, row in zip(names, values, strict=True):
-            update(name.encode("utf-8") + b"\0")
-            update(row)
+        values = np.where(power_kw == 0, 0.0, power_kw).astype("<f8").tobytes()
+        size = 8 * power_kw.shape[1]
+        rows = (values[k * size : (k + 1) * size] for k in range(len(names)))
+        self._digest.update(b"".join(name.encode("utf-8") + b"\0" + row for name, row in zip(names, rows, strict=True)))
 
     def hexdigest(self) -> str:
         """The fingerprint of what has been added."""

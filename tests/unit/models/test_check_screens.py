@@ -7,6 +7,7 @@ from itertools import pairwise
 import numpy as np
 import pytest
 
+from models.dispatch.check import check_plan
 from models.dispatch.check.batches import Block
 from models.dispatch.check.devices import Device, devices_of
 from models.dispatch.check.horizon import Horizon
@@ -14,13 +15,14 @@ from models.dispatch.check.loads import profile_kw, rebound_of_the_past, rebound
 from models.dispatch.check.roster import Roster
 from models.dispatch.check.shifting import shape_kw
 from models.dispatch.check.tables import PROFILED, check_table, violations_of
-from models.dispatch.problem import DispatchProblem
+from models.dispatch.problem import DispatchProblem, ResourceState
 from models.dispatch.reference.solve import ReferenceSolver
 from models.fleet import Fleet, ResourceTable, column_types
 from models.intervals import FloatArray, IntervalGrid
 from models.plan import DispatchPlan
 from models.resources import ResourceKind
 from tests.fleets import random_problem
+from tests.unit.models import planted
 from tests.unit.models.test_check_against_reference import replanned
 
 SEEDS = range(3000, 3012)
@@ -226,3 +228,15 @@ def test_blocks_do_not_matter(seed: int) -> None:
     ]
     assert [item for part in parts for item in part.violations] == whole.violations
     assert np.concatenate([part.own_cost for part in parts]) == pytest.approx(whole.own_cost)
+
+
+@pytest.mark.parametrize(
+    ("name", "power"),
+    [("block", planted.cut(dict.fromkeys((3, 4), 40), 0.25)), ("calls", planted.cut({3: 5}))],
+)
+def test_a_call_too_soon_after_what_was_on_before_the_horizon_is_named(name: str, power: FloatArray) -> None:
+    state = ResourceState(on=True, hours_in_state_h=2.5)
+    problem = replace(planted.problem(), states={name: state})
+    plan = planted.plan(problem, {**planted.good(), name: power})
+    report = check_plan(problem, plan, bound=False, baseline=False)
+    assert {item.limit for item in report.violations if item.subject == name} == {"rest_h"}
