@@ -15,6 +15,7 @@ from uuid import uuid4
 import numpy as np
 import structlog
 from numpy.typing import NDArray
+from pydantic import TypeAdapter
 
 from adapters.store.store import Store
 from models.errors import BrokerError, DeviceError
@@ -29,6 +30,8 @@ log = structlog.get_logger(__name__)
 
 MOST_SETPOINTS = 10_000
 """So many in one message, which may have 1 MiB (some 15 000)."""
+
+_SETPOINTS = TypeAdapter(list[Setpoint])
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,11 +114,15 @@ class DeliveryStage:
             live = self._state.get(names[place])
             if live is not None:
                 self._metrics.setpoint_clamps.labels(kind=type(live.record.resource).__name__).inc()
+        ordered = clamped.astype(object)
+        ordered[released] = None
+        made = _SETPOINTS.validate_python(
+            [{"resource_id": name, "power_kw": value} for name, value in zip(names, ordered.tolist(), strict=True)]
+        )
         by_aggregator: dict[str, list[Setpoint]] = {}
         owners = {code: name for name, code in self._state.columns.owner_code.items()}
         owner = self._state.columns.owner[rows].tolist()
-        for name, code, value, free in zip(names, owner, clamped.tolist(), released.tolist(), strict=True):
-            setpoint = Setpoint.model_construct(resource_id=name, power_kw=None if free else value)
+        for code, setpoint in zip(owner, made, strict=True):
             by_aggregator.setdefault(owners[code], []).append(setpoint)
         return by_aggregator
 

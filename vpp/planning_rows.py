@@ -26,6 +26,9 @@ from models.telemetry import ChargingSession
 from vpp.planning_tables import profile_id
 from vpp.state import LiveState, ResourceLive
 
+MOST_STAYS = 200_000
+"""So many stays are remembered before all are forgotten."""
+
 
 class PlanningRows:
     """Makes rows from the live state."""
@@ -35,6 +38,7 @@ class PlanningRows:
         self._state = state
         self._zone = zone
         self._run_profile = run_profile
+        self._stays: dict[tuple[str, str], tuple[EvCharger, ChargingSession, EvSession]] = {}
 
     def of(
         self,
@@ -77,13 +81,23 @@ class PlanningRows:
         if live.session is not None and live.session.departure > grid.start:
             busy_until = live.session.departure
             made += 1
-            yield _planned_session(charger, live.session)
+            yield self._planned(charger, live.session)
         for stay in expected:
             if stay.arrival >= busy_until and stay.arrival < grid.end:
                 made += 1
-                yield _planned_session(charger, stay)
+                yield self._planned(charger, stay)
         if not made:  # an empty place, so that the charger keeps its row in the problem
             yield _empty_place(charger, grid)
+
+    def _planned(self, charger: EvCharger, stay: ChargingSession) -> EvSession:
+        """The stay as the planner sees it; the same stay is asked for in every cycle."""
+        key = charger.resource_id, stay.session_id
+        known = self._stays.get(key)
+        if known is None or known[0] is not charger or known[1] is not stay:
+            if len(self._stays) > MOST_STAYS:
+                self._stays.clear()
+            known = self._stays[key] = (charger, stay, _planned_session(charger, stay))
+        return known[2]
 
     def _process(self, load: ShiftableLoad, grid: IntervalGrid) -> list[ResourceBase]:
         moved = self.on_day(load, grid)

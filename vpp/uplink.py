@@ -38,6 +38,7 @@ from vpp.state import LiveState
 
 log = structlog.get_logger(__name__)
 
+_OUTCOMES = {outcome.value: outcome for outcome in AckOutcome}
 REFUSAL_HOLDS = timedelta(minutes=30)
 """A device that refused an order is not asked again for so long."""
 
@@ -176,7 +177,7 @@ class Uplink:
         now = self._clock.now()
         answer = received.answer()
         answers = [
-            CommandAnswer(item.command_id, item.resource_id, AckOutcome(item.status), item.reason)
+            CommandAnswer(item.command_id, item.resource_id, _OUTCOMES[item.status], item.reason)
             for item in received.message.acks
         ]
 

@@ -111,6 +111,13 @@ def _numbers(name: str, values: FloatArray, digits: int) -> Iterable[str]:
     return ["" if value != value else f',"{name}":{value!r}' for value in rounded]  # noqa: PLR0124 - NaN
 
 
+def ack_text(ack: Mapping[str, Any]) -> str:
+    """An acknowledgement as JSON text; its ids are names that need no escape."""
+    reason = '""' if not ack["reason"] else to_json(ack["reason"])
+    whose = "null" if ack["resource_id"] is None else f'"{ack["resource_id"]}"'
+    return f'{{"command_id":"{ack["command_id"]}","status":"{ack["status"]}","resource_id":{whose},"reason":{reason}}}'
+
+
 def to_json(value: Any) -> str:
     """JSON without spaces; NaN or infinity: ``ValueError``."""
     return json.dumps(value, separators=(",", ":"), allow_nan=False)

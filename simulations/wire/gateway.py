@@ -361,5 +361,5 @@ class AggregatorGateway:
             self.publish_later(due, "ack", {"acks": acks})
 
     def _put_acks(self, acks: Sequence[Mapping[str, Any]], at: datetime | None = None) -> None:
-        for part in codec.parts([codec.to_json(ack) for ack in acks], MOST_ACKS):
+        for part in codec.parts([codec.ack_text(ack) for ack in acks], MOST_ACKS):
             self._put_list("ack", "acks", part, at)
