@@ -172,7 +172,9 @@ def patterned(device: Device, horizon: Horizon, dice: np.random.Generator, power
         back = 0.0 if weights is None else np.tril(weights, -1) @ cut
         return np.asarray(base + rebound_of_the_past(row, horizon) - cut + back)
     if device.kind is ResourceKind.GENERATOR:
-        return np.where(on, -max(row.power_min_kw, 0.02 * row.power_max_kw), 0.0)
+        least = max(row.power_min_kw, 0.02 * row.power_max_kw)
+        most = dice.choice([least, row.power_max_kw])
+        return np.where(on, -dice.uniform(least, most, len(on)), 0.0)
     if device.kind is ResourceKind.SHIFTABLE_LOAD and row.run_profile:
         return shape_kw(row, float(dice.choice(horizon.tau_h)), horizon)
     return power
