@@ -23,7 +23,7 @@ A.-B. Strömberg, Math. Program. 86 (1999) 283 (ergodic primal solutions); A. Ge
 import itertools
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -33,13 +33,19 @@ from models.dispatch.fast.master import Master, Mix, Pool
 from models.dispatch.fast.setting import IndexArray
 from models.dispatch.fast.shards import Cut
 from models.dispatch.fast.sweeps import Columns, Point, Sweeper
+from models.errors import DeadlineError
 from models.intervals import FloatArray
 
 _SEED = 11
+_FIRST_S = 30.0
+"""The first mix may take so many seconds whatever the deadline: without it there is no plan."""
 _PIECES = 4
 """Pieces of work of one turn."""
 _BOUND_EVERY = 3
-"""Masters between two looks for a better bound."""
+"""Masters between two looks for a better bound; fewer rows than ``_FEW_ROWS`` are asked every time."""
+_FEW_ROWS = 20_000
+_STALLED = 6
+"""Masters without a better gap, after which more of the same will not help."""
 _NEAR = 0.02
 """A row this near to its limit, relative to what moves in it, is in the master from the start."""
 
@@ -97,6 +103,7 @@ class Generator:
         self.seconds = {"sweeps": 0.0, "master": 0.0}
         self.passes = 0
         self._last: Columns | None = None
+        self._mix: Mix | None = None
         self.near: NDArray[np.bool_] | None = None
         self._dice = np.random.default_rng(_SEED)
         self._local = rows.zone >= 0
@@ -198,9 +205,17 @@ class Generator:
                 self.master.active |= self.near
             elif self._last is not None:
                 self.master.active |= self.values(self._last) > -_NEAR / self._scale_of_gain()
-        mix = self.master.solve(until, ceiling)
-        self.seconds["master"] += mix.seconds
-        return self.master.forget(mix)
+        asked = time.monotonic()
+        found = self.master.solve(until if self._mix is not None else max(until, asked + _FIRST_S), ceiling)
+        self.seconds["master"] += time.monotonic() - asked
+        if found is not None:
+            self._mix = self.master.forget(found)
+        elif self._mix is None:
+            raise DeadlineError(until - asked)
+        else:  # columns that came since are in no mix
+            missing = len(self.pool) - len(self._mix.theta)
+            self._mix = replace(self._mix, theta=np.concatenate([self._mix.theta, np.zeros(missing)]))
+        return self._mix
 
     def _scale_of_gain(self) -> FloatArray:
         """1 / kW by which a row's value is large, (N,): what its zone draws; a tenth of a target, or of the city."""
@@ -236,6 +251,9 @@ class Generator:
         """Steer from the duals ``start``, then mix, until the gap is met, the time is up or the rounds are over."""
         center = self.find_duals(start, schedule, until)
         _, best = self.at(center, 0.0)
+        rows = sum(len(shard) for shard in self.cut.shards)
+        every = 1 if rows <= _FEW_ROWS else _BOUND_EVERY
+        last_gap, stalled = np.inf, 0
         for k in range(rounds):
             mix = self.solve_master(until, _ceiling(center, self.rows.penalty))
             now = (mix.cost_cny - best) / self.scale_of(mix.cost_cny)
@@ -243,10 +261,12 @@ class Generator:
                 f"pass {self.passes}: mix {mix.cost_cny:.9g}, bound {best:.9g}, gap {now:.3g}, slacks "
                 f"{rows_cost(self.rows, mix.values):.4g}, master {mix.seconds:.2f} s, {len(self.pool)} columns"
             )
-            if now <= gap or time.monotonic() > until:
+            stalled = stalled + 1 if now > 0.98 * last_gap else 0
+            last_gap = min(last_gap, now)
+            if now <= gap or time.monotonic() > until or stalled >= _STALLED:
                 break
-            if k % _BOUND_EVERY == _BOUND_EVERY - 1:
-                trial = center + 0.3 * (mix.duals - center)
+            if k % every == every - 1:
+                trial = center + (0.3 if k % 2 else 0.7) * (mix.duals - center)
                 _, found = self.at(trial, 0.0)
                 if found > best:
                     best, center = found, trial

@@ -121,11 +121,11 @@ class Master:
         found[self._classed] += theta[used] @ pool.classed_kw[used]
         return found
 
-    def solve(self, until: float, ceiling: FloatArray | None = None, rounds: int = 8) -> Mix:
+    def solve(self, until: float, ceiling: FloatArray | None = None, rounds: int = 8) -> Mix | None:
         """The cheapest mix; zone rows that it violates are added, and it is solved again.
 
         ``ceiling``: (N,) price of slacks while columns are missing, CNY per kWh; the mix's cost has the true penalties.
-        Raises ``SolverError`` if HiGHS fails.
+        None if the time is up before there is one.  Raises ``SolverError`` if HiGHS fails.
         """
         began, iterations = time.monotonic(), 0
         price = self.rows.penalty if ceiling is None else ceiling
@@ -139,6 +139,8 @@ class Master:
         for _ in range(rounds):
             highs.run()
             solution, status = highs.getSolution(), highs.getModelStatus()
+            if status == highspy.HighsModelStatus.kTimeLimit:
+                return None
             if not solution.value_valid:
                 raise SolverError("failed", f"the master ended with {highs.modelStatusToString(status)}")
             iterations += int(highs.getInfo().simplex_iteration_count)

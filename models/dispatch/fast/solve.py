@@ -16,18 +16,18 @@ from models.dispatch.fast.admitted import admit_columns
 from models.dispatch.fast.allocation import Part, mixed, split, supports
 from models.dispatch.fast.baseline import Baseline, baseline_of, baseline_prices
 from models.dispatch.fast.coupling import Classes, CouplingRows, coupling_rows
-from models.dispatch.fast.generation import Fixed, Generator, Progress
+from models.dispatch.fast.generation import Fixed, Generator, Progress, rows_cost
 from models.dispatch.fast.handout import Handout
 from models.dispatch.fast.master import Pool
 from models.dispatch.fast.mixing import Mixing
 from models.dispatch.fast.setting import IndexArray, Setting
 from models.dispatch.fast.shards import Block, Cut, Shard, blocks_of, cut
+from models.dispatch.fast.small import Whole, solve_whole
 from models.dispatch.fast.solution import FastSolution, Schedules
 from models.dispatch.fast.sweeps import Sweeper, Workers, threads
 from models.dispatch.fast.usage import peak_rss_mb
 from models.dispatch.fast.warm import LastDuals
 from models.dispatch.problem import DispatchProblem
-from models.errors import DeadlineError
 from models.intervals import FloatArray
 from models.plan import Admission, DispatchPlan
 
@@ -43,14 +43,16 @@ AFTER_SAMPLE = (1.0, 0.5, 0.2, 0.1, 0.05)
 """The same when a sample's duals are known, ..."""
 WARM = (0.5, 0.3, 0.2, 0.1, 0.05)
 """... or the last plan's."""
-ROUNDS = 10
+SMALL = 8_000
+"""Rows times intervals up to which the city is solved whole: 80 devices over a day."""
+ROUNDS = 60
 """Masters at most."""
 SETTLING = 3
 """Further masters at most while what is handed out first is made good."""
 NOISE_PER_KWH = 2e-5
 """Spread of the tiny price by which rows with equal choices differ, CNY per kWh."""
-MARGIN = 0.1
-"""Part of the deadline kept back for handing out and reading out."""
+SEARCH, SETTLE = 0.7, 0.85
+"""Parts of the deadline by which the search and then the allocation stop; the rest is for handing out."""
 UNMET_KW = 1e-6
 
 
@@ -75,13 +77,17 @@ class _City:
 class FastSolver:
     """Solves the city problem of ``models/dispatch/README.md``; keeps the duals of its last plan.
 
-    ``workers``: who sweeps (threads by default).  One call at a time.
+    ``workers``: who sweeps (threads by default).  ``tell``: hears how it goes.  ``small``: up to so many rows times
+    intervals the city is solved whole.  One call at a time.
     """
 
-    def __init__(self, workers: Workers | None = None, tell: Callable[[str], None] = lambda _: None) -> None:
+    def __init__(
+        self, workers: Workers | None = None, tell: Callable[[str], None] = lambda _: None, small: int = SMALL
+    ) -> None:
         self._workers: Workers = threads() if workers is None else workers
         self._last = LastDuals()
         self._tell = tell
+        self._small = small
 
     def solve(self, problem: DispatchProblem, *, deadline_s: float, gap: float = 1e-4) -> DispatchPlan:
         """The best plan found, within ``gap`` if there is time.
@@ -103,10 +109,12 @@ class FastSolver:
         """As ``solve``, with schedules that are made when they are asked for."""
         began = time.monotonic()
         clock = _Phases(began)
-        until = began + deadline_s * (1 - MARGIN)
+        until = began + SEARCH * deadline_s
         city = self._ready(problem, clock)
-        start = self._last.find(city.rows)
         rows = sum(len(block) for block in city.blocks)
+        if 0 < rows * len(problem.grid) <= self._small:
+            return self._solve_whole(city, clock, deadline_s, gap)
+        start = self._last.find(city.rows)
         seconds = {"sweeps": 0.0, "master": 0.0}
         facts = {"rows": float(rows), "coupling_rows": float(len(city.rows.t))}
         zero = np.zeros(len(city.rows.t))
@@ -122,10 +130,8 @@ class FastSolver:
         progress = generator.run(start, schedule, until=until, gap=0.5 * gap, rounds=ROUNDS)
         seconds |= progress.seconds
         clock.mark("generation")
-        handout = self._allocate(city, generator, progress, until)
+        handout = self._allocate(city, generator, progress, began + SETTLE * deadline_s)
         clock.mark("allocation")
-        if time.monotonic() - began > deadline_s:
-            raise DeadlineError(deadline_s)
         self._last.remember(city.rows, progress.duals)
         facts |= {
             "passes": float(generator.passes),
@@ -133,7 +139,18 @@ class FastSolver:
             "columns": float(len(generator.pool)),
         }
         facts["mix_gap"] = progress.gap(city.scale)
-        return self._solution(city, progress, handout, clock, {**clock.spans, **seconds}, facts)
+        values = city.rows.values(handout.zone_kw, handout.class_kw)
+        objective = handout.cost_cny + rows_cost(city.rows, values)
+        found = Whole(handout.power_kw, objective, progress.duals, progress.bound_cny, values)
+        return self._solution(city, found, progress.passes, clock, {**clock.spans, **seconds}, facts)
+
+    def _solve_whole(self, city: _City, clock: "_Phases", deadline_s: float, gap: float) -> FastSolution:
+        found = solve_whole(
+            city.problem, self._schedules(city), city.baseline, city.sweeper, deadline_s=deadline_s, gap=gap
+        )
+        clock.mark("whole")
+        self._last.remember(city.rows, found.duals)
+        return self._solution(city, found, 1, clock, clock.spans, {"whole": 1.0})
 
     # ---- make ready
 
@@ -183,37 +200,38 @@ class FastSolver:
 
     # ---- read out
 
+    @staticmethod
+    def _schedules(city: _City) -> Schedules:
+        prices = baseline_prices(city.setting, max(1, city.rows.classes))
+        return Schedules(city.blocks, prices, city.problem.baseline_kw, len(city.problem.fleet.resource_ids))
+
     def _solution(
         self,
         city: _City,
-        progress: Progress,
-        handout: Handout,
+        found: Whole,
+        passes: int,
         clock: "_Phases",
         phases: dict[str, float],
         facts: dict[str, float],
     ) -> FastSolution:
-        rows, problem = city.rows, city.problem
-        values = rows.values(handout.zone_kw, handout.class_kw)
-        slack = np.maximum(values, 0.0)
-        objective = handout.cost_cny + float((rows.penalty * rows.hours) @ slack)
-        prices_at = baseline_prices(city.setting, max(1, rows.classes))
-        schedules = Schedules(city.blocks, prices_at, problem.baseline_kw, len(problem.fleet.resource_ids))
+        rows, problem, objective = city.rows, city.problem, found.objective_cny
+        rounding = 1e-9 * max(1.0, abs(objective))
         return FastSolution(
             grid=problem.grid,
             resource_ids=problem.fleet.resource_ids,
-            status="optimal" if objective - progress.bound_cny <= 1e-4 * city.scale(objective) else "feasible",
+            status="optimal" if objective - found.bound_cny <= 1e-4 * city.scale(objective) else "feasible",
             objective_cny=objective,
             baseline_cost_cny=city.baseline.cost_cny,
-            lower_bound_cny=progress.bound_cny,
-            iterations=progress.passes,
+            lower_bound_cny=min(found.bound_cny, objective) - rounding,
+            iterations=passes,
             wall_s=time.monotonic() - clock.began,
             penalties=problem.penalties.as_dict(),
-            unmet=rows.amounts(values, UNMET_KW),
-            prices=rows.amounts(progress.duals, 0.0),
+            unmet=rows.amounts(found.values, UNMET_KW),
+            prices=rows.amounts(found.duals, 0.0),
             admissions=city.admissions,
             peak_rss_mb=peak_rss_mb(),
-            power_kw=handout.power_kw,
-            schedules=schedules,
+            power_kw=found.power_kw,
+            schedules=self._schedules(city),
             phases=phases,
             facts=facts,
         )
