@@ -126,6 +126,15 @@ def test_a_plan_comes_back_bit_by_bit_with_the_same_hash(store: Store) -> None:
         assert (found.plan_hash, found.baseline_hash) == (made.plan_hash, made.baseline_hash)
 
 
+def test_a_plan_comes_back_with_its_water_values(store: Store) -> None:
+    water = np.random.default_rng(1).normal(size=len(GRID))
+    store.save_plan("real_time", date(2025, 7, 16), plan(water_values={"b": water}))
+    found = store.latest_plan("real_time")
+    assert found is not None
+    assert list(found.water_values) == ["b"]
+    assert found.water_values["b"].tobytes() == water.tobytes()
+
+
 def test_the_latest_plan_is_the_one_made_last_before_a_moment(store: Store) -> None:
     for minute in (0, 10, 5):
         at = NOON + timedelta(minutes=minute)
