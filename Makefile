@@ -60,7 +60,7 @@ $(READY): requirements.lock pyproject.toml | $(UV)
 	@echo "setup: ready, try $(BIN)/vpp --help"
 
 demo: setup ## a day of a small virtual power plant, nothing else needed
-	@$(BIN)/vpp demo
+	@$(BIN)/vpp demo --resources 300
 
 # A file stays with one worker, so that what its tests share is made once; long days come first, as listed.
 test: setup ## all tests, warnings are errors (JOBS=2 workers)

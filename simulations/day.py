@@ -44,6 +44,8 @@ from vpp.wiring import open_service
 log = structlog.get_logger(__name__)
 
 STEP = timedelta(minutes=5)
+REFERENCE_DEVICES = 2_000
+"""Up to so many devices the readable reference model keeps up with a cycle."""
 FINE_HISTORY_DEVICES = 5_000
 """Up to so many devices the earlier days are told in quarters of an hour."""
 HABITS_KNOWN_AFTER = 3
@@ -96,7 +98,7 @@ async def run_day(setup: DaySetup, out: Path, progress: Progress) -> DayResult:
         shutil.rmtree(service_dir)
     settings = _settings(setup, service_dir)
     scenario, generated = setup.generated.scenario, setup.generated
-    clock = VirtualClock(generated.bank.now, patience_s=300.0)
+    clock = VirtualClock(generated.bank.now, patience_s=300.0 + generated.resources / 50)
     driver = _Driver(setup, settings, clock, progress)
     async with open_service(settings, clock, setup.feed, baseline_method=BASELINE_METHOD) as service:
         await driver.commission(service)
@@ -351,7 +353,7 @@ def _settings(setup: DaySetup, folder: Path) -> Settings:
         "service": {"time_zone": str(setup.generated.scenario.zone), "data_dir": folder},
         "mqtt": {"broker": "auto", "port": _free_port()},
         "real_time": {"quiet_cycle_s": 3600.0},
-        "solver": {"gap": 0.01},
+        "solver": {"gap": 0.01, "method": "fast" if setup.generated.resources > REFERENCE_DEVICES else "reference"},
     }
     for section, values in setup.settings.items():
         overrides[section] = {**overrides.get(section, {}), **values}

@@ -4,7 +4,7 @@ from datetime import timedelta
 
 from models.events import EventOrder
 from simulations.city_feed import scenario_feed
-from simulations.day import DaySetup, Silence
+from simulations.day import FINE_HISTORY_DEVICES, DaySetup, Silence
 from simulations.day_result import DayFacts, text
 from simulations.scenarios import Scenario, load_scenario
 from simulations.scenarios.generator import generate_fleet
@@ -38,7 +38,10 @@ def demo_setup(resources: int = 300, portfolio: str = "2030", seed: int | None =
             scenario=scenario.name,
             title_zh=f"{scenario.file.title_zh} · {described.title_zh}",
             title_en=f"{scenario.file.title_en} · {described.title_en}",
-            labels=Labels(reconstruction=True, assumptions=_assumptions(scenario, portfolio)),
+            labels=Labels(
+                reconstruction=True,
+                assumptions=(*_assumptions(scenario, portfolio), *_reduced(resources)),
+            ),
             sources=_sources(scenario, portfolio),
             aggregator_names={
                 entry.aggregator_id: (entry.name_zh, entry.name_en) for entry in scenario.file.aggregators
@@ -58,6 +61,13 @@ def _assumptions(scenario: Scenario, portfolio: str) -> tuple[Text, ...]:
         text("分区负荷占比与限额为假设", "the zones' shares and limits are assumptions"),
         text("负荷预测误差约 1% 为假设", "a load forecast error of about 1 % is an assumption"),
     )
+
+
+def _reduced(resources: int) -> tuple[Text, ...]:
+    """What a large fleet tells less of than a small one."""
+    if resources <= FINE_HISTORY_DEVICES:
+        return ()
+    return (text("此前各日的读数为小时均值", "earlier days are told in hourly means (of small fleets: 15 minutes)"),)
 
 
 def _sources(scenario: Scenario, portfolio: str) -> tuple[Source, ...]:

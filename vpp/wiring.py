@@ -38,12 +38,19 @@ from vpp.runtime import Runtime
 from vpp.service import Service
 from vpp.session_baseline import SessionBaselines
 from vpp.settings import Settings
-from vpp.solver_pool import SolverPool
+from vpp.solver_pool import BlockingSolver, SolverPool, reference_solver
 from vpp.state import LiveState
 from vpp.uplink import Uplink
 
 HAPPENED = (EventStatus.EXECUTING, EventStatus.ENDED, EventStatus.TERMINATED, EventStatus.EVALUATED)
 """Events whose days say nothing about what loads do undisturbed."""
+
+
+def fast_solver() -> BlockingSolver:
+    """The solver for any number of resources; imported in the worker only, because compiling takes time."""
+    from models.dispatch.fast.solve import FastSolver  # noqa: PLC0415
+
+    return FastSolver()
 
 
 class _LateLink:
@@ -79,7 +86,8 @@ async def open_service(
     settings.service.data_dir.mkdir(parents=True, exist_ok=True)
     store = Store(settings.store_url, observe=metrics.observe_store)
     # Two workers: the day ahead does not keep a cycle waiting, and each gets ready beside the other.
-    day_ahead_pool, real_time_pool = SolverPool(), SolverPool()
+    make = fast_solver if settings.solver.method == "fast" else reference_solver
+    day_ahead_pool, real_time_pool = SolverPool(make), SolverPool(make)
     try:
         await asyncio.to_thread(store.migrate)
         credentials = AggregatorCredentials(store, clock.now)
