@@ -60,8 +60,8 @@ class Tightness:
     bind; in the evening so much is asked for that dear loads are needed.
     """
 
-    zone: float = 0.85
-    storage: float = 0.35
+    zone: float = 0.9
+    storage: float = 0.2
     orders: tuple[Order, ...] = (
         Order("noon", 13, 15, 0.25, 0.85),
         Order("noon-loads", 13, 15, 0.25, None, ScopeKind.PILLAR, Pillar.LOAD.value),
@@ -87,6 +87,8 @@ SCOPES = Tightness(
 )
 """The same with events of every scope inside one another, and commitments of two aggregators."""
 
+REBOUND_H = 3.0
+"""The loads take back what they gave within so many hours."""
 REAL_TIME_HOUR = 12
 """Local hour of the real-time cycle: before the first event, cars at work plugged in."""
 
@@ -152,14 +154,26 @@ def _load(city: City, power: Undispatched, resources: int) -> FloatArray:
 
 
 def _room(city: City, fleet: Fleet, power: Undispatched, tightness: Tightness) -> FloatArray:
-    """What the portfolio may draw beside the load, (Z, T): between even and cheapest charging, by tariff band."""
+    """What the portfolio may draw beside the load, (Z, T): between even and cheapest charging, by tariff band.
+
+    Bands with an event in them have room for everything: a limit that held stores and cars back there would itself be
+    a reduction, and (M3) could forbid it.
+    """
     room = np.zeros_like(power.even_kw)
+    stores, units = _charging_kw(city, fleet)
+    rebound = _rebound_room(city, fleet)
+    during, after = (
+        np.any([(city.hour > order.begin) & (city.hour < order.end + later) for order in tightness.orders], axis=0)
+        for later in (0.0, REBOUND_H)
+    )
     for band in range(int(city.band[-1]) + 1):
         now = city.band == band
+        tight = not during[now].any()
         even, cheapest = power.even_kw[:, now].max(axis=1), power.cheapest_kw[:, now].max(axis=1)
-        level = tightness.zone * even + (1 - tightness.zone) * np.maximum(even, cheapest)
-        room[:, now] = level[:, None]
-    return room + (_rebound_room(city, fleet) + _storage_room(city, fleet, tightness))[:, None]
+        zone, storage = (tightness.zone, tightness.storage) if tight else (0.0, 1.0)
+        level = zone * even + (1 - zone) * np.maximum(even, cheapest) + storage * stores
+        room[:, now] = (level + units + (rebound if after[now].any() else 0.0))[:, None]
+    return room
 
 
 def _rebound_room(city: City, fleet: Fleet) -> FloatArray:
@@ -177,15 +191,16 @@ def _rebound_room(city: City, fleet: Fleet) -> FloatArray:
     return room
 
 
-def _storage_room(city: City, fleet: Fleet, tightness: Tightness) -> FloatArray:
-    """Room to charge stores, (Z,): a share of the batteries' power, and all of a pumped hydro unit's."""
-    room = np.zeros(len(city.zones))
+def _charging_kw(city: City, fleet: Fleet) -> tuple[FloatArray, FloatArray]:
+    """Charging power of batteries and of pumped hydro units, (Z,) each."""
+    stores, units = np.zeros(len(city.zones)), np.zeros(len(city.zones))
     table = fleet.tables.get(ResourceKind.STORAGE)
     if table is not None:
         columns = table.columns
-        share = np.where(columns["charge_min_kw"] > 0, 1.0, tightness.storage)
-        np.add.at(room, zone_rows(city, columns), share * columns["charge_limit_kw"])
-    return room
+        pumps = columns["charge_min_kw"] > 0
+        np.add.at(stores, zone_rows(city, columns), np.where(pumps, 0.0, columns["charge_limit_kw"]))
+        np.add.at(units, zone_rows(city, columns), np.where(pumps, columns["charge_limit_kw"], 0.0))
+    return stores, units
 
 
 def _events(city: City, fleet: Fleet, load: FloatArray, power: Undispatched, tightness: Tightness) -> tuple[Event, ...]:
