@@ -16,7 +16,7 @@ import time
 from collections import Counter
 from collections.abc import AsyncIterator, Callable, Iterable
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import date, datetime, timedelta
 from pathlib import Path
 
@@ -191,16 +191,15 @@ class _Driver:
     def _record_tests(self, service: Service) -> None:
         """What the aggregators' acceptance tests showed, as the scenario's class mix says it."""
         generated, class_of = self.setup.generated, self.fleet.class_of
-        with service.store.transaction():
-            records = []
-            for live in service.state:
-                share = generated.tested_kw_by_class[class_of[live.resource_id]]
-                total = generated.connected_kw_by_class[class_of[live.resource_id]]
-                tested_kw = live.record.connected_kw * share / total if total else 0.0
-                records.append(service.store.record_test(live.resource_id, tested_kw, self.clock.now()))
-        for record in records:
-            if record is not None:
-                service.state.put(record)
+        tested_kw: dict[str, float] = {}
+        for live in service.state:
+            share = generated.tested_kw_by_class[class_of[live.resource_id]]
+            total = generated.connected_kw_by_class[class_of[live.resource_id]]
+            tested_kw[live.resource_id] = live.record.connected_kw * share / total if total else 0.0
+        now = self.clock.now()
+        service.store.record_tests(tested_kw, now)
+        for live in list(service.state):
+            service.state.put(replace(live.record, tested_kw=tested_kw[live.resource_id], tested_at=now))
 
     @asynccontextmanager
     async def living(self, service: Service) -> AsyncIterator[None]:

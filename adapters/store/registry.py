@@ -1,6 +1,6 @@
 """Registered resources, the meter-account rule, and the profiles that came with them."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
@@ -235,6 +235,17 @@ class Registry(Part):
             )
             record = self.get_resource(resource_id)
         return record if record is not None and record.withdrawn_at is None else None
+
+    def record_tests(self, tested_kw: Mapping[str, float], at: datetime) -> int:
+        """Keep the results of many capability tests at once; returns how many are of active resources."""
+        table = schema.resources
+        statement = update(table).where(table.c.resource_id == bindparam("whose"), table.c.withdrawn_at.is_(None))
+        statement = statement.values(tested_kw=bindparam("found_kw"), tested_at=bindparam("found_at"))
+        rows = [{"whose": name, "found_kw": value, "found_at": at} for name, value in tested_kw.items()]
+        if not rows:
+            return 0
+        with self._db.writing() as connection:
+            return int(connection.execute(statement, rows).rowcount)
 
     def get_resource(self, resource_id: str) -> RegisteredResourceRecord | None:
         """One resource, withdrawn or not."""

@@ -133,6 +133,15 @@ def test_registering_twice_changes_nothing_and_an_update_keeps_the_test_result(r
     assert registry.record_test("a", 1.0, NOON) is None
 
 
+def test_many_tests_are_kept_at_once_and_only_of_active_resources(registry: Store) -> None:
+    registry.upsert_resources([plant("a"), plant("b"), plant("gone")])
+    registry.withdraw_resource("gone", NOON)
+    at = NOON + timedelta(hours=1)
+    assert registry.record_tests({"a": 8.5, "b": 2.0, "gone": 1.0, "nobody": 3.0}, at) == 2
+    assert [(each.tested_kw, each.tested_at) for each in registry.resources()] == [(8.5, at), (2.0, at)]
+    assert registry.record_tests({}, at) == 0
+
+
 def test_resources_are_found_by_what_they_are(registry: Store) -> None:
     registry.upsert_resources([plant(f"r{k}", ("sun", "moon")[k % 2], zone_id=f"zone-{k % 3}") for k in range(12)])
     registry.withdraw_resource("r0", NOON)
