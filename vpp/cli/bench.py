@@ -136,6 +136,8 @@ def _show(found: dict[str, Any]) -> None:
         f"  {reached}, {cost}",
         f"  {binding}, unmet {held['unmet_kwh_total']:.3g} kWh, integer devices {held['integer_share']:.1%}",
     ]
+    if "check_ok" in fast:
+        lines.append("  check: nothing is off" if fast["check_ok"] else f"  check: {fast['violations']} violations")
     for name, other in found.get("compared", {}).items():
         if "failed" in other:
             lines.append(f"  {name}: {other['failed']}")
