@@ -8,6 +8,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from models.dispatch.admissions import admit
+from models.dispatch.check import check_plan
 from models.dispatch.problem import DispatchProblem, ResourceState
 from models.dispatch.reference.schedule import own_cost_cny
 from models.dispatch.reference.solve import ReferenceSolver
@@ -15,7 +16,7 @@ from models.dispatch.reference.structure import entries_of
 from models.intervals import FloatArray
 from models.plan import DispatchPlan
 from models.resources import ResourceKind
-from tests.fleets import random_problem
+from tests.fleets import random_problem, situation
 
 SLACK = 1e-6
 
@@ -206,3 +207,23 @@ def test_the_baseline_is_the_free_optimum_and_blind_to_events(seed: int) -> None
             continue
         cost = price @ base + own_cost_cny(entry, base, problem)
         assert price @ here + own_cost_cny(entry, here, problem) == pytest.approx(cost, abs=2e-3 * max(1.0, abs(cost)))
+
+
+def test_who_committed_himself_and_has_no_resource_is_unmet_by_name() -> None:
+    problem = random_problem(3, resources=6, intervals=8, events=1, commitments=True)
+    rows = tuple(row.model_copy(update={"aggregator_id": "nobody"}) for row in problem.commitments)
+    problem = replace(problem, commitments=rows)
+    plan = ReferenceSolver().solve(problem, deadline_s=60)
+    assert check_plan(problem, plan).violations == ()
+    unmet = {row.interval_start: row.amount for row in plan.unmet if row.scope_id == "nobody"}
+    assert unmet == pytest.approx({row.interval_start: 0.9 * row.accepted_kw for row in rows})
+
+
+def test_branch_and_bound_on_request_closes_the_gap_of_a_re_plan() -> None:
+    problem = situation(24, most_resources=8, most_intervals=12)
+    assert problem.real_time is not None
+    guessed = ReferenceSolver().solve(problem, deadline_s=60, gap=1e-7)
+    solved = ReferenceSolver(branch=True).solve(problem, deadline_s=60, gap=1e-7)
+    assert guessed.status == "feasible"
+    assert solved.status == "optimal"
+    assert guessed.lower_bound_cny <= solved.lower_bound_cny <= solved.objective_cny <= guessed.objective_cny

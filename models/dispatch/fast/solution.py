@@ -5,11 +5,11 @@ from dataclasses import dataclass, field
 from datetime import datetime
 
 import numpy as np
-from numpy.typing import NDArray
 
 from models.dispatch.fast.pricing.common import NOTHING_NEAR, Members, Near, Prices, empty_sums
 from models.dispatch.fast.setting import IndexArray
 from models.dispatch.fast.shards import Block
+from models.dispatch.fast.stays import Stays
 from models.intervals import FloatArray, IntervalGrid
 from models.plan import Admission, DispatchPlan, PlanSource, RequirementAmount, relative_gap
 from models.plan_stream import BLOCK_ROWS, PlanBlock, gathered
@@ -76,6 +76,7 @@ class Schedules:
     ) -> None:
         self._blocks, self._prices, self._given, self._resources = blocks, baseline_prices, baseline_kw, resources
         self._order = [np.argsort(block.members.resource, kind="stable") for block in blocks]
+        self._stays = Stays.of(blocks)
         self._sorted = [block.members.resource[order] for block, order in zip(blocks, self._order, strict=True)]
 
     def _rows(self, b: int, first: int, last: int) -> IndexArray:
@@ -99,21 +100,13 @@ class Schedules:
         for b, block in enumerate(self._blocks):
             energy = block.pricer.energy
             rows = self._rows(b, first, last)
+            rows = rows[block.members.alone[rows]]
             if energy is None or not rows.size:
                 continue
             place = block.members.resource[rows] - first
-            shown = energy(block.pricer.take(block.units, rows), np.ascontiguousarray(power_kw[place]))
-            _show(found, place, shown, alone=block.members.alone[rows])
+            found[place] = energy(block.pricer.take(block.units, rows), np.ascontiguousarray(power_kw[place]))
+        self._stays.show(first, last, power_kw, found)
         return found
-
-
-def _show(found: FloatArray, place: IndexArray, shown: FloatArray, *, alone: NDArray[np.bool_]) -> None:
-    """Write the energies of rows (m, T) to their resources; stays of one charger each where they are plugged in."""
-    single = alone
-    found[place[single]] = shown[single]
-    for row in np.flatnonzero(~single):
-        here = ~np.isnan(shown[row])
-        found[place[row], here] = shown[row, here]
 
 
 def baseline_rows(block: Block, rows: IndexArray, prices: Prices) -> FloatArray:

@@ -44,15 +44,14 @@ def search(
     until: float,
     gap: float,
     base_cny: float,
+    branch: bool,
 ) -> tuple[Outcome, Outcome]:
     """(the outcome with the bound, the linear program at its binaries that carries the schedule and its duals).
 
     Solved without the lazy equations; whoever charges and discharges at once and gains by it gets his, and again.
     """
     for _ in range(ROUNDS):
-        outcome, final = _whole(
-            kept, numbers, until=until, gap=gap, base_cny=base_cny, branch=problem.real_time is None
-        )
+        outcome, final = _whole(kept, numbers, until=until, gap=gap, base_cny=base_cny, branch=branch)
         waking = {i for i, entry in enumerate(entries) if doing_both(kept.city, entry, i, final.x, problem)}
         if not waking - kept.program.awake:
             break

@@ -45,10 +45,12 @@ def _without_garbage_collection() -> Iterator[None]:
 class ReferenceSolver:
     """Solves the city problem of ``models/dispatch/README.md``; keeps what it has compiled.
 
-    One call at a time; use one solver per process.
+    One call at a time; use one solver per process.  ``branch``: branch and bound in real time too, for which a re-plan
+    every five minutes has no time.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, *, branch: bool = False) -> None:
+        self._branch = branch
         self._kept: OrderedDict[Shape, Kept] = OrderedDict()
         self._chargers: dict[str, Entry] = {}
 
@@ -67,7 +69,10 @@ class ReferenceSolver:
         baseline = self._baseline(kept, admitted, entries, until)
         numbers = city.numbers(admitted, entries, baseline)
         base_cny = self._baseline_cost(admitted, entries, baseline)
-        outcome, final = search(kept, numbers, admitted, entries, until=until, gap=gap, base_cny=base_cny)
+        branch = self._branch or problem.real_time is None
+        outcome, final = search(
+            kept, numbers, admitted, entries, until=until, gap=gap, base_cny=base_cny, branch=branch
+        )
         return self._plan(
             kept,
             numbers,

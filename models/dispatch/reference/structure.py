@@ -101,8 +101,12 @@ def event_slots(problem: DispatchProblem) -> int:
 
 
 def committed_aggregators(problem: DispatchProblem) -> tuple[str, ...]:
-    """All aggregators in order: any may commit itself, and then the rows are there already."""
-    return tuple(sorted({what.aggregator_id for what in problem.attributes.values()}))
+    """All aggregators in order: any may commit itself, and then the rows are there already.
+
+    Who has committed himself and has no resource (any more) is among them: his commitment is unmet, by name.
+    """
+    fleet = {what.aggregator_id for what in problem.attributes.values()}
+    return tuple(sorted(fleet | {row.aggregator_id for row in problem.commitments}))
 
 
 def covers(made: Entry, wanted: Entry) -> bool:
