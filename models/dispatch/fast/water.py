@@ -91,7 +91,7 @@ def least_by_cells(
     water: FloatArray,
     cells: int = CELLS,
 ) -> float:
-    """A lower bound of the unit's least cost, modes included, CNY; inf if there is no way through the cells.
+    """A lower bound of the unit's least cost, modes included, CNY; -inf if rounding leaves no way.
 
     ``price``, ``stray``: (T,) CNY per kWh at the grid; ``plan_kw``: (T,); ``water``: (T,) CNY per kWh of level.
     """
@@ -117,7 +117,8 @@ def least_by_cells(
     low = np.maximum(below, unit.end_min)
     ends = np.minimum(slope[-1] * low, slope[-1] * above)
     ends[low > above + _TOUCH * width] = np.inf
-    return float((cost + ends).min() - water[0] * unit.start)
+    least = float((cost + ends).min() - water[0] * unit.start)
+    return least if np.isfinite(least) else -np.inf
 
 
 def _pieces(
