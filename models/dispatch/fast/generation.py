@@ -39,6 +39,10 @@ from models.intervals import FloatArray
 _SEED = 11
 _FIRST_S = 30.0
 """The first mix may take so many seconds whatever the deadline: without it there is no plan."""
+_MEMORY = 0.5
+"""Weight of the last answer in what is expected of a shard."""
+_LAST = 3
+"""Steered sweeps whose mean λ counts."""
 _PIECES = 4
 """Pieces of work of one turn."""
 _BOUND_EVERY = 3
@@ -104,6 +108,7 @@ class Generator:
         self.passes = 0
         self._last: Columns | None = None
         self._mix: Mix | None = None
+        self._mean: Columns | None = None
         self.near: NDArray[np.bool_] | None = None
         self._dice = np.random.default_rng(_SEED)
         self._local = rows.zone >= 0
@@ -157,17 +162,19 @@ class Generator:
         began = time.monotonic()
         rows, last = self.rows, self._last
         assert last is not None  # noqa: S101 - somebody has answered before
-        drift = self.values(last) / len(self._turns)
+        expected = self._expected(last)
+        drift = self.values(expected) / len(self._turns)
         mean = np.zeros_like(drift)
         points: list[Point | None] = [None] * len(self.cut.shards)
-        for members in self._turns:
+        for turn in self._dice.permutation(len(self._turns)):
+            members = self._turns[turn]
             mean += duals / len(self._turns)
             of_zone = self.sweeper.points(duals, self.noise)
             own = [of_zone[zone] for zone in self._zone_of[members]]
             answer = self.sweeper.sweep([self.cut.shards[s] for s in members], own, pieces=_PIECES)
             change = np.zeros((rows.zones, rows.intervals))
-            np.add.at(change, self._zone_of[members], answer.power_kw - last.power_kw[members])
-            moved = self._effect(change, (answer.classed_kw - last.classed_kw[members]).sum(axis=0))
+            np.add.at(change, self._zone_of[members], answer.power_kw - expected.power_kw[members])
+            moved = self._effect(change, (answer.classed_kw - expected.classed_kw[members]).sum(axis=0))
             duals = np.clip(duals + gain * (moved + drift), 0.0, rows.penalty)
             for s, point in zip(members.tolist(), own, strict=True):
                 points[s] = point
@@ -187,6 +194,20 @@ class Generator:
         self.take(self.sweeper.sweep(self.cut.shards, points), points)
         self.passes += 1
         self.seconds["sweeps"] += time.monotonic() - began
+
+    def _expected(self, last: Columns) -> Columns:
+        """What every shard is expected to answer: the mean of its answers, late ones weighing more.
+
+        The last answer alone would be an echo: who was asked when prices were high would seem to give way for good.
+        """
+        if self._mean is None:
+            self._mean = Columns(
+                *(values.copy() for values in (last.power_kw, last.classed_kw, last.least_cny, last.cost_cny))
+            )
+        else:
+            for known, values in ((self._mean.power_kw, last.power_kw), (self._mean.classed_kw, last.classed_kw)):
+                known[:] += _MEMORY * (values - known)
+        return self._mean
 
     def solve_master(self, until: float, ceiling: FloatArray) -> Mix:
         """The cheapest mix of all columns so far, with slacks that cost at most ``ceiling`` (N,) CNY per kWh."""
@@ -235,17 +256,28 @@ class Generator:
 
     # ---- the search
 
+    def stand_for(self, whole: "Generator") -> None:
+        """Correct a sample by what it misses of the whole fleet when no row has a price.
+
+        What its devices do about prices is then all that the sample must be fair about (a control variate).
+        """
+        zero = np.zeros(len(self.rows.t))
+        theirs, _ = whole.at(zero, 0.0)
+        ours, _ = self.at(zero, 0.0)
+        self.fixed = Fixed(self.fixed.values + whole.values(theirs) - self.values(ours), self.fixed.cost_cny)
+
     def find_duals(self, start: FloatArray, schedule: Sequence[float], until: float) -> FloatArray:
         """λ by steering alone, from ``start``, with falling gains."""
         self._last, _ = self.at(start, self.noise)
         unit = self._scale_of_gain()
-        duals = mean = start
+        duals, means = start, [start]
         for price in schedule:
             duals, mean, values = self.steer(duals, price * unit)
+            means = [*means, mean][-_LAST:]
             self.tell(f"steered at {price:g}: slacks would cost {rows_cost(self.rows, values):.6g}")
             if time.monotonic() > until:
                 break
-        return mean
+        return np.asarray(np.mean(means, axis=0))
 
     def run(self, start: FloatArray, schedule: Sequence[float], *, until: float, gap: float, rounds: int) -> Progress:
         """Steer from the duals ``start``, then mix, until the gap is met, the time is up or the rounds are over."""

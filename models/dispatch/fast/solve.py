@@ -27,6 +27,7 @@ from models.dispatch.fast.solution import FastSolution, Schedules
 from models.dispatch.fast.sweeps import Sweeper, Workers, threads
 from models.dispatch.fast.usage import peak_rss_mb
 from models.dispatch.fast.warm import LastDuals
+from models.dispatch.fast.warm_up import warm_up
 from models.dispatch.problem import DispatchProblem
 from models.intervals import FloatArray
 from models.plan import Admission, DispatchPlan
@@ -37,11 +38,11 @@ GROUPS = 24
 """Columns of a zone in the master, for every sweep."""
 SAMPLE_ROWS = 60_000
 """Rows of the sample; fleets of less than twice as many are solved without one."""
-COLD = (3.0, 2.0, 1.5, 1.0, 1.0, 0.7, 0.5, 0.35, 0.25, 0.17, 0.12, 0.08, 0.05)
+COLD = (3.0, 2.0, 1.5, 1.0, 0.7, 0.5, 0.35, 0.25, 0.17, 0.12, 0.08, 0.05)
 """How far a row that is off by all that moves in it moves its price, CNY per kWh, sweep by sweep."""
-AFTER_SAMPLE = (1.0, 0.5, 0.2, 0.1, 0.05)
+AFTER_SAMPLE = (0.7, 0.4, 0.2, 0.1, 0.06, 0.04)
 """The same when a sample's duals are known, ..."""
-WARM = (0.5, 0.3, 0.2, 0.1, 0.05)
+WARM = (0.4, 0.2, 0.1)
 """... or the last plan's."""
 SMALL = 8_000
 """Rows times intervals up to which the city is solved whole: 80 devices over a day."""
@@ -98,12 +99,7 @@ class FastSolver:
 
     def prepare(self, problem: DispatchProblem) -> None:
         """Compile or load the oracles that the problem needs."""
-        tables, _ = admit_columns(problem)
-        setting = Setting.of(problem)
-        blocks = blocks_of(problem, tables, Classes.of(problem, tables), setting)
-        sweeper = Sweeper(problem, setting, blocks, self._workers)
-        for b, block in enumerate(blocks):
-            sweeper.sums(Shard(b, 0, min(1, len(block)), int(block.zone[0])), sweeper.prices(sweeper.untouched()))
+        warm_up(problem, self._tell)
 
     def solve_stream(self, problem: DispatchProblem, *, deadline_s: float, gap: float = 1e-4) -> FastSolution:
         """As ``solve``, with schedules that are made when they are asked for."""
@@ -119,13 +115,13 @@ class FastSolver:
         facts = {"rows": float(rows), "coupling_rows": float(len(city.rows.t))}
         zero = np.zeros(len(city.rows.t))
         schedule: Sequence[float] = WARM if start is not None else COLD
+        generator = self._generator(city, cut(city.blocks, turns=TURNS, groups=GROUPS))
         if start is None and rows > 2 * SAMPLE_ROWS:
-            fraction = SAMPLE_ROWS / rows
-            first = self._generator(city, cut(city.blocks, turns=TURNS, groups=1, fraction=fraction))
+            first = self._generator(city, cut(city.blocks, turns=TURNS, groups=1, fraction=SAMPLE_ROWS / rows))
+            first.stand_for(generator)
             start, schedule = first.find_duals(zero, COLD, until), AFTER_SAMPLE
             facts["sample_passes"] = float(first.passes)
             clock.mark("sample")
-        generator = self._generator(city, cut(city.blocks, turns=TURNS, groups=GROUPS))
         start = zero if start is None else start
         progress = generator.run(start, schedule, until=until, gap=0.5 * gap, rounds=ROUNDS)
         seconds |= progress.seconds
