@@ -28,7 +28,7 @@ PARTITION = re.compile(r"readings_\d{6}")
 
 _INSERT = f"INSERT OR IGNORE INTO readings ({', '.join(COLUMNS)}) VALUES ({', '.join('?' * len(COLUMNS))})"  # noqa: S608
 _COPY_TYPES = ("int8", "int4", "int8", "float8", "float8", "float8", "bool", "int8", "text")
-_PIECE = 500_000
+_PIECE = 50_000
 _MANY = 200
 """More resources than this are picked from the time range in memory instead of in SQL."""
 
@@ -155,7 +155,7 @@ class Readings(Registry):
         return frame
 
     def powers(self, resource_ids: Sequence[str], start: datetime, end: datetime) -> Iterator[PowerColumns]:
-        """Measured power of the named resources with start <= measured_at < end, in pieces of at most half a million
+        """Measured power of the named resources with start <= measured_at < end, in pieces of at most fifty thousand
         readings, each in the order of time: what a baseline needs, without an object for each reading.
         """
         with self._db.reading() as connection:
