@@ -11,7 +11,7 @@ from models.dispatch.check.devices import devices_of
 from models.dispatch.check.horizon import Horizon
 from models.dispatch.check.oracles.prices import Prices
 from models.dispatch.check.oracles.stores import least_storage
-from models.dispatch.check.oracles.water import MOST_PER_KWH, least_by_cells
+from models.dispatch.check.oracles.water import CELLS, MOST_PER_KWH, least_by_cells
 from models.dispatch.fast import water as fast
 from models.dispatch.fast.pricing.hydro import hydro_arrays
 from models.dispatch.fast.setting import Setting
@@ -49,6 +49,10 @@ def test_the_checker_and_the_solver_find_the_same_bound(seed: int, cells: int) -
         ours = least_by_cells(device.row, Prices(price, 0.0, stray, plan_kw), horizon, water, cells)
         theirs = fast.least_by_cells(reservoir, setting.hours, price, stray, plan_kw, water, cells)
         assert ours == pytest.approx(theirs, rel=1e-9, abs=1e-9 * max(1.0, turned_over))
+
+
+def test_the_checker_and_the_solver_cut_reservoirs_alike() -> None:
+    assert (fast.CELLS, fast.MOST_PER_KWH) == (CELLS, MOST_PER_KWH)
 
 
 def hydro_city(seed: int, count: int = 12) -> DispatchProblem:
