@@ -129,6 +129,7 @@ def _solved(case: BenchCase, solver: FastSolver, problem: DispatchProblem) -> di
         "lower_bound_cny": solution.lower_bound_cny,
         "baseline_cost_cny": solution.baseline_cost_cny,
         "gap": solution.gap,
+        "reached_gap": solution.gap <= case.gap,
         "iterations": solution.iterations,
         "passes": solution.facts.get("passes"),
         "peak_rss_mb": peak_mb,

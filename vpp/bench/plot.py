@@ -1,6 +1,6 @@
 """The scaling plot: seconds against devices, both logarithmic, as an SVG that stands beside the README."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from html import escape
 from math import ceil, floor, log10
 from typing import Any
@@ -21,7 +21,10 @@ Points = Sequence[tuple[float, float]]
 
 
 def scaling_svg(series: Mapping[str, Any]) -> str:
-    """The plot of ``bench_series``: the fast path's line, whoever was compared, and a line of slope one."""
+    """The plot of ``bench_series``: the fast path's line, whoever was compared, and a line of slope one.
+
+    Points of the fast path whose gap was not reached in time are hollow.
+    """
     runs = series["runs"]
     lines: dict[str, Points] = {"fast": points(runs, "wall_s")}
     for name in ("reference", "arrays"):
@@ -30,10 +33,12 @@ def scaling_svg(series: Mapping[str, Any]) -> str:
             for run in runs
             if "wall_s" in run.get("compared", {}).get(name, {})
         ]
+    reached = {size for size, _ in points([run for run in runs if run["fast"].get("reached_gap")], "wall_s")}
     frame = _Frame([point for line in lines.values() for point in line])
     body = [*frame.axes(), *_slope_one(frame, lines["fast"])]
     for name, line in lines.items():
-        body += frame.line(line, _COLOURS[name], labelled=name == "fast")
+        short = {size for size, _ in line} - reached if name == "fast" else set()
+        body += frame.line(line, _COLOURS[name], labelled=name == "fast", hollow=short)
     shown = [name for name, line in lines.items() if line]
     body += [
         f'<g font-size="13"><rect x="{_LEFT + 14}" y="{_TOP + 12 + 22 * k}" width="12" height="12" rx="2" '
@@ -101,14 +106,18 @@ class _Frame:
         drawn.append(_text((_LEFT + _WIDTH - _RIGHT) / 2, _HEIGHT - _BOTTOM + 42, "devices", "middle"))
         return drawn
 
-    def line(self, found: Points, colour: str, *, labelled: bool) -> list[str]:
-        """Points joined by a line, the figures beside them if asked for."""
+    def line(self, found: Points, colour: str, *, labelled: bool, hollow: Collection[float] = ()) -> list[str]:
+        """Points joined by a line, the figures beside them if asked for; ``hollow``: sizes that missed the gap."""
         if not found:
             return []
         places = [(self.x(size), self.y(value)) for size, value in found]
         path = " ".join(f"{x:.1f},{y:.1f}" for x, y in places)
         drawn = [f'<polyline points="{path}" fill="none" stroke="{colour}" stroke-width="2.5"/>']
-        drawn += [f'<circle cx="{x:.1f}" cy="{y:.1f}" r="4.5" fill="{colour}"/>' for x, y in places]
+        drawn += [
+            f'<circle cx="{x:.1f}" cy="{y:.1f}" r="4.5" fill="{"#fff" if size in hollow else colour}" '
+            f'stroke="{colour}" stroke-width="2"/>'
+            for (x, y), (size, _) in zip(places, found, strict=True)
+        ]
         if labelled:
             drawn += [
                 _text(x - 8, y - 12, f"{value:.2g} s", "middle", colour)

@@ -17,7 +17,7 @@ from vpp.bench.plot import scaling_svg
 from vpp.bench.series import fitted_exponent
 from vpp.cli.bench import bench_app
 
-FAST = {"conditions": {}, "gap": 1e-4, "passes": 5.0}
+FAST = {"conditions": {}, "gap": 1e-4, "passes": 5.0, "reached_gap": True}
 MACHINE = {"cpu": "Some <CPU>", "cores": 2, "memory_gb": 24.0, "system": "Linux x86_64", "python": "3.11.7"}
 
 
@@ -78,6 +78,15 @@ def test_the_plot_is_drawn_to_scale_and_names_its_machine() -> None:
     reference, arrays = places[3:]
     assert reference[0] == arrays[0] == x0
     assert (y0 - arrays[1]) == pytest.approx(arrays[1] - reference[1], abs=0.2), "ten times slower, twice"
+
+
+def test_a_size_whose_gap_was_not_reached_is_hollow() -> None:
+    late = _run(100_000, 60.0)
+    late["fast"] = {**late["fast"], "reached_gap": False}
+    text = scaling_svg({"runs": [_run(10_000, 1.0), late], "exponent": None, "machine": MACHINE})
+    dots = [dot.get("fill") for dot in ET.fromstring(text).iter() if dot.tag.endswith("circle")]
+    assert dots[0] != "#fff"
+    assert dots[1] == "#fff"
 
 
 def test_a_plot_of_one_run_has_axes_too() -> None:
