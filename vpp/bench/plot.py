@@ -9,7 +9,10 @@ from vpp.bench.machine import described
 from vpp.bench.series import points
 
 _WIDTH, _HEIGHT = 760, 480
-_LEFT, _RIGHT, _TOP, _BOTTOM = 78, 24, 56, 74
+_LEFT, _RIGHT, _TOP, _BOTTOM = 78, 44, 66, 74
+_PAD = 34
+"""Room between the axes and the first and last size."""
+_LEGEND = 400
 _COLOURS = {"fast": "#0b6e4f", "reference": "#b5442e", "arrays": "#3a5a98"}
 _NAMES = {
     "fast": "this dispatch, with every device's schedule",
@@ -41,23 +44,25 @@ def scaling_svg(series: Mapping[str, Any]) -> str:
         body += frame.line(line, _COLOURS[name], labelled=name == "fast", hollow=short)
     shown = [name for name, line in lines.items() if line]
     body += [
-        f'<g font-size="13"><rect x="{_LEFT + 14}" y="{_TOP + 12 + 22 * k}" width="12" height="12" rx="2" '
-        f'fill="{_COLOURS[name]}"/><text x="{_LEFT + 34}" y="{_TOP + 23 + 22 * k}">{escape(_NAMES[name])}</text></g>'
-        for k, name in enumerate(shown)
+        f'<g font-size="13"><rect x="{_LEGEND}" y="{_HEIGHT - _BOTTOM - 22 * k - 24}" width="12" height="12" rx="2" '
+        f'fill="{_COLOURS[name]}"/><text x="{_LEGEND + 20}" y="{_HEIGHT - _BOTTOM - 22 * k - 13}">'
+        f"{escape(_NAMES[name])}</text></g>"
+        for k, name in enumerate(reversed(shown))
     ]
     return _document(body, _caption(series))
 
 
-def _caption(series: Mapping[str, Any]) -> tuple[str, str]:
+def _caption(series: Mapping[str, Any]) -> tuple[str, str, str]:
     case = series["runs"][0]["case"]
     exponent = series["exponent"]
-    grows = "" if exponent is None else f"; time grows as size^{exponent:.2f} from 10 000 on"
-    title = f"{case['cycle']} dispatch, {case['zones']} zones, all kinds of device{grows}"
-    return title, described(series["machine"])
+    kinds = ", ".join(case.get("kinds") or ()).replace("_", " ") or "all kinds of device"
+    title = f"{case['cycle'].capitalize()} dispatch: {kinds}, {case['zones']} zones"
+    grows = "" if exponent is None else f"time grows as size to the {exponent:.2f} from 10 000 devices on; "
+    return title, f"{grows}hollow: gap not reached in time", described(series["machine"])
 
 
-def _document(body: Sequence[str], caption: tuple[str, str]) -> str:
-    title, machine = (escape(text) for text in caption)
+def _document(body: Sequence[str], caption: tuple[str, str, str]) -> str:
+    title, grows, machine = (escape(text) for text in caption)
     head = (
         f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {_WIDTH} {_HEIGHT}" width="{_WIDTH}" '
         f'height="{_HEIGHT}" role="img" aria-label="{title}" font-family="system-ui, sans-serif" fill="#222">'
@@ -67,6 +72,7 @@ def _document(body: Sequence[str], caption: tuple[str, str]) -> str:
             head,
             f'<rect width="{_WIDTH}" height="{_HEIGHT}" fill="#fff"/>',
             f'<text x="{_LEFT}" y="30" font-size="16" font-weight="600">{title}</text>',
+            f'<text x="{_LEFT}" y="50" font-size="12" fill="#666">{grows}</text>',
             *body,
             f'<text x="{_LEFT}" y="{_HEIGHT - 12}" font-size="12" fill="#666">{machine}</text>',
             "</svg>",
@@ -86,7 +92,7 @@ class _Frame:
 
     def x(self, size: float) -> float:
         share = (log10(size) - self.x_low) / (self.x_high - self.x_low)
-        return _LEFT + share * (_WIDTH - _LEFT - _RIGHT)
+        return _LEFT + _PAD + share * (_WIDTH - _LEFT - _RIGHT - 2 * _PAD)
 
     def y(self, value: float) -> float:
         share = (log10(value) - self.y_low) / (self.y_high - self.y_low)
@@ -120,7 +126,7 @@ class _Frame:
         ]
         if labelled:
             drawn += [
-                _text(x - 8, y - 12, f"{value:.2g} s", "middle", colour)
+                _text(x - 14, y - 12, f"{value:.2g} s", "middle", colour)
                 for (x, y), (_, value) in zip(places, found, strict=True)
             ]
         return drawn
