@@ -121,10 +121,10 @@ class DayAheadSettings(_Section):
 class SolverSettings(_Section):
     """Who solves, how long it may take and how good it must be (gap as in every plan's summary).
 
-    ``method``: ``reference`` is the readable model, for some hundreds of resources; ``fast`` is for any number.
+    ``method``: ``fast`` is for any number of resources; ``reference`` is the readable model, for some hundreds.
     """
 
-    method: Literal["reference", "fast"] = "reference"
+    method: Literal["fast", "reference"] = "fast"
     deadline_s: PositiveSeconds = 60.0
     real_time_deadline_s: PositiveSeconds = 30.0
     gap: Annotated[float, Field(gt=0, le=0.2, allow_inf_nan=False)] = 1e-3

@@ -1,8 +1,8 @@
 """Solves in a process of their own: one long-lived worker, spawned, killed at the wall-clock deadline.
 
-The worker holds a ``ReferenceSolver`` with everything that it has compiled, so that the next cycle updates numbers in
-place.  A worker that is late is killed, and its memory with it; the next solve starts another.  Spawned, not forked:
-the parent has threads and sockets.
+The worker holds one solver with everything that makes its next solve faster: the fast one its compiled oracles and the
+duals of its last plan, the reference its compiled structures.  A worker that is late is killed, and its memory with it;
+the next solve starts another.  Spawned, not forked: the parent has threads and sockets.
 """
 
 import asyncio
@@ -10,19 +10,25 @@ import multiprocessing
 import pickle
 import signal
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from multiprocessing.connection import Connection
 from multiprocessing.process import BaseProcess
 from typing import Any, Protocol
+
+import structlog
 
 from models.dispatch.problem import DispatchProblem
 from models.errors import DeadlineError, SolverError, VppError
 from models.plan import DispatchPlan
 
+log = structlog.get_logger(__name__)
+
 GRACE_S = 0.5
 """The solver minds the deadline by itself; the worker is killed so much later."""
-START_S = 60.0
-"""A worker must be ready in so many seconds; a cold machine imports slowly."""
+START_S = 120.0
+"""A worker that starts must be ready, or say what it is doing, in so many seconds: a cold machine imports and compiles
+slowly."""
 PREPARE_S = 120.0
 """Compiling one structure of a few hundred resources takes seconds."""
 _STOP_S = 2.0
@@ -38,22 +44,80 @@ class BlockingSolver(Protocol):
         """Do what can be done before the first solve of problems shaped like this one."""
 
 
-def reference_solver() -> BlockingSolver:
+class Voice(Protocol):
+    """How a worker's solver is heard outside while it works."""
+
+    def tell(self, text: str) -> None:
+        """What it is doing."""
+
+    def note(self, facts: Mapping[str, Any]) -> None:
+        """What it did: facts of the solve that ends."""
+
+
+Make = Callable[[Voice], BlockingSolver]
+
+
+def fast_solver(voice: Voice) -> BlockingSolver:
+    """The solver for any number of resources, its oracles ready; imported in the worker only."""
+    from vpp.warm_up import ready_oracles  # noqa: PLC0415
+
+    ready_oracles(voice.tell)
+    return _FastWithFacts(voice)
+
+
+def reference_solver(voice: Voice) -> BlockingSolver:  # noqa: ARG001 - it has nothing to say
     """The solver of record; imported in the worker only, because Pyomo is slow to import."""
     from models.dispatch.reference.solve import ReferenceSolver  # noqa: PLC0415
 
     return ReferenceSolver()
 
 
+class _FastWithFacts:
+    """The fast solver in a worker."""
+
+    def __init__(self, voice: Voice) -> None:
+        from models.dispatch.fast.solve import FastSolver  # noqa: PLC0415
+
+        self._voice, self._solver = voice, FastSolver(tell=voice.tell)
+
+    def solve(self, problem: DispatchProblem, *, deadline_s: float, gap: float = 1e-4) -> DispatchPlan:
+        """See ``BlockingSolver``."""
+        found = self._solver.solve_stream(problem, deadline_s=deadline_s, gap=gap)
+        plan = found.plan()
+        self._voice.note(fast_facts(found.phases, found.facts))
+        return plan
+
+    def prepare(self, problem: DispatchProblem) -> None:
+        """Nothing is left to do: every kind's oracle was ready before the worker was."""
+
+
+def fast_facts(phases: Mapping[str, float], facts: Mapping[str, float]) -> dict[str, Any]:
+    """How a fast plan was made: passes over the fleet, seconds by phase, and whatever else was counted."""
+    return {"passes": facts.get("passes"), "phases_s": dict(phases), "facts": dict(facts)}
+
+
+def _log(text: str) -> None:
+    log.info("the solver gets ready", doing=text)
+
+
 class SolverPool:
     """Implements ``models.ports.Solver``: one solve at a time, each with a deadline that holds.
 
     ``make`` is called in the worker and must be importable there.  The clock of the deadline starts when ``solve`` is
-    called, except that starting a worker (first solve, or after a kill) is not counted.
+    called, except that starting a worker (first solve, or after a kill) is not counted.  ``starting`` hears what a
+    worker does before it is ready, ``solving`` what it does then; ``facts`` are what it
+    noted of the last solve.
     """
 
-    def __init__(self, make: Callable[[], BlockingSolver] = reference_solver) -> None:
-        self._make = make
+    def __init__(
+        self,
+        make: Make = fast_solver,
+        *,
+        starting: Callable[[str], None] = _log,
+        solving: Callable[[str], None] = lambda _: None,
+    ) -> None:
+        self._make, self._starting, self._solving = make, starting, solving
+        self.facts: Mapping[str, Any] = {}
         self._context = multiprocessing.get_context("spawn")
         self._process: BaseProcess | None = None
         self._pipe: Connection | None = None
@@ -77,6 +141,7 @@ class SolverPool:
         """
         called = time.monotonic()
         async with self._one:
+            self.facts = {}
             before = time.monotonic()
             pipe = await self._ready()
             started_s = time.monotonic() - before
@@ -141,7 +206,8 @@ class SolverPool:
             there.close()
             self._process, self._pipe = process, here
             try:
-                await self._exchange(here, None, START_S)
+                while isinstance(said := await self._receive(here, START_S), _Told):
+                    self._starting(said.text)
             except TimeoutError:
                 await self._kill()
                 raise SolverError("not ready", f"the solver's process did not start in {START_S:g} s") from None
@@ -153,16 +219,27 @@ class SolverPool:
                 raise
         return self._pipe
 
-    async def _exchange(self, pipe: Connection, task: bytes | None, timeout_s: float) -> Any:
-        """Send (nothing, for the first sign of life) and wait for the answer; ``TimeoutError`` if it does not come."""
+    async def _exchange(self, pipe: Connection, task: bytes, timeout_s: float) -> Any:
+        """Send and wait for the answer; ``TimeoutError`` if it does not come."""
         until = time.monotonic() + timeout_s
-        if task is not None:
-            await asyncio.wait_for(asyncio.to_thread(pipe.send_bytes, task), timeout_s)
+        await asyncio.wait_for(asyncio.to_thread(pipe.send_bytes, task), timeout_s)
+        while True:
+            answer = await self._receive(pipe, until - time.monotonic())
+            if isinstance(answer, _Told):
+                self._solving(answer.text)
+            elif isinstance(answer, _Noted):
+                self.facts = answer.facts
+            else:
+                return answer
+
+    @staticmethod
+    async def _receive(pipe: Connection, timeout_s: float) -> Any:
+        """The next thing that the worker says; ``TimeoutError`` if it says nothing."""
         arrived = asyncio.Event()
         loop = asyncio.get_running_loop()
         loop.add_reader(pipe.fileno(), arrived.set)
         try:
-            async with asyncio.timeout(max(0.0, until - time.monotonic())):
+            async with asyncio.timeout(max(0.0, timeout_s)):
                 await arrived.wait()
         finally:
             loop.remove_reader(pipe.fileno())
@@ -180,10 +257,35 @@ class SolverPool:
             pipe.close()
 
 
-def _work(pipe: Connection, make: Callable[[], BlockingSolver]) -> None:
+@dataclass(frozen=True)
+class _Told:
+    text: str
+
+
+@dataclass(frozen=True)
+class _Noted:
+    facts: Mapping[str, Any]
+
+
+class _PipeVoice:
+    """A worker's voice: what it says goes into the pipe, before the answer."""
+
+    def __init__(self, pipe: Connection) -> None:
+        self._pipe = pipe
+
+    def tell(self, text: str) -> None:
+        """See ``Voice``."""
+        self._pipe.send(_Told(text))
+
+    def note(self, facts: Mapping[str, Any]) -> None:
+        """See ``Voice``."""
+        self._pipe.send(_Noted(facts))
+
+
+def _work(pipe: Connection, make: Make) -> None:
     """The worker: ready, then one answer for each task until the pipe closes."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the parent's to handle
-    solver = make()
+    solver = make(_PipeVoice(pipe))
     pipe.send("ready")
     while True:
         try:

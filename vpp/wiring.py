@@ -5,17 +5,19 @@ another clock and another feed of the city, and nothing else different.
 """
 
 import asyncio
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from datetime import datetime, timedelta
 
 import holidays
+import structlog
 
 from adapters.mqtt.broker import BrokerSettings, BrokerTls, RunningBroker, open_broker
 from adapters.mqtt.link import MqttLink
 from adapters.mqtt.settings import ClientTls
 from adapters.store import AggregatorCredentials, Store
 from models.dispatch.problem import Penalties
+from models.errors import SolverError
 from models.events import EventStatus
 from models.intervals import FloatArray, IntervalGrid
 from models.plan import DispatchPlan, SetpointBatch
@@ -38,19 +40,14 @@ from vpp.runtime import Runtime
 from vpp.service import Service
 from vpp.session_baseline import SessionBaselines
 from vpp.settings import Settings
-from vpp.solver_pool import BlockingSolver, SolverPool, reference_solver
+from vpp.solver_pool import SolverPool, fast_solver, reference_solver
 from vpp.state import LiveState
 from vpp.uplink import Uplink
 
+log = structlog.get_logger(__name__)
+
 HAPPENED = (EventStatus.EXECUTING, EventStatus.ENDED, EventStatus.TERMINATED, EventStatus.EVALUATED)
 """Events whose days say nothing about what loads do undisturbed."""
-
-
-def fast_solver() -> BlockingSolver:
-    """The solver for any number of resources; imported in the worker only, because compiling takes time."""
-    from models.dispatch.fast.solve import FastSolver  # noqa: PLC0415
-
-    return FastSolver()
 
 
 class _LateLink:
@@ -87,7 +84,8 @@ async def open_service(
     store = Store(settings.store_url, observe=metrics.observe_store)
     # Two workers: the day ahead does not keep a cycle waiting, and each gets ready beside the other.
     make = fast_solver if settings.solver.method == "fast" else reference_solver
-    day_ahead_pool, real_time_pool = SolverPool(make), SolverPool(make)
+    pools = day_ahead_pool, real_time_pool = SolverPool(make), SolverPool(make)
+    warming = asyncio.create_task(_warm(pools if solver is None else ()), name="solvers get ready")
     try:
         await asyncio.to_thread(store.migrate)
         credentials = AggregatorCredentials(store, clock.now)
@@ -95,9 +93,20 @@ async def open_service(
             solvers = (solver or day_ahead_pool, solver or real_time_pool)
             yield await _assemble(settings, clock, feed, metrics, store, solvers, broker, baseline_method)
     finally:
+        warming.cancel()
+        await asyncio.gather(warming, return_exceptions=True)
         await day_ahead_pool.close()
         await real_time_pool.close()
         store.close()
+
+
+async def _warm(pools: Sequence[SolverPool]) -> None:
+    """Start the workers one after the other: what the first compiles the second finds; the first solve tries again."""
+    for pool in pools:
+        try:
+            await pool.warm()
+        except SolverError as error:
+            log.warning("a solver is not ready yet", error=str(error))
 
 
 async def _assemble(

@@ -11,7 +11,7 @@ from rich.table import Table
 
 from models.dispatch.check import CheckReport
 from models.errors import InputError, InputFault
-from models.plan import DispatchPlan
+from models.plan_stream import PlanHead
 
 _SHOWN = 50
 
@@ -47,8 +47,8 @@ def _fault_facts(fault: InputFault) -> dict[str, Any]:
     }
 
 
-def plan_facts(made: DispatchPlan) -> dict[str, Any]:
-    """A plan in numbers."""
+def plan_facts(made: PlanHead, report: CheckReport) -> dict[str, Any]:
+    """A plan in numbers, its fingerprints as the check took them."""
     return {
         "status": made.status,
         "source": made.source.value,
@@ -56,8 +56,9 @@ def plan_facts(made: DispatchPlan) -> dict[str, Any]:
         "baseline_cost_cny": made.baseline_cost_cny,
         "lower_bound_cny": made.lower_bound_cny,
         "gap": made.gap,
-        "plan_hash": made.plan_hash,
-        "baseline_hash": made.baseline_hash,
+        "iterations": made.iterations,
+        "plan_hash": report.plan_hash or None,
+        "baseline_hash": report.baseline_hash or None,
         "resources": len(made.resource_ids),
         "intervals": len(made.grid),
         "unmet": len(made.unmet),
@@ -107,7 +108,7 @@ def _finite(content: Any) -> Any:
     return content
 
 
-def show_plan(made: DispatchPlan, report: CheckReport, spans: dict[str, float], out: Path) -> None:
+def show_plan(made: PlanHead, report: CheckReport, spans: dict[str, float], out: Path) -> None:
     """A plan that was made, how long that took (``spans``: s by name), and its check."""
     console = _wide_console()
     if report.ok:

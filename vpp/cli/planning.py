@@ -3,7 +3,6 @@
 Exit codes: 0 done, 1 the work failed (no plan, or violations), 2 wrong usage or input.
 """
 
-import asyncio
 import contextlib
 import json
 import time
@@ -15,9 +14,10 @@ from typing import Annotated
 
 import typer
 from rich.console import Console
+from rich.markup import escape
 
 from adapters.feeds.city_folder import write_city
-from adapters.feeds.plan_folder import read_claims, read_plan, write_plan
+from adapters.feeds.plan_folder import read_claims, read_plan, write_plan, write_plan_stream
 from adapters.feeds.plan_stream import open_plan_stream
 from adapters.feeds.portfolio_folder import portfolio_schemas, read_portfolio, write_portfolio
 from adapters.feeds.tables import Format
@@ -25,21 +25,22 @@ from models.dispatch.check import CheckReport, PlanClaims, check_plan, check_str
 from models.dispatch.problem import DispatchProblem
 from models.errors import InputError, InputFault, PortfolioError, SolverError
 from models.plan import DispatchPlan
+from models.plan_stream import PlanStream
 from vpp.cli.plan_answers import plan_facts, print_json, report_facts, show_faults, show_plan, show_report
+from vpp.cli.solving import Made, Tell, solve_as_stream, solve_in_worker
 from vpp.clock import SystemClock
 from vpp.example_city import example_city
 from vpp.example_portfolio import example_problem
-from vpp.solver_pool import SolverPool
 
 portfolio_app = typer.Typer(
     help="Portfolio folders: an example, their validation, their schemas.", no_args_is_help=True
 )
 
 BOUND_UNASKED = 10_000
-"""Resources up to which ``vpp check`` recomputes the lower bound without being asked."""
+"""Resources up to which a check recomputes the lower bound without being asked."""
 
 STREAMED_ABOVE = 50_000
-"""Resources above which ``vpp check`` reads a plan block by block."""
+"""Resources above which a plan is made, written, read and checked block by block."""
 
 JsonOption = Annotated[bool, typer.Option("--json", help="Print one JSON object instead of text.")]
 
@@ -47,6 +48,7 @@ JsonOption = Annotated[bool, typer.Option("--json", help="Print one JSON object 
 class SolverName(StrEnum):
     """Solvers that can be asked for."""
 
+    FAST = "fast"
     REFERENCE = "reference"
 
 
@@ -60,35 +62,44 @@ class FormatName(StrEnum):
 def plan(
     portfolio: Annotated[Path, typer.Argument(help="Portfolio folder.")],
     out: Annotated[Path, typer.Option(help="Plan folder to write.")],
-    solver: Annotated[SolverName, typer.Option(help="Who makes the plan.")] = SolverName.REFERENCE,
+    solver: Annotated[
+        SolverName, typer.Option(help="Who makes the plan: fast for any size, reference for some hundreds.")
+    ] = SolverName.FAST,
     gap: Annotated[float, typer.Option(min=0, help="Relative gap at which the solver may stop.")] = 1e-4,
     deadline_s: Annotated[float, typer.Option(min=0.1, help="Wall-clock deadline of the solve, s.")] = 60.0,
     baseline: Annotated[Path | None, typer.Option(help="Plan folder whose baseline table shall be used.")] = None,
+    check_bound: Annotated[
+        bool | None,
+        typer.Option(help="Let the check recompute the lower bound too. [default: up to 10 000 resources]"),
+    ] = None,
     as_json: JsonOption = False,
 ) -> None:
     """Make the day-ahead plan of a portfolio folder, check it independently, and publish it only if nothing is off."""
     began = time.perf_counter()
-    with _input_errors(as_json):
+    with _input_errors(as_json), _progress("reading", as_json):
         problem = _with_baseline(read_portfolio(portfolio), baseline)
     loaded = time.perf_counter()
-    made = _solve(problem, deadline_s, gap, f"{solver.value} solver", as_json)
+    with _solver_errors(as_json), _progress("getting the solver ready", as_json) as tell:
+        made = _solve(problem, solver, deadline_s, gap, tell)
     solved = time.perf_counter()
     with _progress("checking", as_json):
-        report = check_plan(problem, made)
+        report = _check(problem, made.plan, check_bound)
     checked = time.perf_counter()
     if report.ok:
-        write_plan(out, made, problem, violations=0)
+        with _progress("writing", as_json):
+            _write(out, made.plan, problem)
     spans = {
         "load_s": loaded - began,
         "wall_s": solved - loaded,
         "check_s": checked - solved,
         "write_s": time.perf_counter() - checked,
     }
-    summary = {"plan": str(out) if report.ok else None, **plan_facts(made), **spans, **report_facts(report)}
+    facts = {"solver": solver.value, **made.facts, **plan_facts(made.plan, report)}
+    summary = {"plan": str(out) if report.ok else None, **facts, **spans, **report_facts(report)}
     if as_json:
         print_json(summary)
     else:
-        show_plan(made, report, spans, out)
+        show_plan(made.plan, report, spans, out)
     if not report.ok:
         raise typer.Exit(1)
 
@@ -119,11 +130,26 @@ def check(
 
 def _check_folder(problem: DispatchProblem, plan_folder: Path, claims: PlanClaims, bound: bool | None) -> CheckReport:
     """The check of a plan folder; a large one is read and checked block by block."""
-    resources = len(problem.fleet.resource_ids)
-    bound = resources <= BOUND_UNASKED if bound is None else bound
-    if resources > STREAMED_ABOVE:
-        return check_stream(problem, open_plan_stream(plan_folder, problem), bound=bound, claims=claims)
-    return check_plan(problem, read_plan(plan_folder, problem), bound=bound, claims=claims)
+    if len(problem.fleet.resource_ids) > STREAMED_ABOVE:
+        return _check(problem, open_plan_stream(plan_folder, problem), bound, claims)
+    return _check(problem, read_plan(plan_folder, problem), bound, claims)
+
+
+def _check(
+    problem: DispatchProblem, made: DispatchPlan | PlanStream, bound: bool | None, claims: PlanClaims | None = None
+) -> CheckReport:
+    """The check of a plan, in memory or block by block; ``bound`` None: recomputed unless the fleet is large."""
+    bound = len(problem.fleet.resource_ids) <= BOUND_UNASKED if bound is None else bound
+    if isinstance(made, DispatchPlan):
+        return check_plan(problem, made, bound=bound, claims=claims)
+    return check_stream(problem, made, bound=bound, claims=claims)
+
+
+def _write(out: Path, made: DispatchPlan | PlanStream, problem: DispatchProblem) -> None:
+    if isinstance(made, DispatchPlan):
+        write_plan(out, made, problem, violations=0)
+    else:
+        write_plan_stream(out, made, problem, violations=0)
 
 
 @portfolio_app.command("new")
@@ -220,17 +246,23 @@ def _with_baseline(problem: DispatchProblem, baseline: Path | None) -> DispatchP
     return replace(problem, baseline_kw=read_plan(baseline, problem).baseline_kw)
 
 
-def _solve(problem: DispatchProblem, deadline_s: float, gap: float, who: str, as_json: bool) -> DispatchPlan:
-    async def work() -> DispatchPlan:
-        pool = SolverPool()
-        try:
-            return await pool.solve(problem, deadline_s=deadline_s, gap=gap)
-        finally:
-            await pool.close()
+def _solve(problem: DispatchProblem, solver: SolverName, deadline_s: float, gap: float, tell: Tell) -> Made:
+    resources = len(problem.fleet.resource_ids)
+    who = f"{solver.value} solver, {resources} resources, {len(problem.grid)} intervals"
 
+    def solving(text: str) -> None:
+        tell(f"{who}: {text}")
+
+    is_fast = solver is SolverName.FAST
+    if is_fast and resources > STREAMED_ABOVE:
+        return solve_as_stream(problem, deadline_s=deadline_s, gap=gap, starting=tell, solving=solving)
+    return solve_in_worker(problem, is_fast=is_fast, deadline_s=deadline_s, gap=gap, starting=tell, solving=solving)
+
+
+@contextlib.contextmanager
+def _solver_errors(as_json: bool) -> Iterator[None]:
     try:
-        with _progress(f"{who}: {len(problem.fleet.resource_ids)} resources, {len(problem.grid)} intervals", as_json):
-            return asyncio.run(work())
+        yield
     except SolverError as error:
         if as_json:
             print_json({"plan": None, "error": str(error), "retryable": error.retryable})
@@ -240,14 +272,14 @@ def _solve(problem: DispatchProblem, deadline_s: float, gap: float, who: str, as
 
 
 @contextlib.contextmanager
-def _progress(what: str, as_json: bool) -> Iterator[None]:
-    """A spinner with what is going on, on a terminal and not beside JSON."""
-    console = Console(stderr=True)
+def _progress(what: str, as_json: bool) -> Iterator[Tell]:
+    """A spinner with what is going on, on a terminal and not beside JSON; gives what changes its text."""
+    console = Console(stderr=True, highlight=False)
     if as_json or not console.is_terminal:
-        yield
+        yield lambda _: None
         return
-    with console.status(what):
-        yield
+    with console.status(what) as status:
+        yield lambda text: status.update(escape(text))
 
 
 @contextlib.contextmanager

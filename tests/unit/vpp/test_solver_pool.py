@@ -8,15 +8,19 @@ from datetime import timedelta
 
 import pytest
 
+from models.dispatch.check import check_plan
 from models.dispatch.problem import DispatchProblem
 from models.errors import DeadlineError, SolverError
 from models.plan import DispatchPlan
 from tests.fleets import random_problem
-from vpp.solver_pool import SolverPool
+from vpp.solver_pool import Make, SolverPool, Voice, fast_solver, reference_solver
 
 
 class StubbornSolver:
     """Minds no deadline at all: it sleeps as long as the problem has zones times a minute, then crashes or not."""
+
+    def __init__(self, voice: Voice) -> None:
+        """Says nothing."""
 
     def solve(self, problem: DispatchProblem, *, deadline_s: float, gap: float = 1e-4) -> DispatchPlan:
         time.sleep(60 * len(problem.zones))
@@ -26,14 +30,17 @@ class StubbornSolver:
         raise SolverError("there is nothing to prepare")
 
 
-async def test_it_solves_and_keeps_its_worker() -> None:
-    pool = SolverPool()
+@pytest.mark.parametrize("make", [fast_solver, reference_solver])
+async def test_it_solves_and_keeps_its_worker(make: Make) -> None:
+    pool = SolverPool(make)
     try:
         await pool.warm()
         first = pool.worker_pid
-        plan = await pool.solve(random_problem(2), deadline_s=60)
-        again = await pool.solve(random_problem(2), deadline_s=60)
-        assert plan.status == "optimal"
+        problem = random_problem(2)
+        plan = await pool.solve(problem, deadline_s=60)
+        again = await pool.solve(problem, deadline_s=60)
+        report = check_plan(problem, plan)
+        assert report.ok, report.violations
         assert plan.plan_hash == again.plan_hash
         assert pool.worker_pid == first
     finally:
@@ -41,8 +48,42 @@ async def test_it_solves_and_keeps_its_worker() -> None:
     assert pool.worker_pid is None
 
 
+class TalkingSolver:
+    """Says something before it is ready, while it works, and when it is done; solves nothing."""
+
+    def __init__(self, voice: Voice) -> None:
+        self._voice = voice
+        voice.tell("unpacking")
+        voice.tell("oiling")
+
+    def solve(self, problem: DispatchProblem, *, deadline_s: float, gap: float = 1e-4) -> DispatchPlan:
+        self._voice.tell("turning")
+        self._voice.note({"turns": len(problem.zones)})
+        raise SolverError("nothing", "it only turns")
+
+    def prepare(self, problem: DispatchProblem) -> None:
+        self._voice.tell("measuring")
+
+
+async def test_what_a_worker_says_is_heard_before_and_during_a_solve_and_its_facts_are_kept() -> None:
+    starting: list[str] = []
+    solving: list[str] = []
+    pool = SolverPool(TalkingSolver, starting=starting.append, solving=solving.append)
+    problem = random_problem(1, resources=2)
+    try:
+        await pool.warm()
+        assert (starting, solving) == (["unpacking", "oiling"], [])
+        await pool.prepare(problem)
+        with pytest.raises(SolverError, match="it only turns"):
+            await pool.solve(problem, deadline_s=30)
+        assert (starting, solving) == (["unpacking", "oiling"], ["measuring", "turning"])
+        assert pool.facts == {"turns": len(problem.zones)}
+    finally:
+        await pool.close()
+
+
 async def test_a_deadline_that_is_too_short_fails_in_time_and_the_next_solve_works() -> None:
-    pool = SolverPool()
+    pool = SolverPool(reference_solver)
     try:
         await pool.warm()
         big = random_problem(1, resources=120, intervals=120, step=timedelta(minutes=15))
@@ -85,7 +126,7 @@ async def test_a_worker_that_minds_no_deadline_is_killed_without_blocking_the_lo
 
 
 async def test_a_worker_that_dies_is_an_error_once_and_replaced() -> None:
-    pool = SolverPool()
+    pool = SolverPool(reference_solver)
     try:
         await pool.warm()
         first = pool.worker_pid

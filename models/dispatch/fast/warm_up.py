@@ -1,0 +1,35 @@
+"""Compile the oracles, or load what is compiled already, before a deadline runs."""
+
+from collections.abc import Callable
+
+import numpy as np
+
+from models.dispatch.fast.admitted import admit_columns
+from models.dispatch.fast.baseline import baseline_prices
+from models.dispatch.fast.coupling import Classes
+from models.dispatch.fast.pricing.common import empty_sums
+from models.dispatch.fast.setting import Setting
+from models.dispatch.fast.shards import blocks_of
+from models.dispatch.problem import DispatchProblem
+
+
+def warm_up(problem: DispatchProblem, tell: Callable[[str], None] = lambda _: None) -> None:
+    """Ask every oracle that ``problem`` needs about one row; ``tell`` hears which is next.
+
+    What numba compiles depends on the types of the arrays and on nothing in them, so one problem stands for all.
+    """
+    tables, _ = admit_columns(problem)
+    setting = Setting.of(problem)
+    classes = Classes.of(problem, tables)
+    blocks = [block for block in blocks_of(problem, tables, classes, setting) if len(block)]
+    count, width = len(setting.hours), max(1, len(classes.aggregator_of))
+    prices = baseline_prices(setting, width)
+    for number, block in enumerate(blocks, start=1):
+        pricer = block.pricer
+        tell(f"oracle {number} of {len(blocks)}: {pricer.name}")
+        sums, power_kw = empty_sums(count, width), np.zeros((1, count))
+        pricer.sweep(block.units, block.members, block.near, 0, 1, prices, sums, power_kw)
+        if pricer.base is not None:
+            pricer.base(block.units, 0, power_kw[0])
+        if pricer.energy is not None:
+            pricer.energy(pricer.take(block.units, np.zeros(1, dtype=np.int64)), power_kw)
