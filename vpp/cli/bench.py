@@ -1,16 +1,19 @@
 """``vpp bench``: how long the dispatch of a city takes on this machine, and what it is worth against others."""
 
 import json
+import time
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 from rich.console import Console
+from rich.progress import Progress
 
 from models.errors import InputError, InputFault
 from models.resources import ResourceKind
 from vpp.bench.dispatch import MOST_COMPARED, BenchCase, bench_dispatch
-from vpp.bench.machine import described
+from vpp.bench.exactness import Outcome, exactness, summary
+from vpp.bench.machine import described, machine
 from vpp.bench.plot import scaling_svg
 from vpp.bench.problem import Cycle
 from vpp.bench.series import SIZES, bench_series
@@ -90,6 +93,57 @@ def series(
         Console().print(f"exponent from 10 000 devices on: {grows}; {described(found['machine'])}", highlight=False)
     if any("failed" in run["fast"] for run in found["runs"]):
         raise typer.Exit(1)
+
+
+@bench_app.command("exactness")
+def exact(
+    fleets: Annotated[int, typer.Option(min=1, help="How many random small fleets.")] = 1_000,
+    seed: Annotated[int, typer.Option(min=0, help="The first fleet's seed; the next has the next.")] = 0,
+    forced: Annotated[bool, typer.Option("--forced", help="Column generation, however small the fleet.")] = False,
+    processes: Annotated[int, typer.Option(min=1, help="Fleets at the same time.")] = 2,
+    most_resources: Annotated[int, typer.Option(min=3, help="Devices at most.")] = 16,
+    most_intervals: Annotated[int, typer.Option(min=8, help="Intervals at most.")] = 32,
+    out: Out = None,
+    as_json: AsJson = False,
+) -> None:
+    """Small random fleets of all kinds and scopes: the fast path against the reference's optimum and the checker."""
+    console = Console(stderr=True)
+    with Progress(console=console, disable=as_json or not console.is_terminal) as progress:
+        task = progress.add_task("fleets", total=fleets)
+
+        def told(outcome: Outcome) -> None:
+            progress.advance(task)
+            for fault in outcome.faults:
+                console.print(f"seed {outcome.seed}: {fault}", style="red", highlight=False)
+
+        began = time.perf_counter()
+        outcomes = exactness(
+            range(seed, seed + fleets),
+            forced=forced,
+            processes=processes,
+            most_resources=most_resources,
+            most_intervals=most_intervals,
+            told=told,
+        )
+    found = summary(outcomes, forced=forced) | {"wall_s": time.perf_counter() - began, "machine": machine()}
+    _told(found, out, as_json)
+    if not as_json:
+        _show_exactness(found)
+    if not found["holds"]:
+        raise typer.Exit(1)
+
+
+def _show_exactness(found: dict[str, Any]) -> None:
+    console, true = Console(), found["true_gap"]
+    lines = [f"{found['fleets']} fleets, {found['mode']}: {found['violations']} faults, {found['wall_s']:.0f} s"]
+    if true:
+        shares = ", ".join(f"{share:.1%} within {within:g}" for within, share in true["share_within"].items())
+        lines.append(f"  true gap: {shares}; median {true['median']:.1e}, largest {true['max']:.1e}")
+        printed = found["printed_gap"]
+        lines.append(f"  printed gap: median {printed['median']:.1e}, largest {printed['max']:.1e}")
+    failed = ", ".join(str(each["seed"]) for each in found["failed"])
+    lines += [f"  failed seeds: {failed}"] if failed else []
+    console.print("\n".join(lines), highlight=False)
 
 
 def _told(found: dict[str, Any], out: Path | None, as_json: bool) -> None:
