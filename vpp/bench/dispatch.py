@@ -8,7 +8,7 @@ folder; ``check_s`` the independent check.  Each solver runs in a process of its
 import tempfile
 import time
 from collections.abc import Callable
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, ParamSpec, TypeVar
 
@@ -33,7 +33,6 @@ MOST_COMPARED = 10_000
 """Beyond this the monolithic solvers take hours."""
 MOST_BOUNDED = 10_000
 """Up to this the check recomputes the lower bound too, as ``vpp check`` does."""
-_SMALL = 300
 _START_S = 300.0
 """What a process may take beyond the solver's deadline, to load and to answer."""
 
@@ -88,16 +87,16 @@ def bench_dispatch(case: BenchCase, *, compare: bool) -> dict[str, Any]:
 def measure_day_ahead(case: BenchCase) -> dict[str, Any]:
     """The fast path, cold."""
     problem, load_s = _timed(case.problem)
-    _, prepare_s = _timed(_warm_up, case)
     solver = FastSolver()
+    _, prepare_s = _timed(solver.prepare, problem)
     return {"load_s": load_s, "prepare_s": prepare_s, **_solved(case, solver, problem)}
 
 
 def measure_real_time(case: BenchCase) -> dict[str, Any]:
     """The fast path: one solve from cold, then the next cycle's problem with the same solver; the second counts."""
     problem, load_s = _timed(case.problem)
-    _, prepare_s = _timed(_warm_up, case)
     solver = FastSolver()
+    _, prepare_s = _timed(solver.prepare, problem)
     began = time.perf_counter()
     first = solver.solve_stream(problem, deadline_s=case.time_limit_s, gap=case.gap)
     cold_s = time.perf_counter() - began
@@ -106,12 +105,6 @@ def measure_real_time(case: BenchCase) -> dict[str, Any]:
     changed = changed_problem(problem, first, city, seed=case.seed)
     del first, problem
     return {"load_s": load_s, "prepare_s": prepare_s, **cold, **_solved(case, solver, changed)}
-
-
-def _warm_up(case: BenchCase) -> None:
-    """Compile or load every oracle, on a small fleet of the same kinds that no figure comes from."""
-    small = replace(case, resources=_SMALL, zones=2).problem()
-    FastSolver().solve_stream(small, deadline_s=case.time_limit_s, gap=1.0)
 
 
 def _solved(case: BenchCase, solver: FastSolver, problem: DispatchProblem) -> dict[str, Any]:
