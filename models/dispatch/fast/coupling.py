@@ -8,6 +8,7 @@ and commitment rows form a *price class*, so that nothing here is as long as the
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -186,10 +187,11 @@ class CouplingRows:
         """What λ (N,) adds to the price: (Z, T) to everybody in a zone, and (C, T) times reliability to a class."""
         local, city, classed = self.zone >= 0, self.zone == -1, self.zone == -2
         place = self.zone[local] * self.intervals + self.t[local]
-        zone = np.bincount(place, weights=duals[local], minlength=self.zones * self.intervals)
-        zone = zone.reshape(self.zones, self.intervals)
-        zone = zone + np.bincount(self.t[city], weights=duals[city], minlength=self.intervals)
-        by_class = np.zeros((max(1, self.classes), self.intervals))
+        flat = np.bincount(place, weights=duals[local], minlength=self.zones * self.intervals)
+        zone = flat.reshape(self.zones, self.intervals)
+        everywhere = np.bincount(self.t[city], weights=duals[city], minlength=self.intervals)
+        zone = np.asarray(zone + everywhere, dtype=np.float64)
+        by_class: FloatArray = np.zeros((max(1, self.classes), self.intervals))
         np.add.at(by_class.T, self.t[classed], self.class_weight[classed] * duals[classed, None])
         return zone, by_class
 
@@ -200,6 +202,34 @@ class CouplingRows:
         found[local] += zone_kw[self.zone[local], self.t[local]]
         found[city] += zone_kw.sum(axis=0)[self.t[city]]
         found[classed] += np.einsum("nc,nc->n", self.class_weight[classed], class_kw.T[self.t[classed]])
+        return found
+
+    @cached_property
+    def _bands(self) -> tuple[IndexArray, IndexArray]:
+        """Rows that are the lower and the upper end of the same band."""
+        lower = {
+            Requirement.EVENT_TARGET: Requirement.EVENT_CAP,
+            Requirement.COMMITMENT_LOW: Requirement.COMMITMENT_HIGH,
+        }
+        names = {(each.requirement, each.event_id, each.scope_id): f for f, each in enumerate(self.families)}
+        place = {(int(f), int(t)): n for n, (f, t) in enumerate(zip(self.family, self.t, strict=True))}
+        low, high = [], []
+        for (requirement, event_id, scope_id), f in names.items():
+            other = names.get((lower[requirement], event_id, scope_id)) if requirement in lower else None
+            if other is not None:
+                for n in np.flatnonzero(self.family == f).tolist():
+                    if (other, int(self.t[n])) in place:
+                        low.append(n)
+                        high.append(place[other, int(self.t[n])])
+        return np.array(low, dtype=np.int64), np.array(high, dtype=np.int64)
+
+    def netted(self, duals: FloatArray) -> FloatArray:
+        """λ (N,) without what the two ends of a band cancel: the prices stay, and the bound only gains."""
+        low, high = self._bands
+        both = np.minimum(duals[low], duals[high])
+        found = duals.copy()
+        found[low] -= both
+        found[high] -= both
         return found
 
     def amounts(self, values: FloatArray, least: float) -> tuple[RequirementAmount, ...]:

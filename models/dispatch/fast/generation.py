@@ -28,6 +28,7 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 from numpy.typing import NDArray
 
+from models.dispatch.fast.certificate import Bound, bound_of
 from models.dispatch.fast.coupling import CouplingRows
 from models.dispatch.fast.master import Master, Mix, Pool
 from models.dispatch.fast.setting import IndexArray
@@ -67,19 +68,13 @@ class Progress:
     """Where the search is: the best mix, the best bound with its duals, and how it went."""
 
     mix: Mix
-    bound_cny: float
-    duals: FloatArray
+    bound: Bound
     passes: int = 0
     seconds: dict[str, float] = field(default_factory=dict)
 
     def gap(self, scale_of: Callable[[float], float]) -> float:
         """Relative gap of the mix."""
-        return max(0.0, self.mix.cost_cny - self.bound_cny) / scale_of(self.mix.cost_cny)
-
-
-def bound_of(rows: CouplingRows, columns: Columns, duals: FloatArray) -> float:
-    """L(λ) from a sweep of the whole fleet at one point, CNY."""
-    return float(columns.least_cny.sum() + (rows.hours * duals) @ rows.constant)
+        return max(0.0, self.mix.cost_cny - self.bound.value_cny) / scale_of(self.mix.cost_cny)
 
 
 class Generator:
@@ -146,8 +141,8 @@ class Generator:
         sets = [tuple(points[low:high]) for low, high in itertools.pairwise(edges)]
         self.pool.add(np.arange(len(first)), grouped, sets)
 
-    def at(self, duals: FloatArray, noise: float) -> tuple[Columns, float]:
-        """Everybody at one point: their columns, and the bound (only without noise)."""
+    def at(self, duals: FloatArray, noise: float) -> Columns:
+        """Everybody at one point: their columns."""
         began = time.monotonic()
         of_zone = self.sweeper.points(duals, noise)
         points = [of_zone[zone] for zone in self._zone_of]
@@ -155,7 +150,12 @@ class Generator:
         self.take(columns, points)
         self.passes += 1
         self.seconds["sweeps"] += time.monotonic() - began
-        return columns, bound_of(self.rows, columns, duals)
+        return columns
+
+    def bound_at(self, duals: FloatArray) -> Bound:
+        """L(λ); needs a cut of the whole fleet."""
+        columns = self.at(duals, 0.0)
+        return bound_of(self.rows, columns, duals, self.sweeper.blocks, self.sweeper)
 
     def steer(self, duals: FloatArray, gain: FloatArray) -> tuple[FloatArray, FloatArray, FloatArray]:
         """A steered sweep from λ ``duals`` with η ``gain`` (N,); the last λ, the mean λ, the rows' values."""
@@ -175,7 +175,7 @@ class Generator:
             change = np.zeros((rows.zones, rows.intervals))
             np.add.at(change, self._zone_of[members], answer.power_kw - expected.power_kw[members])
             moved = self._effect(change, (answer.classed_kw - expected.classed_kw[members]).sum(axis=0))
-            duals = np.clip(duals + gain * (moved + drift), 0.0, rows.penalty)
+            duals = rows.netted(np.clip(duals + gain * (moved + drift), 0.0, rows.penalty))
             for s, point in zip(members.tolist(), own, strict=True):
                 points[s] = point
             for name in ("power_kw", "classed_kw", "least_cny", "cost_cny"):
@@ -262,13 +262,12 @@ class Generator:
         What its devices do about prices is then all that the sample must be fair about (a control variate).
         """
         zero = np.zeros(len(self.rows.t))
-        theirs, _ = whole.at(zero, 0.0)
-        ours, _ = self.at(zero, 0.0)
+        theirs, ours = whole.at(zero, 0.0), self.at(zero, 0.0)
         self.fixed = Fixed(self.fixed.values + whole.values(theirs) - self.values(ours), self.fixed.cost_cny)
 
     def find_duals(self, start: FloatArray, schedule: Sequence[float], until: float) -> FloatArray:
         """λ by steering alone, from ``start``, with falling gains."""
-        self._last, _ = self.at(start, self.noise)
+        self._last = self.at(start, self.noise)
         unit = self._scale_of_gain()
         duals, means = start, [start]
         for price in schedule:
@@ -277,20 +276,20 @@ class Generator:
             self.tell(f"steered at {price:g}: slacks would cost {rows_cost(self.rows, values):.6g}")
             if time.monotonic() > until:
                 break
-        return np.asarray(np.mean(means, axis=0))
+        return self.rows.netted(np.asarray(np.mean(means, axis=0)))
 
     def run(self, start: FloatArray, schedule: Sequence[float], *, until: float, gap: float, rounds: int) -> Progress:
         """Steer from the duals ``start``, then mix, until the gap is met, the time is up or the rounds are over."""
         center = self.find_duals(start, schedule, until)
-        _, best = self.at(center, 0.0)
+        best = self.bound_at(center)
         rows = sum(len(shard) for shard in self.cut.shards)
         every = 1 if rows <= _FEW_ROWS else _BOUND_EVERY
         last_gap, stalled = np.inf, 0
         for k in range(rounds):
             mix = self.solve_master(until, _ceiling(center, self.rows.penalty))
-            now = (mix.cost_cny - best) / self.scale_of(mix.cost_cny)
+            now = (mix.cost_cny - best.value_cny) / self.scale_of(mix.cost_cny)
             self.tell(
-                f"pass {self.passes}: mix {mix.cost_cny:.9g}, bound {best:.9g}, gap {now:.3g}, slacks "
+                f"pass {self.passes}: mix {mix.cost_cny:.9g}, bound {best.value_cny:.9g}, gap {now:.3g}, slacks "
                 f"{rows_cost(self.rows, mix.values):.4g}, master {mix.seconds:.2f} s, {len(self.pool)} columns"
             )
             stalled = stalled + 1 if now > 0.98 * last_gap else 0
@@ -298,12 +297,12 @@ class Generator:
             if now <= gap or time.monotonic() > until or stalled >= _STALLED:
                 break
             if k % every == every - 1:
-                trial = center + (0.3 if k % 2 else 0.7) * (mix.duals - center)
-                _, found = self.at(trial, 0.0)
-                if found > best:
+                trial = self.rows.netted(center + (0.3 if k % 2 else 0.7) * (mix.duals - center))
+                found = self.bound_at(trial)
+                if found.value_cny > best.value_cny:
                     best, center = found, trial
             self.between(center, mix.duals)
-        return Progress(mix, best, center, self.passes, dict(self.seconds))
+        return Progress(mix, best, self.passes, dict(self.seconds))
 
     def restricted(self, groups: IndexArray, fixed: Fixed) -> "Generator":
         """A generator over some of the groups, with their columns, beside what is ``fixed``."""

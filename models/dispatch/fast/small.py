@@ -10,9 +10,9 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from models.dispatch.fast.baseline import Baseline
+from models.dispatch.fast.certificate import Bound, bound_of
 from models.dispatch.fast.coupling import CouplingRows
 from models.dispatch.fast.explicit.solve import solve_explicit
-from models.dispatch.fast.generation import bound_of
 from models.dispatch.fast.shards import cut
 from models.dispatch.fast.solution import Schedules
 from models.dispatch.fast.sweeps import Sweeper
@@ -25,12 +25,11 @@ STEPS = 0.9
 
 @dataclass(frozen=True)
 class Whole:
-    """A schedule of the whole city, (R, T) kW, its cost with all slacks, λ (N,), L(λ), and the rows' values (N,)."""
+    """A schedule of the whole city, (R, T) kW, its cost with all slacks, L(λ) with its λ, and the rows' values (N,)."""
 
     power_kw: FloatArray
     objective_cny: float
-    duals: FloatArray
-    bound_cny: float
+    bound: Bound
     values: FloatArray
 
 
@@ -56,19 +55,20 @@ def solve_whole(
         baseline_cost_cny=baseline.cost_cny,
     )
     assert sweeper.rows is not None  # noqa: S101 - coupled long ago
-    duals, bound = _best_bound(sweeper, sweeper.rows, (found.prices, found.relaxed_prices))
-    return Whole(found.power_kw, found.objective_cny, duals, bound, found.slack_kw)
+    bound = _best_bound(sweeper, sweeper.rows, (found.prices, found.relaxed_prices))
+    return Whole(found.power_kw, found.objective_cny, bound, found.slack_kw)
 
 
-def _best_bound(sweeper: Sweeper, rows: CouplingRows, tries: Sequence[FloatArray]) -> tuple[FloatArray, float]:
-    """The λ of the best Lagrangian bound, and the bound, CNY."""
+def _best_bound(sweeper: Sweeper, rows: CouplingRows, tries: Sequence[FloatArray]) -> Bound:
+    """The best Lagrangian bound."""
     shards = cut(sweeper.blocks, turns=8, groups=1).shards
-    best, bound = np.zeros(len(rows.t)), -np.inf
-    for duals in (*tries, 0.5 * (tries[0] + tries[-1]), best):
-        allowed = np.clip(duals, 0.0, rows.penalty)
+    best: Bound | None = None
+    for duals in (*tries, 0.5 * (tries[0] + tries[-1]), np.zeros(len(rows.t))):
+        allowed = rows.netted(np.clip(duals, 0.0, rows.penalty))
         of_zone = sweeper.points(allowed)
         columns = sweeper.sweep(shards, [of_zone[shard.zone] for shard in shards])
-        value = bound_of(rows, columns, allowed)
-        if value > bound:
-            best, bound = allowed, value
-    return best, bound
+        found = bound_of(rows, columns, allowed, sweeper.blocks, sweeper)
+        if best is None or found.value_cny > best.value_cny:
+            best = found
+    assert best is not None  # noqa: S101 - zero is always tried
+    return best

@@ -128,7 +128,7 @@ class FastSolver:
         clock.mark("generation")
         handout = self._allocate(city, generator, progress, began + SETTLE * deadline_s)
         clock.mark("allocation")
-        self._last.remember(city.rows, progress.duals)
+        self._last.remember(city.rows, progress.bound.duals)
         facts |= {
             "passes": float(generator.passes),
             "shards": float(len(generator.cut.shards)),
@@ -137,7 +137,7 @@ class FastSolver:
         facts["mix_gap"] = progress.gap(city.scale)
         values = city.rows.values(handout.zone_kw, handout.class_kw)
         objective = handout.cost_cny + rows_cost(city.rows, values)
-        found = Whole(handout.power_kw, objective, progress.duals, progress.bound_cny, values)
+        found = Whole(handout.power_kw, objective, progress.bound, values)
         return self._solution(city, found, progress.passes, clock, {**clock.spans, **seconds}, facts)
 
     def _solve_whole(self, city: _City, clock: "_Phases", deadline_s: float, gap: float) -> FastSolution:
@@ -145,7 +145,7 @@ class FastSolver:
             city.problem, self._schedules(city), city.baseline, city.sweeper, deadline_s=deadline_s, gap=gap
         )
         clock.mark("whole")
-        self._last.remember(city.rows, found.duals)
+        self._last.remember(city.rows, found.bound.duals)
         return self._solution(city, found, 1, clock, clock.spans, {"whole": 1.0})
 
     # ---- make ready
@@ -183,7 +183,7 @@ class FastSolver:
                 break
             values = city.rows.values(handout.zone_kw, handout.class_kw) - city.rows.constant
             generator = generator.restricted(rest, Fixed(values, handout.cost_cny))
-            mix = generator.settle(progress.duals, until=until, rounds=SETTLING, enough_cny=enough)
+            mix = generator.settle(progress.bound.duals, until=until, rounds=SETTLING, enough_cny=enough)
         handout.finish()
         return handout
 
@@ -199,7 +199,8 @@ class FastSolver:
     @staticmethod
     def _schedules(city: _City) -> Schedules:
         prices = baseline_prices(city.setting, max(1, city.rows.classes))
-        return Schedules(city.blocks, prices, city.problem.baseline_kw, len(city.problem.fleet.resource_ids))
+        resources, corrected = len(city.problem.fleet.resource_ids), city.baseline.corrected
+        return Schedules(city.blocks, prices, city.problem.baseline_kw, resources, corrected)
 
     def _solution(
         self,
@@ -215,15 +216,16 @@ class FastSolver:
         return FastSolution(
             grid=problem.grid,
             resource_ids=problem.fleet.resource_ids,
-            status="optimal" if objective - found.bound_cny <= 1e-4 * city.scale(objective) else "feasible",
+            status="optimal" if objective - found.bound.value_cny <= 1e-4 * city.scale(objective) else "feasible",
             objective_cny=objective,
             baseline_cost_cny=city.baseline.cost_cny,
-            lower_bound_cny=min(found.bound_cny, objective) - rounding,
+            lower_bound_cny=min(found.bound.value_cny, objective) - rounding,
             iterations=passes,
             wall_s=time.monotonic() - clock.began,
             penalties=problem.penalties.as_dict(),
             unmet=rows.amounts(found.values, UNMET_KW),
-            prices=rows.amounts(found.duals, 0.0),
+            prices=rows.amounts(found.bound.duals, 0.0),
+            water_values={problem.fleet.resource_ids[row]: value for row, value in found.bound.water.items()},
             admissions=city.admissions,
             peak_rss_mb=peak_rss_mb(),
             power_kw=found.power_kw,
