@@ -22,6 +22,7 @@ export PATH := $(PATH):/usr/sbin:/usr/local/sbin
 UV    := .tools/bin/uv
 BIN   := .venv/bin
 READY := .venv/.ready
+WARM  := .venv/.warm
 # A mirror that pip is told to use serves uv as well; the lock's hashes make sure that it serves the same files.
 MIRROR = index="$${UV_DEFAULT_INDEX:-$${PIP_INDEX_URL:-$$($(PYTHON) -m pip config get global.index-url 2>/dev/null || true)}}"; \
 	[ -z "$$index" ] || export UV_DEFAULT_INDEX="$$index"
@@ -35,7 +36,7 @@ endif
 help: ## list the commands
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-8s %s\n", $$1, $$2}' $(firstword $(MAKEFILE_LIST))
 
-setup: $(READY) ## install everything into .venv (does nothing when up to date)
+setup: $(WARM) ## install everything into .venv (does nothing when up to date)
 	@:
 
 # `--target` needs neither root nor a virtual environment, so Debian's externally managed Python (PEP 668) allows it.
@@ -56,6 +57,11 @@ $(READY): requirements.lock pyproject.toml | $(UV)
 	@$(MIRROR); \
 	$(UV) pip sync -q --require-hashes --python $(BIN)/python requirements.lock
 	@$(UV) pip install -q --no-deps --no-build-isolation --python $(BIN)/python -e .
+	@touch $@
+
+# What the fast solver compiles is kept in the user's cache; a worker would do it at its first start otherwise.
+$(WARM): $(READY) $(wildcard models/dispatch/fast/pricing/*.py)
+	@$(BIN)/vpp warm-up
 	@touch $@
 	@echo "setup: ready, try $(BIN)/vpp --help"
 

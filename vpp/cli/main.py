@@ -33,6 +33,9 @@ OWN = {
 }
 """Name → where it is, and what the overview says about it."""
 
+HIDDEN = {"warm-up": ("vpp.cli.warm_up:warm_up", "Compile the pricing oracles of the fast solver, once on a machine.")}
+"""For ``make`` and container images, not for the overview."""
+
 
 def _described(target: str) -> str:
     """The first line of a function's docstring, read from its source: importing it would cost seconds."""
@@ -49,7 +52,7 @@ def _described(target: str) -> str:
 def _commands() -> dict[str, tuple[str, str]]:
     # demo, replay and simulate live on the far side of the wires, which production never imports by itself
     far = {entry.name: (entry.value, _described(entry.value)) for entry in entry_points(group="vpp.commands")}
-    return {**{name: far[name] for name in sorted(far)}, **OWN}
+    return {**{name: far[name] for name in sorted(far)}, **OWN, **HIDDEN}
 
 
 def _load(name: str, target: str) -> Any:
@@ -103,7 +106,7 @@ def _vpp(
 
 _COMMANDS = _commands()
 for _name, (_target, _help) in _COMMANDS.items():
-    app.command(_name, help=_help)(lambda: None)
+    app.command(_name, help=_help, hidden=_name in HIDDEN)(lambda: None)
 
 
 def main() -> None:

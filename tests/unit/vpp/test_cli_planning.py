@@ -108,6 +108,34 @@ def test_the_baseline_of_another_plan_can_be_asked_for(portfolio: Path, plan: Pa
     assert run("check", portfolio, tmp_path / "second", "--baseline", plan)[0] == 0
 
 
+def test_a_large_fleet_is_planned_written_and_checked_as_a_stream(
+    portfolio: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(planning, "STREAMED_ABOVE", 11)
+    words = ("plan", portfolio, "--out", tmp_path / "plan", "--gap", "1e-2", "--deadline-s", "120")
+    code, facts = run_json(*words, "--no-check-bound")
+    assert (code, facts["ok"], facts["checked_lower_bound_cny"]) == (0, True, None)
+    assert facts["phases_s"].keys() >= {"admission", "arrays", "baseline"}
+    summary = json.loads((tmp_path / "plan" / "summary.json").read_text())
+    assert {name: summary[name] for name in ("plan_hash", "baseline_hash", "gap")} == {
+        name: facts[name] for name in ("plan_hash", "baseline_hash", "gap")
+    }
+    assert run_json("check", portfolio, tmp_path / "plan")[1]["list"] == []
+    monkeypatch.setattr(planning, "STREAMED_ABOVE", 12)
+    assert run_json("check", portfolio, tmp_path / "plan")[1]["list"] == []
+
+
+def test_the_reference_can_be_asked_for_and_says_the_same_cost(portfolio: Path, plan: Path, tmp_path: Path) -> None:
+    code, facts = run_json(
+        "plan", portfolio, "--out", tmp_path / "second", "--solver", "reference", "--gap", "1e-2", "--deadline-s", "120"
+    )
+    assert (code, facts["solver"], facts["source"]) == (0, "reference", "reference")
+    summary = json.loads((plan / "summary.json").read_text())
+    assert facts["baseline_cost_cny"] == pytest.approx(summary["baseline_cost_cny"], rel=1e-6)
+    scale = abs(facts["objective_cny"] - facts["baseline_cost_cny"])
+    assert facts["objective_cny"] == pytest.approx(summary["objective_cny"], abs=0.02 * scale), "both within 1 %"
+
+
 def copied(plan: Path, to: Path) -> Path:
     to.mkdir()
     for path in plan.iterdir():

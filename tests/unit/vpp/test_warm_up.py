@@ -6,6 +6,7 @@ import time
 from pathlib import Path
 
 from numba.core import event
+from typer.testing import CliRunner
 
 from models.dispatch.fast.admitted import admit_columns
 from models.dispatch.fast.coupling import Classes
@@ -14,6 +15,7 @@ from models.dispatch.fast.pricing.registry import PRICERS
 from models.dispatch.fast.setting import Setting
 from models.dispatch.fast.shards import blocks_of
 from models.dispatch.fast.solve import FastSolver
+from vpp.cli.main import app
 from vpp.example_portfolio import example_problem
 from vpp.warm_up import EVERY_KIND, ready_oracles
 
@@ -23,6 +25,13 @@ def test_the_example_has_a_row_for_every_oracle() -> None:
     tables, _ = admit_columns(problem)
     blocks = blocks_of(problem, tables, Classes.of(problem, tables), Setting.of(problem))
     assert {block.pricer.name for block in blocks if len(block)} == {pricer.name for pricer in PRICERS}
+
+
+def test_the_command_for_make_is_not_in_the_overview_and_silent_when_there_is_nothing_to_do() -> None:
+    ready_oracles()
+    assert "warm-up" not in CliRunner().invoke(app, ["--help"]).output
+    done = CliRunner().invoke(app, ["warm-up"])
+    assert (done.exit_code, done.output) == (0, "")
 
 
 class Counting(event.Listener):
