@@ -1,11 +1,12 @@
 """The baseline's sums: what the whole fleet draws undisturbed, per zone and price class, and what that costs."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
 from models.dispatch.fast.coupling import Classes
+from models.dispatch.fast.doubtful import corrected
 from models.dispatch.fast.pricing.common import NOTHING_NEAR, Prices
 from models.dispatch.fast.setting import Setting
 from models.dispatch.fast.shards import Block, Shard, cut
@@ -17,13 +18,15 @@ from models.intervals import FloatArray
 @dataclass(frozen=True)
 class Baseline:
     """``zone_kw``: (Z, T).  ``class_kw``: (C, T) times reliability.  ``late_per_kwh``: (K,) price of virtual slots in
-    the baseline problem.  ``cost_cny``: tariffs and own costs, no penalties.
+    the baseline problem.  ``cost_cny``: tariffs and own costs, no penalties.  ``corrected``: resources whose baseline
+    is not their oracle's, by row.
     """
 
     zone_kw: FloatArray
     class_kw: FloatArray
     late_per_kwh: FloatArray
     cost_cny: float
+    corrected: Mapping[int, FloatArray]
 
 
 def baseline_prices(setting: Setting, classes: int) -> Prices:
@@ -71,7 +74,9 @@ def baseline_of(
         if block.pricer.base is not None:
             cost += _profiled(block, setting, zone_kw, class_kw)
     if problem.baseline_kw is None:
-        return Baseline(zone_kw, class_kw, prices.late, cost)
+        better = corrected(problem, blocks, sweeper, prices)
+        cost += better.cost_cny + _exchange(blocks, sweeper, prices, better.power_kw, zone_kw, class_kw)
+        return Baseline(zone_kw, class_kw, prices.late, cost, better.power_kw)
     zone_kw[:], class_kw[:] = 0.0, 0.0
     cost = own
     seen = np.zeros(len(problem.fleet.resource_ids), dtype=np.bool_)
@@ -86,7 +91,32 @@ def baseline_of(
         by_tariff = np.zeros_like(setting.tariffs)
         np.add.at(by_tariff, block.members.tariff[rows], table)
         cost += float(((by_tariff * setting.tariffs) @ setting.hours).sum())
-    return Baseline(zone_kw, class_kw, prices.late, cost)
+    return Baseline(zone_kw, class_kw, prices.late, cost, {})
+
+
+def _exchange(
+    blocks: Sequence[Block],
+    sweeper: Sweeper,
+    prices: Prices,
+    power_kw: Mapping[int, FloatArray],
+    zone_kw: FloatArray,
+    class_kw: FloatArray,
+) -> float:
+    """Put these baselines into the sums in the oracles' place; returns what the oracles' cost, negative."""
+    cost = 0.0
+    entered: set[int] = set()
+    for b, block in enumerate(blocks if power_kw else ()):
+        for i in np.flatnonzero(np.isin(block.members.resource, list(power_kw))).tolist():
+            zone, resource = int(block.zone[i]), int(block.members.resource[i])
+            sums = sweeper.sums_near(Shard(b, i, i + 1, zone), prices, NOTHING_NEAR)
+            cost -= float(sums.totals[1])
+            zone_kw[zone] -= sums.power_kw
+            class_kw -= sums.class_kw
+            if resource not in entered:  # a charger has a row per stay
+                entered.add(resource)
+                zone_kw[zone] += power_kw[resource]
+                class_kw[block.members.price_class[i]] += block.members.reliability[i] * power_kw[resource]
+    return cost
 
 
 def _profiled(block: Block, setting: Setting, zone_kw: FloatArray, class_kw: FloatArray) -> float:

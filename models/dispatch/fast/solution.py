@@ -72,11 +72,17 @@ class Schedules:
     """What the schedules of any resources mean: their baseline, and the energy column of given power."""
 
     def __init__(
-        self, blocks: Sequence[Block], baseline_prices: Prices, baseline_kw: FloatArray | None, resources: int
+        self,
+        blocks: Sequence[Block],
+        baseline_prices: Prices,
+        baseline_kw: FloatArray | None,
+        resources: int,
+        corrected: Mapping[int, FloatArray] | None = None,
     ) -> None:
         self._blocks, self._prices, self._given, self._resources = blocks, baseline_prices, baseline_kw, resources
         self._order = [np.argsort(block.members.resource, kind="stable") for block in blocks]
         self._stays = Stays.of(blocks)
+        self._corrected = {} if corrected is None else dict(corrected)
         self._sorted = [block.members.resource[order] for block, order in zip(blocks, self._order, strict=True)]
 
     def _rows(self, b: int, first: int, last: int) -> IndexArray:
@@ -92,6 +98,9 @@ class Schedules:
             rows = self._rows(b, first, last)
             if rows.size:
                 np.add.at(found, block.members.resource[rows] - first, baseline_rows(block, rows, self._prices))
+        for row in range(first, last) if self._corrected else ():
+            if row in self._corrected:
+                found[row - first] = self._corrected[row]
         return found, None
 
     def energy_of(self, first: int, last: int, power_kw: FloatArray) -> FloatArray:

@@ -10,7 +10,7 @@ from models.dispatch.reference.charging import hours_after, stay_start_kwh, stay
 from models.dispatch.reference.generation import available_kw
 from models.dispatch.reference.given import state_of
 from models.dispatch.reference.modes import mode_cost, mode_of, running_cost
-from models.dispatch.reference.shifting import preferred_kw
+from models.dispatch.reference.shifting import preferred_kw, run_to_do
 from models.dispatch.reference.storage import end_energy_kwh, start_kwh
 from models.dispatch.reference.structure import Entry
 from models.dispatch.reference.thermal import store_start_kwh, store_steps
@@ -90,7 +90,7 @@ def own_cost_cny(entry: Entry, power_kw: FloatArray, problem: DispatchProblem) -
     if entry.kind is ResourceKind.GENERATOR:
         return _generator_cost(row, power_kw, problem)
     if entry.kind is ResourceKind.SHIFTABLE_LOAD:
-        wanted = preferred_kw(row, problem)
+        wanted = preferred_kw(row, problem) if not row.run_profile or run_to_do(row, problem) else None
         return 0.0 if wanted is None else float(0.5 * row.cost_per_kwh * np.abs(power_kw - wanted) @ hours)
     return 0.0
 

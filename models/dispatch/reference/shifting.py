@@ -66,6 +66,14 @@ def possible_starts(load: ShiftableLoad, problem: DispatchProblem) -> tuple[Floa
     return may.astype(np.float64), later
 
 
+def run_to_do(load: ShiftableLoad, problem: DispatchProblem) -> bool:
+    """Whether a run is still to begin; one that has begun, is done or cannot take place any more prefers nothing."""
+    if state_of(problem, load.resource_id).on or energy_left_kwh(load, problem) <= EPS:
+        return False
+    may, later = possible_starts(load, problem)
+    return bool(may.any() or later)
+
+
 def _run_h(load: ShiftableLoad, problem: DispatchProblem) -> float:
     run = problem.run_profiles[str(load.run_profile)]
     return run_step_h(load, run) * len(run)
@@ -116,10 +124,9 @@ def _given_run(load: ShiftableLoad, problem: DispatchProblem, wanted: FloatArray
     grid, run = problem.grid, problem.run_profiles[str(load.run_profile)]
     shapes = np.array([run_kw(load, run, start_h, grid) for start_h in grid.tau_h])
     state = state_of(problem, load.resource_id)
-    begun = bool(state.on)
-    begun_kw = run_kw(load, run, -(state.hours_in_state_h or 0.0), grid) if begun else np.zeros(len(grid))
+    begun_kw = run_kw(load, run, -(state.hours_in_state_h or 0.0), grid) if state.on else np.zeros(len(grid))
     may, later = possible_starts(load, problem)
-    to_do = not begun and energy_left_kwh(load, problem) > EPS and bool(may.any() or later)
+    to_do = run_to_do(load, problem)
     deviation, idle = np.zeros(len(grid)), 0.0
     if wanted is not None and to_do:
         half = 0.5 * load.cost_per_kwh
