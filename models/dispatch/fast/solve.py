@@ -40,7 +40,7 @@ SAMPLE_ROWS = 60_000
 """Rows of the sample; fleets of less than twice as many are solved without one."""
 COLD = (3.0, 2.0, 1.5, 1.0, 0.7, 0.5, 0.35, 0.25, 0.17, 0.12, 0.08, 0.05)
 """How far a row that is off by all that moves in it moves its price, CNY per kWh, sweep by sweep."""
-AFTER_SAMPLE = (0.7, 0.4, 0.2, 0.1, 0.06, 0.04)
+AFTER_SAMPLE = (0.7, 0.4, 0.2, 0.1, 0.05)
 """The same when a sample's duals are known, ..."""
 WARM = (0.4, 0.2, 0.1)
 """... or the last plan's."""
