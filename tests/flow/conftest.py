@@ -23,8 +23,8 @@ from adapters.mqtt.broker import BrokerSettings, RunningBroker, open_broker
 from adapters.mqtt.broker_embedded import EmbeddedBroker
 from adapters.mqtt.broker_mosquitto import MosquittoBroker, find_mosquitto
 from adapters.mqtt.credentials import new_password
+from models.dispatch.fast.solve import FastSolver
 from models.dispatch.problem import DispatchProblem
-from models.dispatch.reference.solve import ReferenceSolver
 from models.errors import DeadlineError
 from models.events import EventOrder, EventRecord
 from models.intervals import FloatArray, IntervalGrid
@@ -37,6 +37,7 @@ from simulations.wire.gateway import AggregatorGateway, Answer, Policy, accept_a
 from simulations.wire.orders import Outcome
 from vpp.service import Service
 from vpp.settings import load_settings
+from vpp.warm_up import ready_oracles
 from vpp.wiring import open_service
 
 MINUTE = timedelta(minutes=1)
@@ -51,10 +52,11 @@ CITY_KW = 20_000.0
 
 
 class ThreadSolver:
-    """The reference solver in a thread of its own: what it has compiled serves all tests."""
+    """The service's usual solver in a thread of its own: one for all tests."""
 
     def __init__(self) -> None:
-        self._solver = ReferenceSolver()
+        ready_oracles()
+        self._solver = FastSolver()
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="solver")
 
     async def solve(self, problem: DispatchProblem, *, deadline_s: float, gap: float = 1e-4) -> DispatchPlan:

@@ -121,7 +121,7 @@ async def test_when_the_solver_fails_the_last_good_plan_stands_and_says_so(
     world = await at_work(make_world, solver=flaky)
     good = await world.service.current_plan()
     assert good is not None
-    assert good.source is PlanSource.REFERENCE
+    assert good.source is PlanSource.FAST
     flaky.failing = True
     sequence = dict(world.service.runtime.delivery.last_sequence)
     await world.until(EVENT_START + 6 * CYCLE)
@@ -135,7 +135,7 @@ async def test_when_the_solver_fails_the_last_good_plan_stands_and_says_so(
     await world.until(EVENT_START + 7 * CYCLE)
     plan = await world.service.current_plan()
     assert plan is not None
-    assert plan.source is PlanSource.REFERENCE
+    assert plan.source is PlanSource.FAST
 
 
 async def test_a_plan_that_breaks_a_limit_is_never_published(make_world: MakeWorld, flaky: FlakySolver) -> None:
@@ -164,4 +164,4 @@ async def test_when_no_problem_can_be_put_together_the_last_orders_go_on(make_wo
     await world.until(EVENT_START + 6 * CYCLE)
     plan = await world.service.current_plan()
     assert plan is not None
-    assert plan.source is PlanSource.REFERENCE
+    assert plan.source is PlanSource.FAST
