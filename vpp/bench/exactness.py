@@ -39,9 +39,9 @@ DEADLINE_S = 120.0
 
 @dataclass(frozen=True)
 class Outcome:
-    """One fleet.  Gaps and seconds are NaN where a solver broke down.  ``faults``: what must not be.
+    """One fleet.  Figures are NaN where a solver broke down.  ``scale_cny``: the gap's denominator.
 
-    ``reference_open``: time was up before the reference was within 1e-7.
+    ``faults``: what must not be.  ``reference_open``: time was up before the reference was within 1e-7.
     """
 
     seed: int
@@ -50,6 +50,8 @@ class Outcome:
     true_gap: float
     printed_gap: float
     reference_gap: float
+    objective_cny: float
+    scale_cny: float
     reference_s: float
     fast_s: float
     faults: tuple[str, ...]
@@ -87,7 +89,7 @@ def held(seed: int, *, forced: bool, most_resources: int = 16, most_intervals: i
 
 def _broken(seed: int, why: str) -> Outcome:
     nan = float("nan")
-    return Outcome(seed, 0, 0, nan, nan, nan, nan, nan, (why,))
+    return Outcome(seed, 0, 0, nan, nan, nan, nan, nan, nan, nan, (why,))
 
 
 def solved(problem: DispatchProblem) -> DispatchPlan:
@@ -119,6 +121,8 @@ def compared(seed: int, problem: DispatchProblem, reference: DispatchPlan, *, fo
         above / scale,
         plan.gap,
         reference.gap,
+        plan.objective_cny,
+        scale,
         reference.wall_s,
         fast_s,
         tuple(faults),

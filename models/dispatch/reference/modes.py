@@ -15,10 +15,14 @@ EPS = 1e-9
 
 
 def running_cost(unit: Any, gives: NDArray[np.bool_], was_on: bool, been_h: float, grid: IntervalGrid) -> float:
-    """Least no-load and start cost of a generator that gives power where ``gives``, times up and down kept, CNY."""
+    """Least no-load and start cost of a generator that gives power where ``gives``, times up and down kept, CNY.
+
+    A table that was made before the state was known may break those times; then it costs what it says.
+    """
+    starts = np.count_nonzero(gives & ~np.concatenate([[was_on], gives[:-1]]))
+    as_given = float(unit.no_load_cost_per_h * float(gives @ grid.hours) + unit.start_cost * starts)
     if unit.power_min_kw > 0:
-        starts = np.count_nonzero(gives & ~np.concatenate([[was_on], gives[:-1]]))
-        return float(unit.no_load_cost_per_h * float(gives @ grid.hours) + unit.start_cost * starts)
+        return as_given
     least_h = unit.minimum_up_h if was_on else unit.minimum_down_h
     costs: dict[tuple[bool, float], float] = {(was_on, max(0.0, least_h - been_h)): 0.0}
     for t, begin in enumerate(grid.tau_h.tolist()):
@@ -33,7 +37,7 @@ def running_cost(unit: Any, gives: NDArray[np.bool_], was_on: bool, been_h: floa
                 paid += unit.start_cost if then and not on else 0.0
                 reached[key] = min(paid, reached.get(key, np.inf))
         costs = reached
-    return min(costs.values(), default=np.inf)
+    return min(costs.values(), default=as_given)
 
 
 def mode_cost(unit: Any, mode: NDArray[np.int_], before: int) -> float:
