@@ -89,6 +89,8 @@ class Runtime:
             expected_sessions=expected_sessions,
         )
         self._busiest_day = busiest_day
+        self.shows_shapes = True
+        """Whether the solver wants to see the shape of its problems before the first (the reference compiles it)."""
         self._lock = asyncio.Lock()
         self._asleep = asyncio.Event()
         self._cycled_at: datetime | None = None
@@ -114,7 +116,7 @@ class Runtime:
 
     async def prepare(self, market_day: date) -> None:
         """Let the solver get ready for the day ahead and for every phase of real time; what fails is told."""
-        if not len(self.state):
+        if not len(self.state) or not self.shows_shapes:
             return
         midnight = datetime.combine(market_day, time(0), self.zone)
         try:

@@ -220,6 +220,7 @@ async def _assemble(
         expected_sessions=history.expected_sessions,
         busiest_day=history.busiest_day,
     )
+    runtime.shows_shapes = settings.solver.method == "reference"
 
     def on_session(reading: Reading) -> None:
         live = state.get(reading.resource_id)
