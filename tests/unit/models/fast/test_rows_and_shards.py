@@ -1,0 +1,316 @@
+"""Rows, shards, handing out and warm starts of the fast path, on situations of every kind."""
+
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, replace
+from datetime import timedelta
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from models.dispatch.check import coupling as checked
+from models.dispatch.check.roster import Roster
+from models.dispatch.fast.admitted import admit_columns
+from models.dispatch.fast.allocation import Part
+from models.dispatch.fast.baseline import Baseline, baseline_of
+from models.dispatch.fast.coupling import Classes, CouplingRows, coupling_rows
+from models.dispatch.fast.handout import Handout
+from models.dispatch.fast.mixing import changes, powers
+from models.dispatch.fast.pricing.common import NOTHING_NEAR, Near
+from models.dispatch.fast.setting import Setting
+from models.dispatch.fast.shards import Block, Shard, blocks_of, cut
+from models.dispatch.fast.solve import FastSolver
+from models.dispatch.fast.sweeps import Sweeper
+from models.dispatch.fast.warm import LastDuals
+from models.dispatch.problem import DispatchProblem
+from models.intervals import IntervalGrid
+from models.plan import schedule_hash
+from models.resources import ResourceKind
+from tests.fleets import random_problem, situation
+
+SEEDS = st.integers(0, 100_000)
+few = settings(max_examples=20, deadline=None)
+
+
+@dataclass
+class City:
+    problem: DispatchProblem
+    blocks: list[Block]
+    sweeper: Sweeper
+    baseline: Baseline
+    rows: CouplingRows
+    classes: Classes
+
+
+def ready(problem: DispatchProblem, workers: ThreadPoolExecutor) -> City:
+    tables, _ = admit_columns(problem)
+    setting = Setting.of(problem)
+    classes = Classes.of(problem, tables)
+    blocks = blocks_of(problem, tables, classes, setting)
+    sweeper = Sweeper(problem, setting, blocks, workers)
+    baseline = baseline_of(problem, setting, blocks, sweeper, classes)
+    rows = coupling_rows(problem, classes, baseline.zone_kw, baseline.class_kw)
+    sweeper.couple(rows)
+    return City(problem, blocks, sweeper, baseline, rows, classes)
+
+
+@pytest.fixture(scope="module")
+def workers() -> Iterator[ThreadPoolExecutor]:
+    with ThreadPoolExecutor(1) as pool:
+        yield pool
+
+
+# ---- coupling rows
+
+
+@few
+@given(seed=SEEDS)
+def test_rows_miss_what_the_checker_says_they_miss(workers: ThreadPoolExecutor, seed: int) -> None:
+    dice = np.random.default_rng(seed)
+    problem = situation(seed)
+    shape = (len(problem.fleet.resource_ids), len(problem.grid))
+    table, power = dice.uniform(-50, 100, shape), dice.uniform(-50, 100, shape)
+    city = ready(replace(problem, baseline_kw=table), workers)
+    zone_kw, class_kw = sums_of(city, power)
+    said = {checked.row_key(row): row.amount for row in city.rows.amounts(city.rows.values(zone_kw, class_kw), 1e-9)}
+
+    roster = Roster.of(problem)
+    classes = checked.Classes.made(problem, roster)
+    base, now = (checked.Sums.none(len(classes), shape[1]) for _ in range(2))
+    base.add(classes.of, roster.reliability, table)
+    now.add(classes.of, roster.reliability, power)
+    wanted = {
+        family.key(start): amount
+        for family in checked.coupling_rows(classes, base)
+        for start, amount in zip(problem.grid.starts, family.excess(now), strict=True)
+        if amount > 1e-9
+    }
+    assert said.keys() == wanted.keys()
+    assert said == pytest.approx(wanted, rel=1e-9, abs=1e-7)
+
+
+def sums_of(city: City, power_kw: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Sums per zone, and per class times reliability, resource by resource."""
+    zone_kw, class_kw = np.zeros_like(city.baseline.zone_kw), np.zeros_like(city.baseline.class_kw)
+    for row, name in enumerate(city.problem.fleet.resource_ids):
+        what = city.problem.attributes[name]
+        zone_kw[city.problem.zones.index(what.zone_id)] += power_kw[row]
+        block = next(each for each in city.blocks if row in each.members.resource)
+        place = int(np.flatnonzero(block.members.resource == row)[0])
+        class_kw[block.members.price_class[place]] += what.reliability_fraction * power_kw[row]
+    return zone_kw, class_kw
+
+
+@few
+@given(seed=SEEDS)
+def test_prices_are_the_transpose_of_values(workers: ThreadPoolExecutor, seed: int) -> None:
+    """Σ price · power = Σ λ · (value − constant), whatever λ and the sums are."""
+    dice = np.random.default_rng(seed)
+    city = ready(situation(seed), workers)
+    zone_kw = dice.uniform(-100, 100, city.baseline.zone_kw.shape)
+    class_kw = dice.uniform(-100, 100, city.baseline.class_kw.shape)
+    duals = dice.uniform(0, 5, len(city.rows.t))
+    by_zone, by_class = city.rows.prices(duals)
+    paid = float((by_zone * zone_kw).sum() + (by_class * class_kw).sum())
+    owed = float(duals @ (city.rows.values(zone_kw, class_kw) - city.rows.constant))
+    assert paid == pytest.approx(owed, rel=1e-9, abs=1e-6)
+
+
+@few
+@given(seed=SEEDS)
+def test_netting_the_ends_of_a_band_leaves_every_price(workers: ThreadPoolExecutor, seed: int) -> None:
+    city = ready(situation(seed), workers)
+    duals = np.random.default_rng(seed).uniform(0, 5, len(city.rows.t))
+    netted = city.rows.netted(duals)
+    assert (netted >= 0).all()
+    assert (netted <= duals).all()
+    for before, after in zip(city.rows.prices(duals), city.rows.prices(netted), strict=True):
+        assert after == pytest.approx(before, abs=1e-9)
+
+
+# ---- shards
+
+
+@few
+@given(seed=SEEDS, turns=st.integers(1, 30), groups=st.integers(1, 9))
+def test_shards_hold_every_row_once_in_one_zone(
+    workers: ThreadPoolExecutor, seed: int, turns: int, groups: int
+) -> None:
+    blocks = ready(situation(seed), workers).blocks
+    made = cut(blocks, turns=turns, groups=groups)
+    rows = sorted((shard.block, row) for shard in made.shards for row in range(shard.first, shard.last))
+    assert rows == [(b, row) for b, block in enumerate(blocks) for row in range(len(block))]
+    for shard in made.shards:
+        assert set(blocks[shard.block].zone[shard.first : shard.last].tolist()) == {shard.zone}
+        assert shard.weight == 1.0
+    assert (np.diff(made.group) >= 0).all()
+    assert sorted(set(made.group.tolist())) == list(range(made.groups))
+    for group in range(made.groups):
+        assert len({made.shards[s].block for s in np.flatnonzero(made.group == group)}) == 1
+    assert (made.turn >= 0).all()
+    assert (made.turn < turns).all() or len(made.shards) > turns
+
+
+def test_a_sample_stands_for_all(workers: ThreadPoolExecutor) -> None:
+    blocks = ready(random_problem(1, resources=400, intervals=8), workers).blocks
+    made = cut(blocks, turns=10, groups=2, fraction=0.3, least_rows=5)
+    for b, block in enumerate(blocks):
+        for first, last in block.cells:
+            own = [shard for shard in made.shards if shard.block == b and first <= shard.first < last]
+            taken = sum(len(shard) for shard in own)
+            assert sum(shard.weight * len(shard) for shard in own) == pytest.approx(last - first)
+            assert taken == min(last - first, max(5, int(np.ceil(0.3 * (last - first)))))
+            covered = [row for shard in own for row in range(shard.first, shard.last)]
+            assert len(covered) == len(set(covered))
+
+
+def test_whatever_the_cut_the_sums_are_the_same(workers: ThreadPoolExecutor) -> None:
+    city = ready(random_problem(3, resources=60, intervals=12), workers)
+    prices = city.sweeper.prices(city.sweeper.untouched())
+    for b, block in enumerate(city.blocks):
+        first, last = block.cells[0]
+        whole = city.sweeper.sums_near(Shard(b, first, last, int(block.zone[first])), prices, NOTHING_NEAR)
+        parts = [
+            city.sweeper.sums_near(Shard(b, row, row + 1, int(block.zone[row])), prices, NOTHING_NEAR)
+            for row in range(first, last)
+        ]
+        assert sum(part.power_kw for part in parts) == pytest.approx(whole.power_kw, rel=1e-9, abs=1e-9)
+        assert sum(part.totals for part in parts) == pytest.approx(whole.totals, rel=1e-9, abs=1e-9)
+
+
+# ---- handing out
+
+
+@few
+@given(seed=SEEDS)
+def test_what_is_handed_out_adds_up_and_costs_what_it_says(workers: ThreadPoolExecutor, seed: int) -> None:
+    city = ready(situation(seed), workers)
+    dice = np.random.default_rng(seed)
+    points = [city.sweeper.points(dice.uniform(0, 1, len(city.rows.t)))[0] for _ in range(2)]
+    handout = Handout(city.problem, city.blocks, city.sweeper)
+    for b, block in enumerate(city.blocks):
+        alone = block.pricer.mixing.value == "not"
+        weights, used = ((1.0,), points[:1]) if alone else ((0.3, 0.7), points)
+        handout.add([Part(b, low, high, weights, tuple(used)) for low, high in block.cells])
+    handout.finish()
+    zone_kw, class_kw = sums_of(city, handout.power_kw)
+    assert handout.zone_kw == pytest.approx(zone_kw, rel=1e-9, abs=1e-7)
+    assert handout.class_kw == pytest.approx(class_kw, rel=1e-9, abs=1e-7)
+    assert np.isfinite(handout.cost_cny)
+
+
+@pytest.mark.parametrize("seed", range(6))
+@pytest.mark.parametrize("small", [0, 10**9])
+def test_a_plan_in_blocks_is_the_plan_and_has_its_fingerprint(
+    workers: ThreadPoolExecutor, seed: int, small: int
+) -> None:
+    problem = situation(seed, most_resources=12, most_intervals=12)
+    stream = FastSolver(workers, small=small).solve_stream(problem, deadline_s=60)
+    whole = stream.plan()
+    pieces = list(stream.blocks(3))
+    assert tuple(name for piece in pieces for name in piece.resource_ids) == problem.fleet.resource_ids
+    assert list(problem.fleet.resource_ids) == sorted(problem.fleet.resource_ids, key=str.encode)
+    power = np.concatenate([piece.power_kw for piece in pieces])
+    baseline = np.concatenate([piece.baseline_kw for piece in pieces])
+    assert schedule_hash(problem.grid, problem.fleet.resource_ids, power) == whole.plan_hash
+    assert schedule_hash(problem.grid, problem.fleet.resource_ids, baseline) == whole.baseline_hash
+    again = FastSolver(workers, small=small).solve(problem, deadline_s=60)
+    assert again.plan_hash == whole.plan_hash
+    assert again.baseline_hash == whole.baseline_hash
+
+
+# ---- mixing
+
+
+@few
+@given(seed=SEEDS, share=st.floats(0, 1))
+def test_mixing_by_level_stays_inside_every_limit_and_draws_no_more(
+    workers: ThreadPoolExecutor, seed: int, share: float
+) -> None:
+    kinds = (ResourceKind.STORAGE, ResourceKind.EV_SESSION)
+    problem = random_problem(seed, kinds=kinds, resources=12, intervals=16, hydro_share=0.0, negative_prices=True)
+    city = ready(problem, workers)
+    dice = np.random.default_rng(seed)
+    zone = np.zeros(16)
+    for b, block in enumerate(city.blocks):
+        if block.pricer.name not in ("storage", "vehicle_to_grid"):
+            continue
+        units, made = block.units, []
+        for _ in range(2):
+            point = replace(city.sweeper.untouched(), zone=zone + dice.uniform(-0.5, 0.5, 16))
+            power = np.empty((len(block), 16))
+            for low, high in block.cells:
+                near: Near = NOTHING_NEAR
+                shard = Shard(b, low, high, int(block.zone[low]))
+                city.sweeper.sums_near(shard, city.sweeper.prices(point), near, power[low:high])
+            made.append(power)
+        both = share * made[0] + (1 - share) * made[1]
+        change = share * changes(units, made[0]) + (1 - share) * changes(units, made[1])
+        mixed = powers(units, change)
+        levels = [units.start[:, None] + np.cumsum(changes(units, each) * units.hours, axis=1) for each in made]
+        level = units.start[:, None] + np.cumsum(changes(units, mixed) * units.hours, axis=1)
+        assert level == pytest.approx(share * levels[0] + (1 - share) * levels[1], rel=1e-9, abs=1e-7)
+        assert (mixed <= both + 1e-9).all()
+        assert (mixed <= units.charge_kw[:, None] * (1 + 1e-9) + 1e-9).all()
+        assert (mixed >= -units.discharge_kw[:, None] * (1 + 1e-9) - 1e-9).all()
+        slack = 1e-6 * np.maximum(1.0, units.ceiling)[:, None]
+        if block.pricer.name == "storage":
+            assert (level >= units.floor[:, None] - slack).all()
+            assert (level <= units.ceiling[:, None] + slack).all()
+            assert (level[:, -1] >= units.end_min - slack[:, 0]).all()
+
+
+# ---- warm starts
+
+
+def moved_to(problem: DispatchProblem, grid: IntervalGrid) -> DispatchProblem:
+    """The same day on another grid; commitments left out."""
+    return replace(
+        problem,
+        grid=grid,
+        zone_load_kw=grid.mean_from(problem.grid, problem.zone_load_kw),
+        zone_limit_kw=grid.mean_from(problem.grid, problem.zone_limit_kw),
+        tariffs={name: grid.mean_from(problem.grid, values) for name, values in problem.tariffs.items()},
+        profiles={name: grid.mean_from(problem.grid, values) for name, values in problem.profiles.items()},
+        commitments=(),
+    )
+
+
+def test_the_last_duals_are_found_again_on_a_finer_grid_by_name_and_time(workers: ThreadPoolExecutor) -> None:
+    problem = random_problem(4, resources=16, intervals=24, events=2)
+    first = ready(problem, workers)
+    last = LastDuals()
+    assert last.find(first.rows) is None
+    duals = np.random.default_rng(0).uniform(0, 1, len(first.rows.t)) * np.minimum(first.rows.penalty, 4.0)
+    last.remember(first.rows, duals)
+    assert last.find(first.rows) == pytest.approx(duals)
+
+    start = problem.grid.start + timedelta(hours=2)
+    fine = moved_to(problem, IntervalGrid.regular(start, timedelta(minutes=20), 60))
+    later = ready(fine, workers)
+    found = last.find(later.rows)
+    assert found is not None
+    known = {
+        (first.rows.families[f].requirement, first.rows.families[f].event_id, first.rows.families[f].scope_id, t): value
+        for f, t, value in zip(first.rows.family.tolist(), first.rows.t.tolist(), duals.tolist(), strict=True)
+    }
+    for f, t, value in zip(later.rows.family.tolist(), later.rows.t.tolist(), found.tolist(), strict=True):
+        what = later.rows.families[f]
+        hour = problem.grid.index_at(fine.grid.starts[t])
+        assert value == pytest.approx(known[what.requirement, what.event_id, what.scope_id, hour])
+
+
+def test_a_requirement_that_is_new_begins_at_no_price(workers: ThreadPoolExecutor) -> None:
+    problem = random_problem(4, resources=16, intervals=24, events=2)
+    quiet = ready(replace(problem, events=problem.events[:1]), workers)
+    last = LastDuals()
+    last.remember(quiet.rows, np.ones(len(quiet.rows.t)))
+    city = ready(problem, workers)
+    found = last.find(city.rows)
+    assert found is not None
+    new = np.array([city.rows.families[f].event_id == "e1" for f in city.rows.family])
+    assert new.any()
+    assert (found[new] == 0).all()
+    assert (found[~new] == 1).all()
