@@ -31,7 +31,7 @@ JsonFlag = Annotated[bool, typer.Option("--json", help="Print the summary as one
 
 
 def demo(
-    resources: Annotated[int, typer.Option(min=90, max=200_000, help="How many devices to simulate.")] = 20_000,
+    resources: Annotated[int, typer.Option(min=90, max=200_000, help="How many devices to simulate.")] = 300,
     portfolio: Annotated[str, typer.Option(help="2030 (assumption) or 2024 (about 400 MW).")] = "2030",
     seed: Annotated[int | None, typer.Option(help="Another throw of all dice.")] = None,
     out: Annotated[Path, typer.Option(help="Result folder.")] = DEMO_FOLDER,
