@@ -12,8 +12,8 @@ from models.resources import ResourceKind
 
 WHOLE = 1e-7
 """A binary within this of 0 or 1 is whole."""
-WITHIN_CNY = 1e-6
-"""A whole baseline may cost so much more than the best: pumped hydro has many that are all but equal."""
+WITHIN_CNY = 1e-8
+"""A whole baseline may cost so much more than the best: what breaks a tie is often worth less than 1e-6."""
 PROFILED = frozenset({ResourceKind.CURTAILABLE_LOAD, ResourceKind.INTERRUPTIBLE_LOAD, ResourceKind.THERMAL_LOAD})
 """Kinds whose baseline is profile x scale."""
 SCALE = 1e4

@@ -17,8 +17,10 @@ PROFILED = (ResourceKind.CURTAILABLE_LOAD, ResourceKind.INTERRUPTIBLE_LOAD, Reso
 """Kinds whose baseline is profile x scale."""
 SCALE = 1e4
 """Costs are multiplied by this, so that the tie-breaking term (1e-6 per kWh and hour) stands clear of tolerances."""
-WITHIN_CNY = 1e-6
-"""A whole baseline may cost so much more than the best."""
+CHEAPEST_CNY = 1e-8
+"""A whole baseline may cost so much more than the best: what breaks a tie is often worth less than 1e-6."""
+WHOLE = 1e-6
+"""An integer within this of a whole number is whole."""
 SHARE_OF_DEADLINE = 0.2
 """One resource by itself may take this part of the time that is left."""
 
@@ -44,7 +46,7 @@ def explicit_baseline(problem: DispatchProblem, *, until: float) -> tuple[FloatA
         return baseline, cost
     model = explicit_model(problem, free)
     x = _cheapest(problem, model, until=until, whole=False)
-    fractional = model.is_integer & (np.abs(x - np.round(x)) > WITHIN_CNY)
+    fractional = model.is_integer & (np.abs(x - np.round(x)) > WHOLE)
     alone = {model.resource_ids[i] for i in np.unique(model.owner[fractional])} | doing_both(problem, model, x)
     easy = np.array([name not in alone for name in model.resource_ids])
     cost += _read(problem, model, x, easy, place, baseline)
@@ -59,7 +61,7 @@ def explicit_baseline(problem: DispatchProblem, *, until: float) -> tuple[FloatA
 def _cheapest(problem: DispatchProblem, model: ExplicitModel, *, until: float, whole: bool) -> FloatArray:
     cost, _ = model.baseline_cost_at(tariff_prices(problem, model))
     program = ArrayProgram(arrays_of(model, cost * SCALE))
-    found = program.solve(until=until, whole=whole, absolute_gap=WITHIN_CNY * SCALE)
+    found = program.solve(until=until, whole=whole, absolute_gap=CHEAPEST_CNY * SCALE)
     return program.solve_held(found.x, until=until).x if whole else found.x
 
 
