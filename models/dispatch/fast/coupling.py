@@ -187,10 +187,10 @@ class CouplingRows:
         """What λ (N,) adds to the price: (Z, T) to everybody in a zone, and (C, T) times reliability to a class."""
         local, city, classed = self.zone >= 0, self.zone == -1, self.zone == -2
         place = self.zone[local] * self.intervals + self.t[local]
-        flat = np.bincount(place, weights=duals[local], minlength=self.zones * self.intervals)
-        zone = flat.reshape(self.zones, self.intervals)
-        everywhere = np.bincount(self.t[city], weights=duals[city], minlength=self.intervals)
-        zone = np.asarray(zone + everywhere, dtype=np.float64)
+        zone = np.zeros(self.zones * self.intervals)
+        zone += np.bincount(place, weights=duals[local], minlength=len(zone))
+        zone = zone.reshape(self.zones, self.intervals)
+        zone += np.bincount(self.t[city], weights=duals[city], minlength=self.intervals)
         by_class: FloatArray = np.zeros((max(1, self.classes), self.intervals))
         np.add.at(by_class.T, self.t[classed], self.class_weight[classed] * duals[classed, None])
         return zone, by_class

@@ -35,9 +35,10 @@ class Pricer:
     """One kind of row.
 
     ``selects``: which rows of the kind's table.  ``arrays``: their struct of arrays.  ``sweep``: the oracle over a
-    range.  ``shared``: fields of the struct that are not one per row.  ``mixing``: how two schedules of a row may be mixed.  ``work``: time of one row, relative.  ``base``: fills the undisturbed power of a row, for kinds whose
-    baseline is a profile.  ``energy``: power of rows to their energy column.  ``own_cost``: own cost of given
-    power (and virtual slots), for kinds that mix and whose cost bends.
+    range.  ``shared``: fields of the struct that are not one per row.  ``mixing``: how two schedules of a row may be
+    mixed.  ``work``: time of one row, relative.  ``base``: fills the undisturbed power of a row, for kinds whose
+    baseline is a profile.  ``energy``: power of rows to their energy column.  ``own_cost``: own cost of given power
+    (and virtual slots), for kinds that mix and whose cost bends.
     """
 
     name: str
