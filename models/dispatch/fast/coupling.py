@@ -187,7 +187,7 @@ class CouplingRows:
         """What λ (N,) adds to the price: (Z, T) to everybody in a zone, and (C, T) times reliability to a class."""
         local, city, classed = self.zone >= 0, self.zone == -1, self.zone == -2
         place = self.zone[local] * self.intervals + self.t[local]
-        zone = np.zeros(self.zones * self.intervals)
+        zone: FloatArray = np.zeros(self.zones * self.intervals)
         zone += np.bincount(place, weights=duals[local], minlength=len(zone))
         zone = zone.reshape(self.zones, self.intervals)
         zone += np.bincount(self.t[city], weights=duals[city], minlength=self.intervals)
