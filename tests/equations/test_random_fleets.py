@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 
 from models.dispatch.admissions import admit
 from models.dispatch.check import check_plan
+from models.dispatch.fast.solve import FastSolver
 from models.dispatch.problem import DispatchProblem, ResourceState
 from models.dispatch.reference.schedule import own_cost_cny
 from models.dispatch.reference.solve import ReferenceSolver
@@ -227,3 +228,12 @@ def test_branch_and_bound_on_request_closes_the_gap_of_a_re_plan() -> None:
     assert guessed.status == "feasible"
     assert solved.status == "optimal"
     assert guessed.lower_bound_cny <= solved.lower_bound_cny <= solved.objective_cny <= guessed.objective_cny
+
+
+@pytest.mark.parametrize("solve", ["reference", "fast"])
+def test_who_is_left_running_at_nothing_does_not_count_in_the_objective(solve: str) -> None:
+    """Within a wide gap branch and bound stops with units that run without need; the checker reads power alone."""
+    for seed in (107, 148):
+        problem = situation(seed, most_intervals=16)
+        solver = ReferenceSolver() if solve == "reference" else FastSolver(small=10**9)
+        assert check_plan(problem, solver.solve(problem, deadline_s=60, gap=1e-2)).violations == ()

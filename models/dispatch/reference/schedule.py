@@ -103,10 +103,29 @@ def _mode_cost(row: Any, power_kw: FloatArray, problem: DispatchProblem) -> floa
 
 
 def _generator_cost(row: Any, power_kw: FloatArray, problem: DispatchProblem) -> float:
+    running = _running_cost(row, power_kw, problem)
+    return float(row.cost_per_kwh * np.maximum(-power_kw, 0.0) @ problem.grid.hours) + running
+
+
+def _running_cost(row: Any, power_kw: FloatArray, problem: DispatchProblem) -> float:
     state = state_of(problem, row.resource_id)
     been_h = np.inf if state.hours_in_state_h is None else state.hours_in_state_h
-    running = running_cost(row, -power_kw > RUNNING_KW, bool(state.on), been_h, problem.grid)
-    return float(row.cost_per_kwh * np.maximum(-power_kw, 0.0) @ problem.grid.hours) + running
+    return running_cost(row, -power_kw > RUNNING_KW, bool(state.on), been_h, problem.grid)
+
+
+def standing_cost_cny(entry: Entry, power_kw: FloatArray, problem: DispatchProblem) -> tuple[tuple[str, ...], float]:
+    """(the variables that say whether a unit runs or in which mode it stands, what they cost at their cheapest).
+
+    Only where a minimum of 0 kW leaves that open: branch and bound stops within a gap, and may leave a unit running at
+    0 kW without need.  A schedule says power only, and costs what the cheapest choice behind it costs.
+    """
+    row = entry.row
+    if entry.kind is ResourceKind.GENERATOR and row.power_min_kw == 0:
+        return ("is_on", "starts"), _running_cost(row, power_kw, problem)
+    open_mode = entry.kind is ResourceKind.STORAGE and min(row.charge_min_kw, row.discharge_min_kw) == 0
+    if open_mode and row.mode_change_cost > 0:
+        return ("mode_changes",), _mode_cost(row, power_kw, problem)
+    return (), 0.0
 
 
 def _stay_cost(rows: list[EvSession], power_kw: FloatArray, problem: DispatchProblem) -> float:

@@ -18,7 +18,7 @@ from models.dispatch.reference.compiled import CompiledCity, Numbers, is_charger
 from models.dispatch.reference.own import OwnPrograms
 from models.dispatch.reference.program import Outcome, Program
 from models.dispatch.reference.requirements import prices_of, slack_amounts
-from models.dispatch.reference.schedule import energy_kwh, own_cost_cny
+from models.dispatch.reference.schedule import energy_kwh, own_cost_cny, standing_cost_cny
 from models.dispatch.reference.search import Kept, search
 from models.dispatch.reference.structure import Entry, Shape, city_key, covers, entries_of
 from models.intervals import FloatArray
@@ -174,7 +174,7 @@ class ReferenceSolver:
         x = clean(city, final.x, entries)
         power = x[city.net]
         unmet, x = slack_amounts(city, numbers, problem, x)
-        objective = float(numbers.cost @ x)
+        objective = float(numbers.cost @ x) - _needless_cny(city, numbers, problem, entries, x)
         slack = 1e-9 * max(1.0, abs(objective), abs(base_cny))
         shown = [energy_kwh(entries[i], power[i], problem) for i in order]
         shown_base = [energy_kwh(entries[i], baseline[i], problem) for i in order]
@@ -199,6 +199,18 @@ class ReferenceSolver:
             admissions=admissions,
             peak_rss_mb=peak_rss_mb(),
         )
+
+
+def _needless_cny(
+    city: CompiledCity, numbers: Numbers, problem: DispatchProblem, entries: list[Entry], x: FloatArray
+) -> float:
+    """What units pay for running at 0 kW, or standing in a mode, without need, CNY."""
+    found = 0.0
+    for i, entry in enumerate(entries):
+        names, cheapest = standing_cost_cny(entry, x[city.net[i]], problem)
+        paid = sum(float(numbers.cost[city.columns[i][name]] @ x[city.columns[i][name]]) for name in names)
+        found += max(0.0, paid - cheapest)
+    return found
 
 
 def clean(city: CompiledCity, x: FloatArray, entries: list[Entry]) -> FloatArray:

@@ -21,8 +21,9 @@ def add_generators(draft: Draft, units: KindTable) -> None:
     must, may = held & (was_on > 0)[:, None], ~(held & (was_on == 0)[:, None])
 
     output = draft.column(own, high=most[:, None], cost=units["cost_per_kwh"][:, None] * hours)
-    is_on = draft.column(own, low=must, high=may, cost=units["no_load_cost_per_h"][:, None] * hours, integer=True)
-    starts = draft.column(own, high=ones, cost=units["start_cost"][:, None])
+    no_load = units["no_load_cost_per_h"][:, None] * hours
+    is_on = draft.column(own, low=must, high=may, cost=no_load, integer=True, name="is_on")
+    starts = draft.column(own, high=ones, cost=units["start_cost"][:, None], name="starts")
     stops = draft.column(own, high=ones)
     draft.draws(units.at, output, -1.0)
     for limit, low, high in ((least, 0.0, np.inf), (most, -np.inf, 0.0)):

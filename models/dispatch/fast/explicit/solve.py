@@ -11,6 +11,7 @@ from models.dispatch.fast.explicit.city import ExplicitCity, explicit_city
 from models.dispatch.fast.explicit.exclusive import at_net_power, doing_both
 from models.dispatch.fast.explicit.model import explicit_model
 from models.dispatch.fast.explicit.program import ArrayProgram, ArraySolution
+from models.dispatch.fast.explicit.standing import needless_cny
 from models.dispatch.fast.explicit.units import Units
 from models.dispatch.problem import DispatchProblem
 from models.errors import DeadlineError, SolverError
@@ -135,7 +136,7 @@ def solve_explicit(
     # Relaxed, a car may do both and burn energy: net power alone would not have cost that wear.
     x = final.x if relaxed else at_net_power(city.model, final.x)
     power = city.model.power_kw(city.device_part(x))
-    objective = city.cost_of(x)
+    objective = city.cost_of(x) - (0.0 if relaxed else needless_cny(admitted, city.model, city.device_part(x)))
     return ExplicitResult(
         problem=admitted,
         city=city,

@@ -62,7 +62,7 @@ def _add_modes(draft: Draft, units: KindTable, charge: IntArray, discharge: IntA
     draft.put(one, pumping, 1.0)
     draft.put(one, turbining, 1.0)
     if hydro:
-        changes = draft.column(own, high=ones, cost=units["mode_change_cost"][:, None])
+        changes = draft.column(own, high=ones, cost=units["mode_change_cost"][:, None], name="mode_changes")
         before = units.state("power_kw", 0.0)
         _add_changes(draft, changes, pumping, before > RUNNING_KW)
         _add_changes(draft, changes, turbining, before < -RUNNING_KW)
