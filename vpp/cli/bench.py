@@ -114,7 +114,7 @@ def exact(
         def told(outcome: Outcome) -> None:
             progress.advance(task)
             for fault in outcome.faults:
-                console.print(f"seed {outcome.seed}: {fault}", style="red", highlight=False)
+                console.print(f"seed {outcome.seed}: {fault}", style="red", highlight=False, soft_wrap=True)
 
         began = time.perf_counter()
         outcomes = exactness(
@@ -143,7 +143,7 @@ def _show_exactness(found: dict[str, Any]) -> None:
         lines.append(f"  printed gap: median {printed['median']:.1e}, largest {printed['max']:.1e}")
     failed = ", ".join(str(each["seed"]) for each in found["failed"])
     lines += [f"  failed seeds: {failed}"] if failed else []
-    console.print("\n".join(lines), highlight=False)
+    console.print("\n".join(lines), highlight=False, soft_wrap=True)
 
 
 def _told(found: dict[str, Any], out: Path | None, as_json: bool) -> None:
