@@ -27,8 +27,8 @@ class _Terms:
 def with_real_time(problem: DispatchProblem, model: ExplicitModel) -> ExplicitModel:
     """The model with M6 and M7 as part of each resource's own cost; the same model where the problem has no such terms.
 
-        (M6)  switch_i ≥ ± (p_{i,1} - now_i)                 cost switch_cost, first interval only
-        (M7)  p_{i,t} - plan_{i,t} = up_{i,t} - down_{i,t}   cost stray_cost Δ_t (up + down) outside events
+        M6:  switch_i ≥ ± (p_{i,1} - now_i)                 cost switch_cost, first interval only
+        M7:  p_{i,t} - plan_{i,t} = up_{i,t} - down_{i,t}   cost stray_cost Δ_t (up + down) outside events
 
     Where ``now`` or the plan is not known (NaN), there is no term.
     """
