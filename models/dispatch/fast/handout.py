@@ -52,12 +52,15 @@ class Handout:
                 _hand_out_part(parts[k], self._blocks, self._sweeper, self.power_kw, found)
             return found
 
+        shared: list[tuple[IndexArray, FloatArray]] = []
         for found in self._sweeper.workers.map(run, pieces):
             self.zone_kw += found.zone_kw
             self.class_kw += found.class_kw
             self.cost_cny += found.cost_cny
-            for resource, schedules in found.shared:
-                np.add.at(self.power_kw, resource, schedules)
+            shared += found.shared
+        # only now: a stay that is over may share its charger with one whose schedule another thread writes in place
+        for resource, schedules in shared:
+            np.add.at(self.power_kw, resource, schedules)
 
     def finish(self) -> None:
         """Everybody has a schedule: add what only a whole charger can tell."""
@@ -116,8 +119,12 @@ def _of_chargers(problem: DispatchProblem, blocks: Sequence[Block], power_kw: Fl
     terms, penalties = problem.real_time, problem.penalties
     if terms is None:
         return 0.0
-    several = [block.members.resource[~block.members.alone] for block in blocks]
-    chargers = np.unique(np.concatenate([*several, np.empty(0, dtype=np.int64)]))
+    nobody = np.empty(0, dtype=np.int64)
+    several, single = (
+        np.concatenate([*(block.members.resource[block.members.alone == alone] for block in blocks), nobody])
+        for alone in (False, True)
+    )
+    chargers = np.setdiff1d(several, single)  # a stay that is over may lie beside the only one that is not
     if not chargers.size:
         return 0.0
     power = power_kw[chargers]

@@ -5,6 +5,7 @@ of it, and a shard is two numbers.
 """
 
 import itertools
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -91,7 +92,7 @@ def _block(
         price_class=classes.class_of[zone, aggregator, pillar],
         reliability=np.ascontiguousarray(columns["reliability_fraction"], dtype=np.float64),
         resource=resource,
-        alone=_alone(pricer, table, columns),
+        alone=_alone(pricer, table, columns, setting),
     )
     units = pricer.arrays(columns, setting, setting.state_of(columns["resource_id"]))
     edges = np.flatnonzero(np.diff(zone)) + 1
@@ -99,14 +100,23 @@ def _block(
     return Block(pricer, units, members, _near(problem, resource), zone, cells)
 
 
-def _alone(pricer: Pricer, table: Mapping[str, Column], columns: Mapping[str, Column]) -> Any:
+def _alone(pricer: Pricer, table: Mapping[str, Column], columns: Mapping[str, Column], setting: Setting) -> Any:
+    """Whether a row is all there is to say about its resource: a stay whose charger expects no other car.
+
+    A stay that is over does not count beside one that is not.
+    """
     if pricer.kind is not ResourceKind.EV_SESSION:
         return np.ones(len(columns["resource_id"]), dtype=np.bool_)
-    seen: set[str] = set()
-    several: set[str] = set()
-    for name in table["resource_id"]:
-        (several if name in seen else seen).add(name)
-    return np.array([name not in several for name in columns["resource_id"]], dtype=np.bool_)
+    live = setting.hours_since_start(table["departure"]) > 0
+    rows_of, live_of = Counter(table["resource_id"].tolist()), Counter(table["resource_id"][live].tolist())
+    still = setting.hours_since_start(columns["departure"]) > 0
+    return np.array(
+        [
+            live_of[name] == 1 if here else rows_of[name] == 1
+            for name, here in zip(columns["resource_id"].tolist(), still.tolist(), strict=True)
+        ],
+        dtype=np.bool_,
+    )
 
 
 def _near(problem: DispatchProblem, resource: IndexArray) -> Near:

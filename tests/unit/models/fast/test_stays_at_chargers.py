@@ -22,7 +22,7 @@ from models.dispatch.reference.schedule import energy_kwh
 from models.dispatch.reference.structure import entries_of
 from models.fleet import Fleet
 from models.resources import EvSession, ResourceKind
-from tests.fleets import random_problem
+from tests.fleets import random_problem, situation
 
 
 def schedules_of(problem: DispatchProblem) -> Schedules:
@@ -105,3 +105,14 @@ def test_plans_of_busy_chargers_pass_the_checker_and_come_in_blocks_of_any_size(
     for column in ("power_kw", "energy_kwh", "baseline_kw", "baseline_energy_kwh"):
         together = np.concatenate([getattr(piece, column) for piece in pieces])
         assert np.array_equal(together, getattr(whole, column), equal_nan=True)
+
+
+@pytest.mark.parametrize("small", [0, 10**9])
+def test_a_stay_that_is_over_does_not_make_a_charger_shared(small: int) -> None:
+    """In real time the next car's power is all its charger's, and the bound counts what it strays."""
+    problem = situation(538)
+    assert problem.real_time is not None
+    rows = [row for row in problem.fleet.rows(ResourceKind.EV_SESSION) if row.resource_id == "r0006"]
+    assert [row.departure > problem.grid.start for row in rows] == [False, True]
+    plan = FastSolver(small=small).solve(problem, deadline_s=60)
+    assert check_plan(problem, plan).violations == ()
