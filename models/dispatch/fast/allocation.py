@@ -2,7 +2,7 @@
 
 A row's schedules may be mixed where a mix is a schedule again (charging one way, curtailing, shifting, thermal, sun).
 Rows of other kinds (stores: mixing charge with discharge wastes less and overfills; everything that switches) take
-one of their shard's columns each: a shard that the master splits is cut, in the proportions of the mix, into pieces
+one of their group's columns each: a group that the master splits is cut, in the proportions of the mix, into pieces
 that take one column each.  What that changes in the sums, the rows that can be mixed make good: the master is solved
 once more over them.  With many small rows against few coupling rows the loss vanishes (Shapley-Folkman); the true
 one is in the gap, because the cost is computed from what is handed out.
@@ -10,7 +10,6 @@ one is in the gap, because the cost is computed from what is handed out.
 Source: J.-P. Aubin, I. Ekeland, Math. Oper. Res. 1 (1976) 225 (the duality gap of many small integer resources).
 """
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -43,40 +42,30 @@ def supports(pool: Pool, theta: FloatArray, groups: int) -> list[IndexArray]:
     return [order[edges[g] : edges[g + 1]] for g in range(groups)]
 
 
-def mixed(shards: Sequence[Shard], columns: IndexArray, pool: Pool, theta: FloatArray) -> list[Part]:
-    """The shards of a group whose rows may be mixed: the mix itself."""
+def mixed(group: Shard, columns: IndexArray, pool: Pool, theta: FloatArray) -> Part:
+    """A group whose rows may be mixed: the mix itself."""
     weights = tuple((theta[columns] / theta[columns].sum()).tolist())
-    return [
-        Part(shard.block, shard.first, shard.last, weights, tuple(pool.points[k][place] for k in columns))
-        for place, shard in enumerate(shards)
-    ]
+    return Part(group.block, group.first, group.last, weights, tuple(pool.points[k] for k in columns))
 
 
-def split(
-    shards: Sequence[Shard], columns: IndexArray, pool: Pool, theta: FloatArray, carry: float
-) -> tuple[list[Part], float]:
-    """The shards of a group cut into pieces that take one column each, in the proportions of the mix.
+def split(group: Shard, columns: IndexArray, pool: Pool, theta: FloatArray, carry: float) -> tuple[list[Part], float]:
+    """A group cut into pieces that take one column each, in the proportions of the mix.
 
     ``carry``: what rounding the group before left over, in rows, so that the errors do not add up: among groups of
     single rows a column is taken as often as the mix asks for it.  Returns it for the next.
     """
     share = theta[columns] / theta[columns].sum()
-    count = sum(len(shard) for shard in shards)
-    ends = np.cumsum(share) * count + (carry if len(columns) > 1 else 0.0)
-    edges = np.clip(np.floor(ends + 0.5).astype(np.int64), 0, count)
-    edges[-1] = count
+    ends = np.cumsum(share) * len(group) + (carry if len(columns) > 1 else 0.0)
+    edges = np.clip(np.floor(ends + 0.5).astype(np.int64), 0, len(group))
+    edges[-1] = len(group)
     edges = np.maximum.accumulate(edges)
     if len(columns) > 1:
         carry = float(np.clip(ends[0] - edges[0], -0.5, 0.5))
     parts: list[Part] = []
-    passed = 0
-    for place, shard in enumerate(shards):
-        low = 0
-        for column, edge in zip(columns.tolist(), edges.tolist(), strict=True):
-            high = min(max(edge - passed, low), len(shard))
-            if high > low:
-                points = (pool.points[column][place],)
-                parts.append(Part(shard.block, shard.first + low, shard.first + high, (1.0,), points))
-            low = high
-        passed += len(shard)
+    low = 0
+    for column, high in zip(columns.tolist(), edges.tolist(), strict=True):
+        if high > low:
+            points = (pool.points[column],)
+            parts.append(Part(group.block, group.first + low, group.first + high, (1.0,), points))
+        low = max(low, high)
     return parts, carry

@@ -58,7 +58,7 @@ def baseline_of(
     count, width = len(setting.hours), len(classes.aggregator_of)
     zone_kw, class_kw = np.zeros((len(problem.zones), count)), np.zeros((width, count))
     prices = baseline_prices(setting, width)
-    shards = [shard for shard in cut(blocks, turns=8, groups=1).shards if blocks[shard.block].pricer.base is None]
+    shards = [shard for shard in cut(blocks, 8) if blocks[shard.block].pricer.base is None]
     cost = own = 0.0
 
     def ask(shard: Shard) -> tuple[int, FloatArray, FloatArray, FloatArray]:

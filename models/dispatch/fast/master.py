@@ -1,88 +1,92 @@
 """The master: which mix of the columns found so far is cheapest, and what each coupling row is then worth.
 
     minimise    Σ_s Σ_k cost_sk θ_sk + Σ_n penalty_n Δ_n slack_n
-    subject to  Σ_k θ_sk = 1                                     for every group s of shards
+    subject to  Σ_k θ_sk = 1                                     for every group s of rows of the fleet
                 constant_n + Σ_s Σ_k value_nsk θ_sk ≤ slack_n    for every coupling row n that matters
                 θ, slack ≥ 0
 
-Zone rows enter when a mix violates them; columns that stay out for long leave.  Solved by HiGHS.
+``central``: an answer from the middle of all good ones, for prices (``interior``).  ``corner``: one with few columns
+in use, for handing out (HiGHS).  Zone rows enter when a mix violates them.
+
 Source: G. Dantzig, P. Wolfe, Operations Research 8 (1960) 101; M. Lübbecke, J. Desrosiers, Oper. Res. 53 (2005) 1007.
 """
 
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Any
 
 import highspy
 import numpy as np
 from numpy.typing import NDArray
 
+from models.dispatch.fast import interior
 from models.dispatch.fast.coupling import CouplingRows
 from models.dispatch.fast.setting import IndexArray
 from models.dispatch.fast.sweeps import Columns, Point
 from models.errors import SolverError
 from models.intervals import FloatArray
 
-KEEP = 4
-"""A column that was out of so many masters in a row, and dear, leaves."""
+_INSIDE = 0.05
+"""A zone row whose value is above minus this share of what its zone draws is in the master from the start."""
 
 
 @dataclass
 class Pool:
-    """All columns: group of shards, aggregate, cost, the points of its shards, and how long they have been out."""
+    """All columns: the group of rows, what it does together, its cost, and the point it was asked at."""
 
     group: IndexArray
     power_kw: FloatArray
     classed_kw: FloatArray
     cost_cny: FloatArray
-    points: list[tuple[Point, ...]]
-    idle: IndexArray
+    points: list[Point]
 
     @classmethod
     def empty(cls, intervals: int, classed: int) -> "Pool":
         nothing = np.empty(0, dtype=np.int64)
-        return cls(
-            nothing, np.empty((0, intervals)), np.empty((0, classed)), np.empty(0), [], nothing.copy(),
-        )  # fmt: skip
+        return cls(nothing, np.empty((0, intervals)), np.empty((0, classed)), np.empty(0), [])
 
     def __len__(self) -> int:
         return len(self.group)
 
-    def add(self, groups: IndexArray, columns: Columns, points: Sequence[tuple[Point, ...]]) -> None:
+    def add(self, groups: IndexArray, columns: Columns, points: Sequence[Point]) -> None:
         """Take in one column for each of ``groups`` (rows of ``columns`` in the same order)."""
-        count = len(groups)
         self.group = np.concatenate([self.group, groups])
         self.power_kw = np.concatenate([self.power_kw, columns.power_kw])
         self.classed_kw = np.concatenate([self.classed_kw, columns.classed_kw])
         self.cost_cny = np.concatenate([self.cost_cny, columns.cost_cny])
         self.points += list(points)
-        self.idle = np.concatenate([self.idle, np.zeros(count, dtype=np.int64)])
 
     def of(self, place: IndexArray) -> "Pool":
         """The columns of some groups, renumbered: ``place`` (G,) is a group's new number, −1 if it stays out."""
         kept = place[self.group] >= 0
         points = [point for point, stays in zip(self.points, kept, strict=True) if stays]
         group = place[self.group[kept]]
-        return Pool(group, self.power_kw[kept], self.classed_kw[kept], self.cost_cny[kept], points, self.idle[kept] * 0)
+        return Pool(group, self.power_kw[kept], self.classed_kw[kept], self.cost_cny[kept], points)
 
     def keep(self, kept: NDArray[np.bool_]) -> None:
         """Let all others go."""
-        for name in ("group", "power_kw", "classed_kw", "cost_cny", "idle"):
+        for name in ("group", "power_kw", "classed_kw", "cost_cny"):
             setattr(self, name, getattr(self, name)[kept])
         self.points = [point for point, stays in zip(self.points, kept, strict=True) if stays]
 
 
 @dataclass(frozen=True)
 class Mix:
-    """An answer of the master: θ (columns,), λ (N,) CNY per kWh, row values (N,) and cost in CNY, slack included."""
+    """An answer of the master: θ (columns,), λ (N,) CNY per kWh, row values (N,) and cost in CNY, slack included.
+
+    ``reduced``: (columns,) reduced costs, CNY, of a central answer.  ``model_cny``: its dual's value without the
+    proximal term: what L(λ) could be as far as the columns know.
+    """
 
     theta: FloatArray
     duals: FloatArray
     values: FloatArray
     cost_cny: float
     seconds: float
-    simplex_iterations: int
+    steps: int
+    reduced: FloatArray = field(default_factory=lambda: np.empty(0))
+    model_cny: float = 0.0
 
 
 @dataclass
@@ -96,17 +100,24 @@ class Master:
     rows: CouplingRows
     zone_of_group: IndexArray
     pool: Pool
-    unit_kw: float
-    unit_cny: float
-    fixed_values: FloatArray = field(init=False)
-    fixed_cost_cny: float = 0.0
+    fixed_values: FloatArray
+    fixed_cost_cny: float
     active: NDArray[np.bool_] = field(init=False)
 
     def __post_init__(self) -> None:
-        self.fixed_values = np.zeros(len(self.rows.t))
-        self.active = self.rows.zone < 0
-        self._classed = np.flatnonzero(self.rows.zone == -2)
-        self._city = np.flatnonzero(self.rows.zone == -1)
+        rows, pool = self.rows, self.pool
+        power = np.abs(pool.power_kw).sum(axis=1)
+        self.unit_kw = max(1.0, float(power.sum()) / max(1, len(power)) / rows.intervals)
+        self.unit_cny = max(1.0, float(np.abs(pool.cost_cny).mean()))
+        self._classed = np.flatnonzero(rows.zone == -2)
+        self._city = np.flatnonzero(rows.zone == -1)
+        self.active = rows.zone < 0
+        size = np.zeros(rows.zones)
+        np.add.at(size, self.zone_of_group[pool.group], power / rows.intervals)
+        columns = np.bincount(pool.group, minlength=len(self.zone_of_group)).max(initial=1)
+        even = 1.0 / np.bincount(pool.group, minlength=len(self.zone_of_group))[pool.group]
+        near = self.values(np.asarray(even)) > -_INSIDE * size[np.maximum(rows.zone, 0)] / columns
+        self.active |= near
 
     def values(self, theta: FloatArray) -> FloatArray:
         """Left side of every row, (N,), at the mix θ."""
@@ -121,14 +132,92 @@ class Master:
         found[self._classed] += theta[used] @ pool.classed_kw[used]
         return found
 
-    def solve(self, until: float, ceiling: FloatArray | None = None, rounds: int = 8) -> Mix | None:
-        """The cheapest mix; zone rows that it violates are added, and it is solved again.
+    def central(
+        self,
+        price: FloatArray,
+        start: FloatArray,
+        *,
+        tolerance_cny: float,
+        center: FloatArray | None = None,
+        give_kw: FloatArray | None = None,
+    ) -> Mix:
+        """A central mix at slacks' ``price`` (N,) CNY per kWh, to ``tolerance_cny``, from duals ``start`` (N,).
 
-        ``ceiling``: (N,) price of slacks while columns are missing, CNY per kWh; the mix's cost has the true penalties.
+        ``center``: (N,) duals to stay near to; ``give_kw``: (N,) by how much a row gives way for each CNY per kWh that
+        its λ is off the centre.  Raises ``numpy.linalg.LinAlgError`` if the method breaks down.
+        """
+        began, rows, pool = time.monotonic(), self.rows, self.pool
+        middle = np.zeros(len(rows.t)) if center is None else center
+        give = np.zeros(len(rows.t)) if give_kw is None else give_kw
+        scale = rows.hours * self.unit_kw / self.unit_cny
+        limit = -(rows.constant + self.fixed_values) / self.unit_kw
+        penalty = np.maximum(price, 1e-9 * max(1.0, float(price.max(initial=0.0)))) * scale
+        shared = np.concatenate([self._city, self._classed])
+        shared = shared[self.active[shared]]
+        classed = np.flatnonzero(self.active[self._classed])
+        city_t = rows.t[shared[rows.zone[shared] == -1]]
+
+        def ends(at: IndexArray) -> tuple[FloatArray, FloatArray, FloatArray, FloatArray]:
+            return limit[at], penalty[at], middle[at] * scale[at], give[at] / self.unit_kw / scale[at]
+
+        blocks, members_of, locals_of = [], [], []
+        zone_of = self.zone_of_group[pool.group]
+        for zone in np.unique(self.zone_of_group).tolist():
+            members = np.flatnonzero(zone_of == zone)
+            groups = np.flatnonzero(self.zone_of_group == zone)
+            local = np.flatnonzero((rows.zone == zone) & self.active)
+            power = pool.power_kw[members] / self.unit_kw
+            entries = np.concatenate(
+                [
+                    pool.group[members][:, None] == groups,
+                    power[:, rows.t[local]],
+                    power[:, city_t],
+                    pool.classed_kw[members][:, classed] / self.unit_kw,
+                ],
+                axis=1,
+                dtype=np.float64,
+            )
+            blocks.append(interior.Block(entries, pool.cost_cny[members] / self.unit_cny, len(groups), *ends(local)))
+            members_of.append(members)
+            locals_of.append(local)
+        found = interior.solve_interior(
+            blocks,
+            interior.Rows(*ends(shared)),
+            [(start * scale)[local] for local in locals_of],
+            (start * scale)[shared],
+            tolerance_cny / self.unit_cny,
+        )
+        x, reduced, duals = np.zeros(len(pool)), np.zeros(len(pool)), np.zeros(len(rows.t))
+        for z, (members, local) in enumerate(zip(members_of, locals_of, strict=True)):
+            x[members], reduced[members] = found.theta[z], found.reduced[z]
+            duals[local] = found.local[z]
+        duals[shared] = found.shared
+        theta = self._theta(x)
+        values = self.values(theta)
+        self.active |= values > 1e-6 * max(1.0, self.unit_kw)
+        return Mix(
+            theta,
+            np.clip(duals / scale, 0.0, rows.penalty),
+            values,
+            self._cost(theta, values),
+            time.monotonic() - began,
+            found.steps,
+            reduced * self.unit_cny,
+            found.bound * self.unit_cny + self.fixed_cost_cny,
+        )
+
+    def _cost(self, theta: FloatArray, values: FloatArray) -> float:
+        slack = np.maximum(values, 0.0)
+        weight = self.rows.penalty * self.rows.hours
+        return float(self.pool.cost_cny @ theta + weight @ slack) + self.fixed_cost_cny
+
+    def corner(self, until: float, rounds: int = 8) -> Mix | None:
+        """The cheapest mix with few columns in use; zone rows that it violates are added, and it is solved again.
+
         None if the time is up before there is one.  Raises ``SolverError`` if HiGHS fails.
         """
         began, iterations = time.monotonic(), 0
-        price = self.rows.penalty if ceiling is None else ceiling
+        price = self.rows.penalty
         order = np.flatnonzero(self.active)
         highs: Any = highspy.Highs()  # type: ignore[no-untyped-call]
         # An interior method first: it does not mind how many columns there are; then the simplex method, warm.
@@ -158,9 +247,7 @@ class Master:
             row_dual = np.asarray(solution.row_dual)[len(self.zone_of_group) :][: len(order)]
             scaled = -row_dual * self.unit_cny / self.unit_kw / self.rows.hours[order[: len(row_dual)]]
             duals[order[: len(row_dual)]] = np.clip(scaled, 0.0, self.rows.penalty[order[: len(row_dual)]])
-        slack = np.maximum(values, 0.0)
-        cost = float(self.pool.cost_cny @ theta + (self.rows.penalty * self.rows.hours) @ slack) + self.fixed_cost_cny
-        return Mix(theta, duals, values, cost, time.monotonic() - began, iterations)
+        return Mix(theta, duals, values, self._cost(theta, values), time.monotonic() - began, iterations)
 
     def _theta(self, x: FloatArray) -> FloatArray:
         theta = np.maximum(x[: len(self.pool)], 0.0)
@@ -246,11 +333,3 @@ class Master:
             np.concatenate([all_value[keep], np.full(len(active), -1.0)]),
             np.concatenate([lengths, np.ones(len(active), dtype=np.int64)]),
         )
-
-    def forget(self, mix: Mix) -> Mix:
-        """Let columns go that have been out for long; the mix of those that stay."""
-        pool = self.pool
-        pool.idle = np.where(mix.theta > 1e-9, 0, pool.idle + 1)
-        kept = (pool.idle < KEEP) | (mix.theta > 0)
-        pool.keep(kept)
-        return replace(mix, theta=mix.theta[kept])

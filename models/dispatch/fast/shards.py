@@ -1,13 +1,13 @@
 """Shards: a fleet cut into ranges of like rows that stay where their data is.
 
-Rows of one pricer and one zone lie side by side in random order, so that the first few of a range are a fair sample
-of it, and a shard is two numbers.
+Rows of one pricer and one zone (a cell) lie side by side, in strata of like size; inside a stratum their order is
+random, so that the first few of it are a fair sample of all, and a shard is two numbers.
 """
 
 import itertools
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -18,17 +18,20 @@ from models.dispatch.fast.pricing.registry import PRICERS, Pricer
 from models.dispatch.fast.setting import IndexArray, Setting, rows_in
 from models.dispatch.problem import DispatchProblem
 from models.fleet import Column
+from models.intervals import FloatArray
 from models.resources import ResourceKind
 
+STRATA = 24
+"""Strata of a zone, about: as many as columns of it in the master, for every sweep."""
 _SEED = 7
 
 
 @dataclass(frozen=True)
 class Block:
-    """All rows of one pricer, sorted by zone.
+    """All rows of one pricer, sorted by zone and stratum.
 
     ``units``: its struct of arrays.  ``zone``: (n,) rising.  ``cells``: (first, last) of every zone that occurs.
-    ``sessions``: (n,) names of stays at chargers, else None.
+    ``strata``: (first, last) of every stratum, in order.  ``sessions``: (n,) names of stays at chargers, else None.
     """
 
     pricer: Pricer
@@ -37,6 +40,7 @@ class Block:
     near: Near
     zone: IndexArray
     cells: tuple[tuple[int, int], ...]
+    strata: tuple[tuple[int, int], ...]
 
     def __len__(self) -> int:
         return len(self.zone)
@@ -64,11 +68,15 @@ def blocks_of(
 ) -> list[Block]:
     """The fleet as blocks; ``tables`` as admitted."""
     row_of = {name: row for row, name in enumerate(problem.fleet.resource_ids)}
-    return [
-        _block(pricer, table, np.flatnonzero(mask), problem, classes, setting, row_of)
+    chosen = [
+        (pricer, table, np.flatnonzero(mask))
         for pricer in PRICERS
         if (table := tables.get(pricer.kind)) is not None and (mask := pricer.selects(table)).any()
     ]
+    zone_kw = np.zeros(len(classes.zones))
+    for pricer, table, rows in chosen:
+        np.add.at(zone_kw, classes.attributes(table)[0][rows], pricer.size_kw(table)[rows])
+    return [_block(pricer, table, rows, problem, classes, setting, row_of, zone_kw) for pricer, table, rows in chosen]
 
 
 def _block(
@@ -79,11 +87,11 @@ def _block(
     classes: Classes,
     setting: Setting,
     row_of: Mapping[str, int],
+    zone_kw: FloatArray,
 ) -> Block:
     zone, aggregator, pillar = classes.attributes(table)
-    shuffled = np.random.default_rng(_SEED).permutation(len(chosen))
-    chosen = chosen[shuffled]
-    chosen = chosen[np.argsort(zone[chosen], kind="stable")]
+    order, cells, strata = _strata(zone[chosen], pricer.size_kw(table)[chosen], zone_kw)
+    chosen = chosen[order]
     columns = {name: values[chosen] for name, values in table.items()}
     zone, aggregator, pillar = zone[chosen], aggregator[chosen], pillar[chosen]
     resource = np.array([row_of[name] for name in columns["resource_id"]], dtype=np.int64)
@@ -95,9 +103,36 @@ def _block(
         alone=_alone(pricer, table, columns, setting),
     )
     units = pricer.arrays(columns, setting, setting.state_of(columns["resource_id"]))
-    edges = np.flatnonzero(np.diff(zone)) + 1
+    return Block(pricer, units, members, _near(problem, resource), zone, cells, strata)
+
+
+_Ranges = tuple[tuple[int, int], ...]
+
+
+def _strata(zone: IndexArray, size_kw: FloatArray, zone_kw: FloatArray) -> tuple[IndexArray, _Ranges, _Ranges]:
+    """An order of rows (n,) by zone and stratum, random inside, with the ranges of the cells and of the strata.
+
+    A cell has as many strata as it has of the zone's kW.  They part it evenly in rows and kW: large rows, on which a
+    sample depends most, share theirs with few others.
+    """
+    dice = np.random.default_rng(_SEED)
+    order = np.lexsort((dice.random(len(zone)), -size_kw, zone))
+    stratum = np.zeros(len(zone), dtype=np.int64)
+    edges = np.flatnonzero(np.diff(zone[order])) + 1
     cells = tuple(zip([0, *edges.tolist()], [*edges.tolist(), len(zone)], strict=True))
-    return Block(pricer, units, members, _near(problem, resource), zone, cells)
+    used = 0
+    for first, last in cells:
+        rows = order[first:last]
+        passed = np.cumsum(size_kw[rows])
+        share = passed[-1] / max(zone_kw[zone[rows[0]]], 1e-9)
+        count = max(1, min(len(rows), round(STRATA * share)))
+        even = np.arange(len(rows)) / len(rows)
+        by_kw = (passed - size_kw[rows]) / max(passed[-1], 1e-9)
+        stratum[rows] = used + np.minimum((count * 0.5 * (even + by_kw)).astype(np.int64), count - 1)
+        used += count
+    order = np.lexsort((dice.random(len(zone)), stratum))
+    edges = np.flatnonzero(np.diff(stratum[order])) + 1
+    return order, cells, tuple(zip([0, *edges.tolist()], [*edges.tolist(), len(zone)], strict=True))
 
 
 def _alone(pricer: Pricer, table: Mapping[str, Column], columns: Mapping[str, Column], setting: Setting) -> Any:
@@ -128,51 +163,27 @@ def _near(problem: DispatchProblem, resource: IndexArray) -> Near:
     )
 
 
-@dataclass(frozen=True)
-class Cut:
-    """A fleet, or a sample of it, in shards; shards lie in groups (S,) whose columns the master mixes as one.
-
-    ``turn``: (S,) which shard of its zone comes when; shards of one turn are asked at the same time.
-    """
-
-    shards: list[Shard]
-    group: IndexArray
-    turn: IndexArray
-
-    @property
-    def groups(self) -> int:
-        """How many groups there are."""
-        return int(self.group[-1]) + 1 if len(self.group) else 0
-
-
-def cut(blocks: Sequence[Block], *, turns: int, groups: int, fraction: float = 1.0, least_rows: int = 8) -> Cut:
-    """Every zone in up to ``turns`` shards of equal work and about ``groups`` groups, each of one block.
-
-    ``fraction`` < 1: a fair sample of that part of every cell, at least ``least_rows`` rows, which stands for all.
-    """
-    dice = np.random.default_rng(_SEED)
-    cells: dict[int, list[tuple[int, int, int, int]]] = {}
+def cut(blocks: Sequence[Block], pieces: int) -> list[Shard]:
+    """Every cell in up to so many pieces."""
+    found = []
     for b, block in enumerate(blocks):
         for first, last in block.cells:
-            count = last - first
-            taken = min(count, max(least_rows, int(np.ceil(fraction * count))))
-            cells.setdefault(int(block.zone[first]), []).append((b, first, taken, count))
-    shards: list[Shard] = []
-    group: list[int] = []
-    turn: list[int] = []
-    used = 0
-    for zone, own in sorted(cells.items()):
-        work = np.array([blocks[b].pricer.work * taken for b, _, taken, _ in own])
-        begun = len(shards)
-        for (b, first, taken, count), share in zip(own, work / work.sum(), strict=True):
-            pieces = max(1, min(taken, round(turns * share)))
-            bundles = max(1, min(pieces, round(groups * share)))
-            edges = np.linspace(first, first + taken, pieces + 1).round().astype(np.int64)
-            for piece, (low, high) in enumerate(itertools.pairwise(edges.tolist())):
-                shards.append(Shard(b, low, high, zone, count / taken))
-                group.append(used + piece * bundles // pieces)
-            used += bundles
-        order = dice.permutation(len(shards) - begun)
-        spread = np.floor(order * (turns / max(turns, len(order)))).astype(np.int64)
-        turn.extend(spread.tolist())
-    return Cut(shards, np.array(group, dtype=np.int64), np.array(turn, dtype=np.int64))
+            edges = np.linspace(first, last, min(pieces, last - first) + 1).round().astype(np.int64)
+            found += [Shard(b, low, high, int(block.zone[first])) for low, high in itertools.pairwise(edges.tolist())]
+    return found
+
+
+def strata_of(blocks: Sequence[Block]) -> list[Shard]:
+    """The strata of a fleet, zone by zone."""
+    found = [
+        Shard(b, first, last, int(block.zone[first])) for b, block in enumerate(blocks) for first, last in block.strata
+    ]
+    return sorted(found, key=lambda shard: shard.zone)
+
+
+def sample_of(strata: Sequence[Shard], rows: int) -> list[Shard]:
+    """The first ``rows`` rows of every stratum, standing for all of it."""
+    return [
+        replace(shard, last=min(shard.last, shard.first + rows), weight=len(shard) / min(len(shard), rows))
+        for shard in strata
+    ]

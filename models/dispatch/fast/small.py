@@ -61,7 +61,7 @@ def solve_whole(
 
 def _best_bound(sweeper: Sweeper, rows: CouplingRows, tries: Sequence[FloatArray]) -> Bound:
     """The best Lagrangian bound."""
-    shards = cut(sweeper.blocks, turns=8, groups=1).shards
+    shards = cut(sweeper.blocks, 8)
     best: Bound | None = None
     for duals in (*tries, 0.5 * (tries[0] + tries[-1]), np.zeros(len(rows.t))):
         allowed = rows.netted(np.clip(duals, 0.0, rows.penalty))

@@ -18,10 +18,9 @@ from models.dispatch.fast.baseline import Baseline, baseline_of, baseline_prices
 from models.dispatch.fast.coupling import Classes, CouplingRows, coupling_rows
 from models.dispatch.fast.generation import Fixed, Generator, Progress, rows_cost
 from models.dispatch.fast.handout import Handout
-from models.dispatch.fast.master import Pool
 from models.dispatch.fast.mixing import Mixing
 from models.dispatch.fast.setting import IndexArray, Setting
-from models.dispatch.fast.shards import Block, Cut, Shard, blocks_of, cut
+from models.dispatch.fast.shards import Block, Shard, blocks_of, sample_of, strata_of
 from models.dispatch.fast.small import Whole, solve_whole
 from models.dispatch.fast.solution import FastSolution, Schedules
 from models.dispatch.fast.sweeps import Sweeper, Workers, threads
@@ -32,28 +31,22 @@ from models.dispatch.problem import DispatchProblem
 from models.intervals import FloatArray
 from models.plan import Admission, DispatchPlan
 
-TURNS = 200
-"""Shards of a zone: each moves the duals of the next, and is small against all of them."""
-GROUPS = 24
-"""Columns of a zone in the master, for every sweep."""
 SAMPLE_ROWS = 60_000
 """Rows of the sample; fleets of less than twice as many are solved without one."""
-COLD = (3.0, 2.0, 1.5, 1.0, 0.7, 0.5, 0.35, 0.25, 0.17, 0.12, 0.08, 0.05)
-"""How far a row that is off by all that moves in it moves its price, CNY per kWh, sweep by sweep."""
-AFTER_SAMPLE = (0.7, 0.4, 0.2, 0.1, 0.05)
-"""The same when a sample's duals are known, ..."""
-WARM = (0.4, 0.2, 0.1)
-"""... or the last plan's."""
+APPROACH = 40
+"""Proximal rounds at most."""
+HOPE = 0.3
+"""What the master may still hope for at the end of them, as a part of the gap asked for."""
 SMALL = 8_000
 """Rows times intervals up to which the city is solved whole: 80 devices over a day."""
-ROUNDS = 60
-"""Masters at most."""
+ROUNDS = 20
+"""Masters at most after that."""
 SETTLING = 3
 """Further masters at most while what is handed out first is made good."""
 NOISE_PER_KWH = 2e-5
 """Spread of the tiny price by which rows with equal choices differ, CNY per kWh."""
-SEARCH, SETTLE = 0.7, 0.85
-"""Parts of the deadline by which the search and then the allocation stop; the rest is for handing out."""
+NEAR, SEARCH, SETTLE = 0.55, 0.7, 0.85
+"""Parts of the deadline by which centre, search and allocation stop; the rest is for handing out."""
 UNMET_KW = 1e-6
 
 
@@ -105,40 +98,53 @@ class FastSolver:
         """As ``solve``, with schedules that are made when they are asked for."""
         began = time.monotonic()
         clock = _Phases(began)
-        until = began + SEARCH * deadline_s
         city = self._ready(problem, clock)
         rows = sum(len(block) for block in city.blocks)
         if 0 < rows * len(problem.grid) <= self._small:
             return self._solve_whole(city, clock, deadline_s, gap)
-        start = self._last.find(city.rows)
-        seconds = {"sweeps": 0.0, "master": 0.0}
         facts = {"rows": float(rows), "coupling_rows": float(len(city.rows.t))}
-        zero = np.zeros(len(city.rows.t))
-        schedule: Sequence[float] = WARM if start is not None else COLD
-        generator = self._generator(city, cut(city.blocks, turns=TURNS, groups=GROUPS))
-        if start is None and rows > 2 * SAMPLE_ROWS:
-            first = self._generator(city, cut(city.blocks, turns=TURNS, groups=1, fraction=SAMPLE_ROWS / rows))
-            first.stand_for(generator)
-            start, schedule = first.find_duals(zero, COLD, until), AFTER_SAMPLE
-            facts["sample_passes"] = float(first.passes)
-            clock.mark("sample")
-        start = zero if start is None else start
-        progress = generator.run(start, schedule, until=until, gap=0.5 * gap, rounds=ROUNDS)
-        seconds |= progress.seconds
-        clock.mark("generation")
+        generator, progress = self._search(city, deadline_s, gap, clock, facts)
         handout = self._allocate(city, generator, progress, began + SETTLE * deadline_s)
         clock.mark("allocation")
         self._last.remember(city.rows, progress.bound.duals)
-        facts |= {
-            "passes": float(generator.passes),
-            "shards": float(len(generator.cut.shards)),
-            "columns": float(len(generator.pool)),
-        }
         facts["mix_gap"] = progress.gap(city.scale)
         values = city.rows.values(handout.zone_kw, handout.class_kw)
         objective = handout.cost_cny + rows_cost(city.rows, values)
         found = Whole(handout.power_kw, objective, progress.bound, values)
-        return self._solution(city, found, progress.passes, clock, {**clock.spans, **seconds}, facts)
+        return self._solution(city, found, round(progress.passes), clock, {**clock.spans, **progress.seconds}, facts)
+
+    def _search(
+        self, city: _City, deadline_s: float, gap: float, clock: "_Phases", facts: dict[str, float]
+    ) -> tuple[Generator, Progress]:
+        """Duals, then a mix with few columns in use: first for a sample of a large fleet, then for all of it."""
+        strata = strata_of(city.blocks)
+        rows = sum(len(group) for group in strata)
+        whole = self._generator(city, strata)
+        center = self._last.find(city.rows)
+        near, until = clock.began + NEAR * deadline_s, clock.began + SEARCH * deadline_s
+        enough_cny = 0.5 * gap * city.scale(city.baseline.cost_cny)
+        if rows > 2 * SAMPLE_ROWS:
+            sample = self._generator(city, sample_of(strata, max(8, SAMPLE_ROWS // len(strata))))
+            sample.stand_for(whole)
+            center = sample.steer(near) if center is None else center
+            center = sample.approach(center, until=near, rounds=APPROACH, enough=HOPE * gap)
+            mix = sample.blend(center, until=until, rounds=3, enough_cny=enough_cny, bound_cny=-np.inf)
+            whole.seed(sample.pool, sample.corner(mix, until).theta)
+            facts["sample_passes"] = sample.passes
+            clock.mark("sample")
+        elif center is None:
+            center = whole.steer(near)
+        else:
+            whole.between(center, center)
+        center = whole.approach(center, until=near, rounds=APPROACH, enough=HOPE * gap)
+        bound = whole.bound_at(center)
+        clock.mark("approach")
+        enough_cny = 0.5 * gap * city.scale(bound.value_cny)
+        mix = whole.blend(center, until=until, rounds=ROUNDS, enough_cny=enough_cny, bound_cny=bound.value_cny)
+        mix = whole.corner(mix, until)
+        clock.mark("blend")
+        facts |= {"passes": whole.passes, "groups": float(len(strata)), "columns": float(len(whole.pool))}
+        return whole, Progress(mix, bound, round(whole.passes), whole.seconds)
 
     def _solve_whole(self, city: _City, clock: "_Phases", deadline_s: float, gap: float) -> FastSolution:
         found = solve_whole(
@@ -164,8 +170,8 @@ class FastSolver:
         clock.mark("baseline")
         return _City(problem, setting, blocks, admissions, sweeper, baseline, rows)
 
-    def _generator(self, city: _City, cut_: Cut) -> Generator:
-        return Generator(city.rows, cut_, city.sweeper, scale_of=city.scale, noise=NOISE_PER_KWH, tell=self._tell)
+    def _generator(self, city: _City, groups: Sequence[Shard]) -> Generator:
+        return Generator(city.rows, groups, city.sweeper, scale_of=city.scale, noise=NOISE_PER_KWH, tell=self._tell)
 
     # ---- hand out
 
@@ -174,11 +180,10 @@ class FastSolver:
         handout = Handout(city.problem, city.blocks, city.sweeper)
         mix, enough = progress.mix, 1e-5 * city.scale(progress.mix.cost_cny)
         for how in (Mixing.NOT, Mixing.BY_LEVEL, Mixing.BY_POWER):
-            shards, mixing = self._by_group(city, generator)
+            mixing = [city.blocks[group.block].pricer.mixing for group in generator.groups]
             mine = np.flatnonzero([each is how for each in mixing])
-            columns = supports(generator.pool, mix.theta, len(shards))
-            handout.add(_parts(how, mine, shards, columns, generator.pool, mix.theta))
-            rest = np.setdiff1d(np.arange(len(shards)), mine)
+            handout.add(_parts(how, mine, generator, mix.theta))
+            rest = np.setdiff1d(np.arange(len(generator.groups)), mine)
             if not rest.size:
                 break
             values = city.rows.values(handout.zone_kw, handout.class_kw) - city.rows.constant
@@ -186,13 +191,6 @@ class FastSolver:
             mix = generator.settle(progress.bound.duals, until=until, rounds=SETTLING, enough_cny=enough)
         handout.finish()
         return handout
-
-    @staticmethod
-    def _by_group(city: _City, generator: Generator) -> tuple[list[list[Shard]], list[Mixing]]:
-        the_cut = generator.cut
-        edges = np.searchsorted(the_cut.group, np.arange(1, the_cut.groups))
-        shards = [[the_cut.shards[s] for s in own] for own in np.split(np.arange(len(the_cut.shards)), edges)]
-        return shards, [city.blocks[own[0].block].pricer.mixing for own in shards]
 
     # ---- read out
 
@@ -235,23 +233,18 @@ class FastSolver:
         )
 
 
-def _parts(
-    how: Mixing,
-    groups: IndexArray,
-    shards: Sequence[Sequence[Shard]],
-    columns: Sequence[IndexArray],
-    pool: Pool,
-    theta: FloatArray,
-) -> list[Part]:
-    """What the rows of ``groups`` do."""
+def _parts(how: Mixing, groups: IndexArray, generator: Generator, theta: FloatArray) -> list[Part]:
+    """What the rows of some groups do."""
+    columns = supports(generator.pool, theta, len(generator.groups))
     parts: list[Part] = []
     carry: dict[tuple[int, int], float] = {}
     for g in groups.tolist():
+        group = generator.groups[g]
         if how is not Mixing.NOT:
-            parts += mixed(shards[g], columns[g], pool, theta)
+            parts.append(mixed(group, columns[g], generator.pool, theta))
             continue
-        key = (shards[g][0].block, shards[g][0].zone)
-        found, carry[key] = split(shards[g], columns[g], pool, theta, carry.get(key, 0.0))
+        key = (group.block, group.zone)
+        found, carry[key] = split(group, columns[g], generator.pool, theta, carry.get(key, 0.0))
         parts += found
     return parts
 

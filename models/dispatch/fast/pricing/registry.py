@@ -24,6 +24,7 @@ from models.dispatch.fast.pricing import (
 from models.dispatch.fast.setting import Setting
 from models.dispatch.states import StateColumns
 from models.fleet import Column
+from models.intervals import FloatArray
 from models.resources import ResourceKind
 
 Table = Mapping[str, Column]
@@ -36,7 +37,7 @@ class Pricer:
 
     ``selects``: which rows of the kind's table.  ``arrays``: their struct of arrays.  ``sweep``: the oracle over a
     range.  ``shared``: fields of the struct that are not one per row.  ``mixing``: how two schedules of a row may be
-    mixed.  ``work``: time of one row, relative.  ``base``: fills the undisturbed power of a row, for kinds whose
+    mixed.  ``work``: time of one row, relative.  ``size``: columns whose largest tells how much power a row moves.  ``base``: fills the undisturbed power of a row, for kinds whose
     baseline is a profile.  ``energy``: power of rows to their energy column.  ``own_cost``: own cost of given power
     (and virtual slots), for kinds that mix and whose cost bends.
     """
@@ -52,6 +53,14 @@ class Pricer:
     base: Callable[..., None] | None = None
     energy: Callable[..., Any] | None = None
     own_cost: Callable[..., Any] | None = None
+    size: tuple[str, ...] = ()
+
+    def size_kw(self, table: Table) -> FloatArray:
+        """About how much power each row of a table can move, (n,) kW: rows of like size are put side by side."""
+        moved = np.zeros(len(table["resource_id"]))
+        for name in self.size:
+            moved = np.maximum(moved, np.nan_to_num(np.asarray(table[name], dtype=np.float64)))
+        return moved
 
     def take(self, units: Any, rows: NDArray[np.int64]) -> Any:
         """The struct of arrays of some rows."""
@@ -93,6 +102,7 @@ PRICERS: tuple[Pricer, ...] = (
         storage.sweep_storage,
         storage.SHARED,
         mixing=Mixing.BY_LEVEL,
+        size=("charge_limit_kw", "discharge_limit_kw"),
         work=2.0,
         energy=storage.energy_storage,
         own_cost=mixing.storage_cost,
@@ -105,6 +115,7 @@ PRICERS: tuple[Pricer, ...] = (
         hydro.sweep_hydro,
         hydro.SHARED,
         mixing=Mixing.NOT,
+        size=("charge_limit_kw", "discharge_limit_kw"),
         work=400.0,
         energy=hydro.energy_hydro,
     ),
@@ -116,6 +127,7 @@ PRICERS: tuple[Pricer, ...] = (
         charging.sweep_charging,
         charging.SHARED,
         mixing=Mixing.BY_POWER,
+        size=("charge_limit_kw",),
         energy=charging.energy_charging,
     ),
     Pricer(
@@ -126,6 +138,7 @@ PRICERS: tuple[Pricer, ...] = (
         charging.sweep_charging,
         charging.SHARED,
         mixing=Mixing.BY_LEVEL,
+        size=("charge_limit_kw", "discharge_limit_kw"),
         work=1.5,
         energy=charging.energy_charging,
         own_cost=mixing.vehicle_cost,
@@ -138,6 +151,7 @@ PRICERS: tuple[Pricer, ...] = (
         curtailable.sweep_curtailable,
         curtailable.SHARED,
         mixing=Mixing.BY_POWER,
+        size=("baseline_scale_kw",),
         base=curtailable.base_curtailable,
     ),
     Pricer(
@@ -148,6 +162,7 @@ PRICERS: tuple[Pricer, ...] = (
         curtailable.sweep_curtailable,
         curtailable.SHARED,
         mixing=Mixing.NOT,
+        size=("baseline_scale_kw",),
         work=2.0,
         base=curtailable.base_curtailable,
     ),
@@ -159,6 +174,7 @@ PRICERS: tuple[Pricer, ...] = (
         interruptible.sweep_interruptible,
         interruptible.SHARED,
         mixing=Mixing.NOT,
+        size=("block_kw",),
         work=4.0,
         base=interruptible.base_interruptible,
     ),
@@ -170,6 +186,7 @@ PRICERS: tuple[Pricer, ...] = (
         shifting.sweep_shifting,
         shifting.SHARED,
         mixing=Mixing.BY_POWER,
+        size=("power_max_kw",),
         work=2.0,
         own_cost=mixing.shifting_cost,
     ),
@@ -181,6 +198,7 @@ PRICERS: tuple[Pricer, ...] = (
         runs.sweep_runs,
         runs.SHARED,
         mixing=Mixing.NOT,
+        size=("energy_kwh",),
         work=3.0,
     ),
     Pricer(
@@ -191,6 +209,7 @@ PRICERS: tuple[Pricer, ...] = (
         thermal.sweep_thermal,
         thermal.SHARED,
         mixing=Mixing.BY_POWER,
+        size=("increase_limit_kw", "decrease_limit_kw"),
         work=2.0,
         base=thermal.base_thermal,
         energy=thermal.energy_thermal,
@@ -204,8 +223,19 @@ PRICERS: tuple[Pricer, ...] = (
         generation.sweep_generator,
         generation.SHARED,
         mixing=Mixing.NOT,
+        size=("power_max_kw",),
         work=6.0,
     ),
-    Pricer("pv", ResourceKind.PV, _all, pv.pv_arrays, pv.sweep_pv, pv.SHARED, mixing=Mixing.BY_POWER, work=0.5),
+    Pricer(
+        "pv",
+        ResourceKind.PV,
+        _all,
+        pv.pv_arrays,
+        pv.sweep_pv,
+        pv.SHARED,
+        mixing=Mixing.BY_POWER,
+        size=("available_scale_kw",),
+        work=0.5,
+    ),
 )
 """Every kind; kinds whose rows obey different rules for mixing stand apart."""
