@@ -24,12 +24,11 @@ A. Pessoa et al., INFORMS J. Comput. 30 (2018) 339 (points between centre and ma
 
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
-from models.dispatch.fast.certificate import Bound, bound_of
 from models.dispatch.fast.coupling import CouplingRows
 from models.dispatch.fast.master import Master, Mix, Pool
 from models.dispatch.fast.setting import IndexArray
@@ -51,7 +50,11 @@ _PIECES = 4
 _PULL = 0.3
 """A row that is off by all that moves in it moves a proximal λ by so much at first, CNY per kWh."""
 _LONGER, _SHORTER = 1.5, 0.7
-"""What becomes of the pull when the centre moved, and when it did not."""
+"""What becomes of the pull when the centre moved, and when it was far too long."""
+_FAR, _FURTHER = 3.0, 3.0
+"""A search for a centre ends with a pull no less than this; until then it is made so many times longer."""
+_ROWS = 4
+"""Times that a master is solved again because it violated a row that was not in it."""
 _KEPT = 0.6
 """Part of the columns out of use that stay, by reduced cost."""
 _USED = 1e-4
@@ -68,20 +71,6 @@ class Fixed:
 
     values: FloatArray
     cost_cny: float
-
-
-@dataclass
-class Progress:
-    """Where the search is: the best mix, the best bound with its duals, and how it went."""
-
-    mix: Mix
-    bound: Bound
-    passes: int = 0
-    seconds: dict[str, float] = field(default_factory=dict)
-
-    def gap(self, scale_of: Callable[[float], float]) -> float:
-        """Relative gap of the mix."""
-        return max(0.0, self.mix.cost_cny - self.bound.value_cny) / scale_of(self.mix.cost_cny)
 
 
 class Generator:
@@ -104,6 +93,7 @@ class Generator:
         self.pool = Pool.empty(rows.intervals, int((rows.zone == -2).sum()))
         self.seconds = {"sweeps": 0.0, "master": 0.0}
         self.passes = 0.0
+        self.known_cny = -np.inf
         self._zone_of = np.array([group.zone for group in self.groups], dtype=np.int64)
         self._count = sum(len(group) for group in self.groups)
         self._active: NDArray[np.bool_] | None = None
@@ -150,10 +140,6 @@ class Generator:
         """L(λ) of these groups, CNY, for the search: with what their answers cost, not with what is proven of them."""
         paid = columns.cost_cny.sum() + self.fixed.cost_cny
         return float(paid + (self.rows.hours * duals) @ self.values(columns))
-
-    def bound_at(self, duals: FloatArray) -> Bound:
-        """The certificate at λ; needs all groups of the fleet."""
-        return bound_of(self.rows, self.at(duals), duals, self.sweeper.blocks, self.sweeper)
 
     def between(self, center: FloatArray, outside: FloatArray) -> None:
         """A sweep in which every group is asked a random step from ``center`` towards ``outside``."""
@@ -204,9 +190,9 @@ class Generator:
         expected = Columns(*(each.copy() for each in (last.power_kw, last.classed_kw, last.least_cny, last.cost_cny)))
         unit, means = 1.0 / self.size_kw(), [duals]
         for k, price in enumerate(STEERING):
-            if k:  # the last answer alone would be an echo: who was asked when prices were high would give way for good
-                for said, value in ((expected.power_kw, last.power_kw), (expected.classed_kw, last.classed_kw)):
-                    said += _MEMORY * (value - said)
+            if k:  # the last answer alone would be an echo: who was asked at high prices would give way for good
+                expected.power_kw[:] += _MEMORY * (last.power_kw - expected.power_kw)
+                expected.classed_kw[:] += _MEMORY * (last.classed_kw - expected.classed_kw)
             duals, mean = self._steered(duals, price * unit, last, expected)
             means = [*means, mean][-_LAST:]
             self.tell(f"steered at {price:g}: slacks would cost {rows_cost(self.rows, self.values(last)):.6g}")
@@ -257,7 +243,11 @@ class Generator:
     def _central(self, price: FloatArray, start: FloatArray, tolerance_cny: float, **near: FloatArray) -> Mix:
         began = time.monotonic()
         master = self._master()
-        mix = master.central(price, start, tolerance_cny=tolerance_cny, **near)
+        for _ in range(1 if near else _ROWS):
+            known = int(master.active.sum())
+            mix = master.central(price, start, tolerance_cny=tolerance_cny, **near)
+            if int(master.active.sum()) == known:
+                break
         self._active = master.active
         self.seconds["master"] += time.monotonic() - began
         return mix
@@ -268,35 +258,50 @@ class Generator:
         if unused.any():
             self.pool.keep(~unused | (mix.reduced < np.quantile(mix.reduced[unused], _KEPT)))
 
-    def approach(self, center: FloatArray, *, until: float, rounds: int, enough: float) -> FloatArray:
-        """A better centre: proximal rounds, until the master hopes for no more than ``enough`` of the gap's scale."""
-        known = self.lower(self.at(center), center)
-        give, pull, duals = self.size_kw(), _PULL, center
-        left = 0.1 * self.scale_of(known)
+    def approach(self, center: FloatArray, *, until: float, rounds: int, enough: float) -> tuple[FloatArray, Columns]:
+        """A better centre, with everybody's answers at it.
+
+        Proximal rounds, until the master hopes for no more than ``enough`` of the gap's scale.  Every answer is a
+        column, and ``known_cny`` is L at the centre.
+        """
+        answers = self._answers(center)
+        self.known_cny = self.lower(answers, center)
+        pull, duals = _PULL, center
+        left = 0.1 * self.scale_of(self.known_cny)
         for k in range(rounds):
             if time.monotonic() > until:
                 break
-            ceiling = _ceiling(center, self.rows.penalty)
-            mix = self._central(ceiling, duals, _SLOPPY * left, center=center, give_kw=give / pull)
+            price, give = self.tame(self.rows.penalty, center), self.size_kw() / pull
+            mix = self._central(price, duals, _SLOPPY * left, center=center, give_kw=give)
             if k:
                 self._prune(mix)
             duals = self.rows.netted(mix.duals)
-            columns = self.at(duals)
-            self._take(columns, self._points(duals, 0.0))
-            found = self.lower(columns, duals)
-            hope = mix.model_cny - known
+            columns = self._answers(duals)
+            found, hope = self.lower(columns, duals), mix.model_cny - self.known_cny
             self.tell(
-                f"approach {k}: bound {known:.9g}, here {found:.9g}, hope {hope:.4g}, pull {pull:.3g}, "
+                f"approach {k}: bound {self.known_cny:.9g}, here {found:.9g}, hope {hope:.4g}, pull {pull:.3g}, "
                 f"{len(self.pool)} columns, {mix.steps} steps in {mix.seconds:.2f} s"
             )
-            if found > known:
-                center, known, pull = duals, found, pull * _LONGER
-            else:
+            if found > self.known_cny:
+                center, answers, self.known_cny, pull = duals, columns, found, pull * _LONGER
+            elif self.known_cny - found > hope:
                 pull *= _SHORTER
-            left = max(hope, 1e-6 * self.scale_of(known))
-            if hope <= enough * self.scale_of(known):
-                break
-        return center
+            left = max(hope, 1e-6 * self.scale_of(self.known_cny))
+            if hope <= enough * self.scale_of(self.known_cny):
+                if pull >= _FAR:
+                    break
+                pull *= _FURTHER  # the master may hope for little because it may not look far
+        return center, answers
+
+    def _answers(self, duals: FloatArray) -> Columns:
+        columns = self.at(duals)
+        self._take(columns, self._points(duals, 0.0))
+        return columns
+
+    @staticmethod
+    def tame(duals: FloatArray, center: FloatArray) -> FloatArray:
+        """λ (N,) no further above the centre than it takes to avoid a slack while columns are missing."""
+        return np.minimum(duals, 3.0 * center + 1.0)
 
     def blend(self, center: FloatArray, *, until: float, rounds: int, enough_cny: float, bound_cny: float) -> Mix:
         """The cheapest mix: masters with the true penalties and columns between the centre and their duals.
@@ -319,20 +324,19 @@ class Generator:
             self._prune(mix)
             self.between(center, duals)
 
-    def corner(self, mix: Mix, until: float) -> Mix:
+    def corner(self, mix: Mix) -> Mix:
         """A mix about as good with few columns in use, chosen among the heaviest of ``mix``, which alone stay."""
         order = np.lexsort((-mix.theta, self.pool.group))
         first = np.searchsorted(self.pool.group[order], np.arange(len(self.groups)))
         rank = np.empty(len(order), dtype=np.int64)
         rank[order] = np.arange(len(order)) - first[self.pool.group[order]]
         self.pool.keep((rank == 0) | ((rank < _WIDEST) & (mix.theta > _USED)))
-        return self.settled(until)
+        return self.settled()
 
-    def settled(self, until: float) -> Mix:
+    def settled(self) -> Mix:
         """The cheapest mix of the columns there are, with few in use."""
         began = time.monotonic()
-        found = self._master().corner(max(until, began + 20.0))
-        assert found is not None  # noqa: S101 - the time limit is far away
+        found = self._master().corner()
         self.seconds["master"] += time.monotonic() - began
         self.tell(
             f"corner: {found.cost_cny:.9g}, slacks {rows_cost(self.rows, found.values):.4g}, {found.seconds:.2f} s"
@@ -354,22 +358,6 @@ class Generator:
         )
         made.pool, made._active = self.pool.of(place), self._active
         return made
-
-    def settle(self, center: FloatArray, *, until: float, rounds: int, enough_cny: float) -> Mix:
-        """The best mix with what is fixed; new columns as long as slacks cost more than ``enough_cny``."""
-        mix = self.settled(until)
-        for _ in range(rounds):
-            if rows_cost(self.rows, mix.values) <= enough_cny or time.monotonic() > until:
-                break
-            near = np.minimum(mix.duals, _ceiling(center, self.rows.penalty))
-            self.between(center, near)
-            mix = self.settled(until)
-        return mix
-
-
-def _ceiling(center: FloatArray, penalty: FloatArray) -> FloatArray:
-    """What a slack may cost while columns are still missing: enough to avoid it, not so much that duals run wild."""
-    return np.minimum(penalty, 3.0 * center + 1.0)
 
 
 def _step(inner: Point, outer: Point, share: float) -> Point:

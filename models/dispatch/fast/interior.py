@@ -29,8 +29,8 @@ from models.intervals import FloatArray
 
 MOST = 80
 """Steps at most; 10 to 30 are usual."""
-FEASIBLE = 1e-3
-"""Largest row residual of an answer, in the rows' own unit: a mix is evaluated afterwards at its true values."""
+FEASIBLE, NEARLY = 1e-5, 1e-3
+"""Largest row residual of an answer, in the rows' own unit; with a proximal term, where only prices matter."""
 _SHARE = 0.995
 """Part of the way to the border that a step goes."""
 _INSIDE = 1e-3
@@ -272,7 +272,7 @@ def _solve(
         worst = max([np.abs(lacking).max(initial=0.0), *(np.abs(zone.lacking).max() for zone in zones)])
         if not np.isfinite(gap + worst):
             raise np.linalg.LinAlgError("the interior method left the numbers")
-        if (gap <= tolerance and worst <= FEASIBLE) or steps == MOST or gap <= 1e-13:
+        if (gap <= tolerance and worst <= (NEARLY if proximal else FEASIBLE)) or steps == MOST or gap <= 1e-13:
             break
         step = _newton(zones, shared, lacking, gap, count)
         primal, dual = _lengths(zones, shared, *step)
@@ -305,7 +305,7 @@ def _newton(
         normal += zone.factor()
     every = np.arange(len(normal))
     normal[every, every] *= 1 + _RIDGE
-    lower = np.linalg.cholesky(normal) if len(normal) else normal
+    lower = np.asarray(np.linalg.cholesky(normal))
 
     def towards(mu: float, last: tuple[list[_ZoneStep], _Step] | None) -> tuple[list[_ZoneStep], _Step]:
         targets = [zone.targets(mu, None if last is None else last[0][z]) for z, zone in enumerate(zones)]

@@ -37,9 +37,10 @@ class Pricer:
 
     ``selects``: which rows of the kind's table.  ``arrays``: their struct of arrays.  ``sweep``: the oracle over a
     range.  ``shared``: fields of the struct that are not one per row.  ``mixing``: how two schedules of a row may be
-    mixed.  ``work``: time of one row, relative.  ``size``: columns whose largest tells how much power a row moves.  ``base``: fills the undisturbed power of a row, for kinds whose
+    mixed.  ``work``: time of one row, relative.  ``base``: fills the undisturbed power of a row, for kinds whose
     baseline is a profile.  ``energy``: power of rows to their energy column.  ``own_cost``: own cost of given power
-    (and virtual slots), for kinds that mix and whose cost bends.
+    (and virtual slots), for kinds that mix and whose cost bends.  ``size``: columns whose largest tells how much
+    power a row moves.
     """
 
     name: str
