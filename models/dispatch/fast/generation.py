@@ -57,6 +57,8 @@ _ROWS = 4
 """Times that a master is solved again because it violated a row that was not in it."""
 _KEPT = 0.6
 """Part of the columns out of use that stay, by reduced cost."""
+_LARGE = 0.002
+"""A row that moves more than this part of what its zone moves is large."""
 _USED = 1e-4
 """Share of its group from which a column counts as used."""
 _WIDEST = 12
@@ -303,11 +305,23 @@ class Generator:
         """λ (N,) no further above the centre than it takes to avoid a slack while columns are missing."""
         return np.minimum(duals, 3.0 * center + 1.0)
 
-    def blend(self, center: FloatArray, *, until: float, rounds: int, enough_cny: float, bound_cny: float) -> Mix:
+    def large(self) -> NDArray[np.bool_]:
+        """Groups (G,) of few rows, each of which moves a good part of what its zone moves: all rows are known here."""
+        rows = np.array([len(group) for group in self.groups])
+        whole = np.array([group.weight == 1.0 for group in self.groups])
+        most = np.zeros(len(self.groups))
+        np.maximum.at(most, self.pool.group, np.abs(self.pool.power_kw).max(axis=1, initial=0.0))
+        zone_kw = np.zeros(self.rows.zones)
+        share = len(self.groups) / max(1, len(self.pool))
+        np.add.at(zone_kw, self._zone_of[self.pool.group], np.abs(self.pool.power_kw).mean(axis=1) * share)
+        return np.asarray(whole & (most / np.maximum(rows, 1) > _LARGE * zone_kw[self._zone_of]))
+
+    def blend(self, center: FloatArray, *, until: float, rounds: int, enough_cny: float) -> Mix:
         """The cheapest mix: masters with the true penalties and columns between the centre and their duals.
 
-        Ends when the mix costs no more than ``enough_cny`` above ``bound_cny``, or gains less than a third of that.
+        Ends when the mix costs no more than ``enough_cny`` above ``known_cny``, or gains less than a third of that.
         """
+        bound_cny = self.known_cny
         best, duals = np.inf, center
         while True:
             mix = self._central(self.rows.penalty, duals, _SLOPPY * enough_cny)
@@ -324,13 +338,16 @@ class Generator:
             self._prune(mix)
             self.between(center, duals)
 
-    def corner(self, mix: Mix) -> Mix:
-        """A mix about as good with few columns in use, chosen among the heaviest of ``mix``, which alone stay."""
+    def corner(self, mix: Mix, widest: int = _WIDEST) -> Mix:
+        """A mix about as good with few columns in use, chosen among the ``widest`` heaviest of every group in ``mix``.
+
+        Only these stay.
+        """
         order = np.lexsort((-mix.theta, self.pool.group))
         first = np.searchsorted(self.pool.group[order], np.arange(len(self.groups)))
         rank = np.empty(len(order), dtype=np.int64)
         rank[order] = np.arange(len(order)) - first[self.pool.group[order]]
-        self.pool.keep((rank == 0) | ((rank < _WIDEST) & (mix.theta > _USED)))
+        self.pool.keep((rank == 0) | ((rank < widest) & (mix.theta > _USED)))
         return self.settled()
 
     def settled(self) -> Mix:
@@ -356,7 +373,7 @@ class Generator:
             tell=self.tell,
             fixed=fixed,
         )
-        made.pool, made._active = self.pool.of(place), self._active
+        made.pool, made._active, made.known_cny = self.pool.of(place), self._active, self.known_cny
         return made
 
 

@@ -244,7 +244,8 @@ class Master:
             row_dual = np.asarray(solution.row_dual)[len(self.zone_of_group) :][: len(order)]
             scaled = -row_dual * self.unit_cny / self.unit_kw / self.rows.hours[order[: len(row_dual)]]
             duals[order[: len(row_dual)]] = np.clip(scaled, 0.0, self.rows.penalty[order[: len(row_dual)]])
-        return Mix(theta, duals, values, self._cost(theta, values), time.monotonic() - began, iterations)
+        reduced = np.asarray(solution.col_dual)[: len(self.pool)] * self.unit_cny
+        return Mix(theta, duals, values, self._cost(theta, values), time.monotonic() - began, iterations, reduced)
 
     def _theta(self, x: FloatArray) -> FloatArray:
         theta = np.maximum(x[: len(self.pool)], 0.0)

@@ -3,15 +3,17 @@
 *Centre.*  A large fleet is first asked in a sample, each row standing for many; where its mix uses a column, the whole
 fleet is asked.  Few proximal rounds over the whole fleet are left to do.
 
-*Handing out*, so that each makes good what the ones before could not keep: who takes one of its group's schedules
-(all that switches; large units among them), then, after a new mix of the others, who mixes by level, then by power.
+*Handing out*, so that each makes good what the ones before could not keep: what switches takes one of its group's
+schedules; then who mixes by level, then by power.  A large unit takes its schedule before the last centre is looked
+for, so that prices know of it: a pump of 24 MW in a zone that moves 70 MW cannot be made good later.
 """
 
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
+from numpy.typing import NDArray
 
 from models.dispatch.fast.allocation import Part, mixed, split, supports
 from models.dispatch.fast.certificate import Bound, bound_of
@@ -21,7 +23,10 @@ from models.dispatch.fast.handout import Handout
 from models.dispatch.fast.master import Mix
 from models.dispatch.fast.mixing import Mixing
 from models.dispatch.fast.shards import Shard, sample_of, strata_of
+from models.dispatch.fast.sweeps import Columns
 from models.intervals import FloatArray
+
+Mask = NDArray[np.bool_]
 
 SAMPLE_ROWS = 60_000
 """Rows of the sample; fleets of less than twice as many are solved without one."""
@@ -33,6 +38,8 @@ HOPE = 0.3
 """What the master may still hope for at the end of them, as a part of the gap asked for."""
 ENOUGH = 0.3
 """How near to its bound a mix must come, as a part of the gap asked for."""
+SEEDS = 6
+"""Columns of a group at which the whole fleet is asked first are chosen from so many of the sample's."""
 FIRST = 2
 """Mixes before those who take one schedule take it."""
 ROUNDS = 20
@@ -62,10 +69,11 @@ class Limits:
 
 @dataclass(frozen=True)
 class Center:
-    """The best centre, its bound, and the whole fleet's columns."""
+    """The best centre's bound, what was handed out on the way, and the generator of all others."""
 
     bound: Bound
-    whole: Generator
+    handout: Handout
+    rest: Generator
 
 
 @dataclass
@@ -80,82 +88,114 @@ class Search:
 
     def find_center(self, start: FloatArray | None) -> Center:
         """A centre near to the best, from duals ``start`` (N,) of the last plan or from nothing."""
-        city, gap = self.city, self.limits.gap
+        city = self.city
         strata = strata_of(city.blocks)
         rows = sum(len(group) for group in strata)
+        self.facts |= {"rows": float(rows), "groups": float(len(strata)), "coupling_rows": float(len(city.rows.t))}
+        handout = Handout(city.problem, city.blocks, city.sweeper)
         whole, until = self._generator(strata), self.limits.by(NEAR)
-        center = start
         if rows > 2 * SAMPLE_ROWS:
             sample = self._generator(sample_of(strata, max(LEAST_ROWS, SAMPLE_ROWS // len(strata))))
             sample.stand_for(whole)
-            center = sample.steer(until) if center is None else center
-            center, _ = sample.approach(center, until=until, rounds=APPROACH, enough=HOPE * gap)
-            enough_cny = ENOUGH * gap * city.scale(sample.known_cny)
-            mix = sample.blend(center, until=until, rounds=3, enough_cny=enough_cny, bound_cny=sample.known_cny)
-            whole.seed(sample.pool, sample.corner(mix).theta)
+            center = sample.steer(until) if start is None else start
+            center, _ = self._approach(sample, center)
+            large = self._switches(sample) & sample.large()
+            if large.any():
+                before = sample.fixed.values
+                sample = self._give(large, handout, sample, self._blend(sample, center, FIRST))
+                given = Fixed(sample.fixed.values - before, sample.fixed.cost_cny)
+                whole = whole.restricted(np.flatnonzero(~large), given)
+                center, _ = self._approach(sample, center)
+            whole.seed(sample.pool, sample.corner(self._blend(sample, center, FIRST), SEEDS).theta)
             self.facts["sample_passes"] = sample.passes
             self.mark("sample")
-        elif center is None:
-            center = whole.steer(until)
-        center, columns = whole.approach(center, until=until, rounds=APPROACH, enough=HOPE * gap)
-        bound = bound_of(city.rows, columns, center, city.blocks, city.sweeper)
-        self.facts |= {"rows": float(rows), "groups": float(len(strata)), "coupling_rows": float(len(city.rows.t))}
+        else:
+            center = whole.steer(until) if start is None else start
+            center, _ = self._approach(whole, center)
+            switches = self._switches(whole)
+            if switches.any():
+                whole = self._give(switches, handout, whole, self._blend(whole, center, FIRST))
+            self.mark("switching")
+        center, answers = self._approach(whole, center)
+        given_too = [group for group in strata if group not in set(whole.groups)]
+        points = city.sweeper.points(center)
+        others = city.sweeper.sweep(given_too, [points[group.zone] for group in given_too])
+        least = np.concatenate([answers.least_cny, others.least_cny])
+        bound = bound_of(city.rows, replace(answers, least_cny=least), center, city.blocks, city.sweeper)
         self.mark("centre")
-        return Center(bound, whole)
+        return Center(bound, handout, whole)
 
     def hand_out(self, center: Center) -> Handout:
         """One schedule for every row."""
-        city, until, duals = self.city, self.limits.by(SEARCH), center.bound.duals
-        handout = Handout(city.problem, city.blocks, city.sweeper)
-        generator = center.whole
-        scale_cny = city.scale(generator.known_cny)
-        enough = {"enough_cny": ENOUGH * self.limits.gap * scale_cny, "bound_cny": generator.known_cny}
-        mix = generator.blend(duals, until=until, rounds=FIRST, **enough)
-        self.facts["mix_gap"] = (mix.cost_cny - center.bound.value_cny) / scale_cny
-        generator = self._give(Mixing.NOT, handout, generator, mix)
-        if generator.groups:
-            mix = generator.corner(generator.blend(duals, until=until, rounds=ROUNDS, **enough))
-            generator = self._give(Mixing.BY_LEVEL, handout, generator, mix)
-            self.mark("mix")
-        if generator.groups:
-            self._give(Mixing.BY_POWER, handout, generator, self._settled(generator, duals, KEPT * scale_cny))
+        duals, handout, rest = center.bound.duals, center.handout, center.rest
+        mix = self._blend(rest, duals, ROUNDS if not self._switches(rest).any() else FIRST)
+        if self._switches(rest).any():
+            rest = self._give(self._switches(rest), handout, rest, mix)
+            mix = self._blend(rest, duals, ROUNDS) if rest.groups else mix
+        self.mark("mix")
+        by_level = self._mix(rest, Mixing.BY_LEVEL)
+        if by_level.any():
+            rest = self._give(by_level, handout, rest, rest.corner(mix))
+            mix = self._blend(rest, duals, SETTLING, SETTLE) if rest.groups else mix
+        if rest.groups:
+            self._give(np.ones(len(rest.groups), dtype=np.bool_), handout, rest, self._settled(rest, mix, duals))
         handout.finish()
-        self.facts |= {"passes": center.whole.passes, "columns": float(len(center.whole.pool))}
+        self.facts["passes"] = center.rest.passes
         self.mark("allocation")
         return handout
 
-    def _settled(self, generator: Generator, center: FloatArray, enough_cny: float) -> Mix:
-        """The best mix with what is handed out; new columns as long as slacks cost more than ``enough_cny``."""
-        mix = generator.settled()
+    def _approach(self, generator: Generator, center: FloatArray) -> tuple[FloatArray, Columns]:
+        hope = HOPE * self.limits.gap
+        return generator.approach(center, until=self.limits.by(NEAR), rounds=APPROACH, enough=hope)
+
+    def _blend(self, generator: Generator, center: FloatArray, rounds: int, part: float = SEARCH) -> Mix:
+        enough_cny = ENOUGH * self.limits.gap * self.city.scale(generator.known_cny)
+        return generator.blend(center, until=self.limits.by(part), rounds=rounds, enough_cny=enough_cny)
+
+    def _mix(self, generator: Generator, how: Mixing) -> Mask:
+        blocks = self.city.blocks
+        return np.array([blocks[group.block].pricer.mixing is how for group in generator.groups], dtype=np.bool_)
+
+    def _switches(self, generator: Generator) -> Mask:
+        return self._mix(generator, Mixing.NOT)
+
+    def _settled(self, generator: Generator, mix: Mix, center: FloatArray) -> Mix:
+        """The best mix with few columns; new ones as long as slacks cost something."""
+        nothing_cny = KEPT * self.city.scale(generator.known_cny)
+        mix = generator.corner(mix)
         for _ in range(SETTLING):
-            if rows_cost(self.city.rows, mix.values) <= enough_cny or time.monotonic() > self.limits.by(SETTLE):
+            if rows_cost(self.city.rows, mix.values) <= nothing_cny or time.monotonic() > self.limits.by(SETTLE):
                 break
             generator.between(center, generator.tame(mix.duals, center))
             mix = generator.settled()
         return mix
 
-    def _give(self, how: Mixing, handout: Handout, generator: Generator, mix: Mix) -> Generator:
-        """Hand out what rows that mix like this do; the generator of the others."""
-        blocks = self.city.blocks
-        mine = np.array([blocks[group.block].pricer.mixing is how for group in generator.groups])
-        if mine.any():
-            handout.add(_parts(how, np.flatnonzero(mine).tolist(), generator, mix.theta))
-        values = self.city.rows.values(handout.zone_kw, handout.class_kw) - self.city.rows.constant
-        return generator.restricted(np.flatnonzero(~mine), Fixed(values, handout.cost_cny))
+    def _give(self, mine: Mask, handout: Handout, generator: Generator, mix: Mix) -> Generator:
+        """Hand out what the groups ``mine`` do in the mix; the generator of the others."""
+        if not mine.any():
+            return generator
+        rows, cost_cny = self.city.rows, handout.cost_cny
+        before = rows.values(handout.zone_kw, handout.class_kw)
+        handout.add(_parts(np.flatnonzero(mine).tolist(), generator, mix.theta))
+        gained = rows.values(handout.zone_kw, handout.class_kw) - before
+        old = generator.fixed
+        fixed = Fixed(old.values + gained, old.cost_cny + handout.cost_cny - cost_cny)
+        return generator.restricted(np.flatnonzero(~mine), fixed)
 
     def _generator(self, groups: Sequence[Shard]) -> Generator:
         city = self.city
         return Generator(city.rows, groups, city.sweeper, scale_of=city.scale, noise=NOISE_PER_KWH, tell=self.tell)
 
 
-def _parts(how: Mixing, groups: Sequence[int], generator: Generator, theta: FloatArray) -> list[Part]:
+def _parts(groups: Sequence[int], generator: Generator, theta: FloatArray) -> list[Part]:
     """What the rows of some groups do."""
     columns = supports(generator.pool, theta, len(generator.groups))
+    blocks = generator.sweeper.blocks
     parts: list[Part] = []
     carry: dict[tuple[int, int], float] = {}
     for g in groups:
         group = generator.groups[g]
-        if how is not Mixing.NOT:
+        if blocks[group.block].pricer.mixing is not Mixing.NOT:
             parts.append(mixed(group, columns[g], generator.pool, theta))
             continue
         key = (group.block, group.zone)
