@@ -1,6 +1,7 @@
 """Rows, shards, handing out and warm starts of the fast path, on situations of every kind."""
 
-from collections.abc import Iterator
+import itertools
+from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from datetime import timedelta
@@ -13,18 +14,20 @@ from hypothesis import strategies as st
 from models.dispatch.check import coupling as checked
 from models.dispatch.check.roster import Roster
 from models.dispatch.fast.admitted import admit_columns
-from models.dispatch.fast.allocation import Part
+from models.dispatch.fast.allocation import Part, mixed, split, supports
 from models.dispatch.fast.baseline import Baseline, baseline_of
 from models.dispatch.fast.coupling import Classes, CouplingRows, coupling_rows
 from models.dispatch.fast.handout import Handout
+from models.dispatch.fast.master import Pool
 from models.dispatch.fast.mixing import changes, powers
 from models.dispatch.fast.pricing.common import NOTHING_NEAR, Near
 from models.dispatch.fast.setting import Setting
-from models.dispatch.fast.shards import Block, Shard, blocks_of, cut
+from models.dispatch.fast.shards import STRATA, Block, Shard, blocks_of, cut, sample_of, strata_of
 from models.dispatch.fast.solve import FastSolver
-from models.dispatch.fast.sweeps import Sweeper
+from models.dispatch.fast.sweeps import Point, Sweeper
 from models.dispatch.fast.warm import LastDuals
 from models.dispatch.problem import DispatchProblem
+from models.fleet import Column
 from models.intervals import IntervalGrid
 from models.plan import schedule_hash
 from models.resources import ResourceKind
@@ -41,7 +44,7 @@ class City:
     sweeper: Sweeper
     baseline: Baseline
     rows: CouplingRows
-    classes: Classes
+    tables: Mapping[ResourceKind, Mapping[str, Column]]
 
 
 def ready(problem: DispatchProblem, workers: ThreadPoolExecutor) -> City:
@@ -53,7 +56,7 @@ def ready(problem: DispatchProblem, workers: ThreadPoolExecutor) -> City:
     baseline = baseline_of(problem, setting, blocks, sweeper, classes)
     rows = coupling_rows(problem, classes, baseline.zone_kw, baseline.class_kw)
     sweeper.couple(rows)
-    return City(problem, blocks, sweeper, baseline, rows, classes)
+    return City(problem, blocks, sweeper, baseline, rows, tables)
 
 
 @pytest.fixture(scope="module")
@@ -134,36 +137,108 @@ def test_netting_the_ends_of_a_band_leaves_every_price(workers: ThreadPoolExecut
 
 
 @few
-@given(seed=SEEDS, turns=st.integers(1, 30), groups=st.integers(1, 9))
-def test_shards_hold_every_row_once_in_one_zone(
-    workers: ThreadPoolExecutor, seed: int, turns: int, groups: int
-) -> None:
+@given(seed=SEEDS, pieces=st.integers(1, 9))
+def test_pieces_hold_every_row_once_in_one_cell(workers: ThreadPoolExecutor, seed: int, pieces: int) -> None:
     blocks = ready(situation(seed), workers).blocks
-    made = cut(blocks, turns=turns, groups=groups)
-    rows = sorted((shard.block, row) for shard in made.shards for row in range(shard.first, shard.last))
-    assert rows == [(b, row) for b, block in enumerate(blocks) for row in range(len(block))]
-    for shard in made.shards:
-        assert set(blocks[shard.block].zone[shard.first : shard.last].tolist()) == {shard.zone}
-        assert shard.weight == 1.0
-    assert (np.diff(made.group) >= 0).all()
-    assert sorted(set(made.group.tolist())) == list(range(made.groups))
-    for group in range(made.groups):
-        assert len({made.shards[s].block for s in np.flatnonzero(made.group == group)}) == 1
-    assert (made.turn >= 0).all()
-    assert (made.turn < turns).all() or len(made.shards) > turns
-
-
-def test_a_sample_stands_for_all(workers: ThreadPoolExecutor) -> None:
-    blocks = ready(random_problem(1, resources=400, intervals=8), workers).blocks
-    made = cut(blocks, turns=10, groups=2, fraction=0.3, least_rows=5)
+    made = cut(blocks, pieces)
+    assert_every_row_once(made, blocks)
     for b, block in enumerate(blocks):
         for first, last in block.cells:
-            own = [shard for shard in made.shards if shard.block == b and first <= shard.first < last]
-            taken = sum(len(shard) for shard in own)
-            assert sum(shard.weight * len(shard) for shard in own) == pytest.approx(last - first)
-            assert taken == min(last - first, max(5, int(np.ceil(0.3 * (last - first)))))
-            covered = [row for shard in own for row in range(shard.first, shard.last)]
-            assert len(covered) == len(set(covered))
+            sizes = [len(shard) for shard in made if shard.block == b and first <= shard.first < last]
+            assert sum(sizes) == last - first
+            assert len(sizes) == min(pieces, last - first)
+            assert max(sizes) - min(sizes) <= 1
+
+
+def assert_every_row_once(shards: Sequence[Shard], blocks: Sequence[Block]) -> None:
+    """Shards are not empty, hold every row of all blocks once, and lie inside one zone that they name."""
+    rows = sorted((shard.block, row) for shard in shards for row in range(shard.first, shard.last))
+    assert rows == [(b, row) for b, block in enumerate(blocks) for row in range(len(block))]
+    for shard in shards:
+        assert len(shard) > 0
+        assert set(blocks[shard.block].zone[shard.first : shard.last].tolist()) == {shard.zone}
+        assert shard.weight == 1.0
+
+
+@few
+@given(seed=SEEDS)
+def test_strata_hold_every_row_once_in_one_cell_zone_by_zone(workers: ThreadPoolExecutor, seed: int) -> None:
+    blocks = ready(situation(seed), workers).blocks
+    strata = strata_of(blocks)
+    assert_every_row_once(strata, blocks)
+    assert (np.diff([shard.zone for shard in strata]) >= 0).all()
+    for block in blocks:
+        starts = {first for first, _ in block.strata}
+        assert {first for first, _ in block.cells} <= starts
+        assert [last for _, last in block.strata] == [*(first for first, _ in block.strata[1:]), len(block)]
+
+
+@few
+@given(seed=SEEDS, resources=st.integers(1, 400))
+def test_strata_are_of_like_size(workers: ThreadPoolExecutor, seed: int, resources: int) -> None:
+    """Within a cell the largest of a stratum is no larger than the smallest of the one before."""
+    city = ready(random_problem(seed, resources=resources, intervals=8), workers)
+    zone_kw, several = np.zeros(len(city.problem.zones)), 0
+    sizes = [sizes_kw(city, block) for block in city.blocks]
+    for block, size_kw in zip(city.blocks, sizes, strict=True):
+        assert (size_kw > 0).all()
+        np.add.at(zone_kw, block.zone, size_kw)
+    for block, size_kw in zip(city.blocks, sizes, strict=True):
+        for low, high in block.cells:
+            inside = [size_kw[first:last] for first, last in block.strata if low <= first < high]
+            for larger, smaller in itertools.pairwise(inside):
+                assert larger.min() >= smaller.max()
+            share = size_kw[low:high].sum() / zone_kw[block.zone[low]]
+            assert len(inside) <= max(1, round(STRATA * share))
+            several += len(inside) > 1
+    assert several or resources < 100
+
+
+def sizes_kw(city: City, block: Block) -> np.ndarray:
+    """About how much power each row of a block moves, (n,) kW; one row for each resource."""
+    table = city.tables[block.pricer.kind]
+    of = dict(zip(table["resource_id"].tolist(), block.pricer.size_kw(table).tolist(), strict=True))
+    return np.array([of[city.problem.fleet.resource_ids[row]] for row in block.members.resource])
+
+
+def test_the_order_inside_a_stratum_is_no_order_of_size(workers: ThreadPoolExecutor) -> None:
+    """Else the first rows of it would be no fair sample."""
+    city = ready(random_problem(1, resources=2_000, intervals=4, zones=1), workers)
+    larger_first = []
+    for block in city.blocks:
+        size_kw = sizes_kw(city, block)
+        for first, last in block.strata:
+            half = (last - first) // 2
+            if half >= 4:
+                larger_first.append(size_kw[first : first + half].mean() > size_kw[last - half : last].mean())
+    assert len(larger_first) > 20
+    assert 0.25 < np.mean(larger_first) < 0.75
+
+
+@few
+@given(seed=SEEDS, resources=st.integers(1, 400), rows=st.integers(1, 12))
+def test_a_sample_stands_for_all(workers: ThreadPoolExecutor, seed: int, resources: int, rows: int) -> None:
+    strata = strata_of(ready(random_problem(seed, resources=resources, intervals=8), workers).blocks)
+    sample = sample_of(strata, rows)
+    for whole, part in zip(strata, sample, strict=True):
+        assert (part.block, part.zone, part.first) == (whole.block, whole.zone, whole.first)
+        assert len(part) == min(rows, len(whole))
+        assert part.weight * len(part) == pytest.approx(len(whole))
+        assert part.weight >= 1.0
+    assert sum(part.weight * len(part) for part in sample) == pytest.approx(sum(len(whole) for whole in strata))
+
+
+def test_the_sums_of_a_sample_are_near_to_those_of_all(workers: ThreadPoolExecutor) -> None:
+    city = ready(random_problem(2, resources=3_000, intervals=8, zones=1), workers)
+    strata = strata_of(city.blocks)
+    point = city.sweeper.points(np.zeros(len(city.rows.t)))[0]
+
+    def drawn(shards: Sequence[Shard]) -> np.ndarray:
+        return city.sweeper.sweep(shards, [point] * len(shards)).power_kw.sum(axis=0)
+
+    whole, sampled, all_of_it = drawn(strata), drawn(sample_of(strata, 30)), drawn(sample_of(strata, 10**6))
+    assert all_of_it == pytest.approx(whole, rel=1e-12)
+    assert np.abs(sampled - whole).max() < 0.05 * np.abs(whole).max()
 
 
 def test_whatever_the_cut_the_sums_are_the_same(workers: ThreadPoolExecutor) -> None:
@@ -181,6 +256,45 @@ def test_whatever_the_cut_the_sums_are_the_same(workers: ThreadPoolExecutor) -> 
 
 
 # ---- handing out
+
+
+@few
+@given(seed=SEEDS)
+def test_a_group_that_cannot_mix_is_cut_in_the_proportions_of_the_mix(seed: int) -> None:
+    """Every row once; over many groups, single rows too, a column of theirs is taken as often as the mix asks for."""
+    dice = np.random.default_rng(seed)
+    sizes, first = dice.choice([1, 2, 7, 50], 40), 0
+    group = np.repeat(np.arange(len(sizes)), 2)
+    theta = np.empty(len(group))
+    theta[0::2] = dice.uniform(0.5, 1.0, len(sizes))
+    theta[1::2] = 1 - theta[0::2]
+    points = [Point(np.full(1, float(k)), np.zeros((1, 1))) for k in range(len(group))]
+    none = np.zeros((len(group), 1))
+    pool = Pool(group, none, none, np.zeros(len(group)), points)
+    carry, taken = 0.0, 0
+    for g, columns in enumerate(supports(pool, theta, len(sizes))):
+        assert columns.tolist() == [2 * g, 2 * g + 1]
+        shard = Shard(3, first, first + int(sizes[g]), 0)
+        parts, carry = split(shard, columns, pool, theta, carry)
+        assert [row for part in parts for row in range(part.first, part.last)] == list(range(shard.first, shard.last))
+        for part in parts:
+            assert part.block == 3
+            assert part.weights == (1.0,)
+            assert part.points[0] in [points[k] for k in columns]
+            taken += (part.last - part.first) * (part.points[0] is points[columns[0]])
+        asked = float(theta[0::2][: g + 1] @ sizes[: g + 1])
+        assert abs(taken - asked) <= 0.5 + 1e-9
+        first = shard.last
+
+
+def test_a_group_that_mixes_takes_the_columns_in_use_with_weights_that_add_up() -> None:
+    points = [Point(np.full(1, float(k)), np.zeros((1, 1))) for k in range(4)]
+    none = np.zeros((4, 1))
+    pool = Pool(np.array([0, 1, 0, 0]), none, none, np.zeros(4), points)
+    theta = np.array([0.25, 1.0, 0.0, 0.75])
+    first, second = supports(pool, theta, 2)
+    assert mixed(Shard(2, 10, 20, 0), first, pool, theta) == Part(2, 10, 20, (0.75, 0.25), (points[3], points[0]))
+    assert mixed(Shard(2, 20, 21, 0), second, pool, theta) == Part(2, 20, 21, (1.0,), (points[1],))
 
 
 @few
