@@ -57,8 +57,6 @@ _ROWS = 4
 """Times that a master is solved again because it violated a row that was not in it."""
 _KEPT = 0.6
 """Part of the columns out of use that stay, by reduced cost."""
-_LARGE = 0.002
-"""A row that moves more than this part of what its zone moves is large."""
 _USED = 1e-4
 """Share of its group from which a column counts as used."""
 _WIDEST = 12
@@ -304,17 +302,6 @@ class Generator:
     def tame(duals: FloatArray, center: FloatArray) -> FloatArray:
         """λ (N,) no further above the centre than it takes to avoid a slack while columns are missing."""
         return np.minimum(duals, 3.0 * center + 1.0)
-
-    def large(self) -> NDArray[np.bool_]:
-        """Groups (G,) of few rows, each of which moves a good part of what its zone moves: all rows are known here."""
-        rows = np.array([len(group) for group in self.groups])
-        whole = np.array([group.weight == 1.0 for group in self.groups])
-        most = np.zeros(len(self.groups))
-        np.maximum.at(most, self.pool.group, np.abs(self.pool.power_kw).max(axis=1, initial=0.0))
-        zone_kw = np.zeros(self.rows.zones)
-        share = len(self.groups) / max(1, len(self.pool))
-        np.add.at(zone_kw, self._zone_of[self.pool.group], np.abs(self.pool.power_kw).mean(axis=1) * share)
-        return np.asarray(whole & (most / np.maximum(rows, 1) > _LARGE * zone_kw[self._zone_of]))
 
     def blend(self, center: FloatArray, *, until: float, rounds: int, enough_cny: float) -> Mix:
         """The cheapest mix: masters with the true penalties and columns between the centre and their duals.

@@ -4,13 +4,13 @@
 fleet is asked.  Few proximal rounds over the whole fleet are left to do.
 
 *Handing out*, so that each makes good what the ones before could not keep: what switches takes one of its group's
-schedules; then who mixes by level, then by power.  A large unit takes its schedule before the last centre is looked
-for, so that prices know of it: a pump of 24 MW in a zone that moves 70 MW cannot be made good later.
+schedules, and a new centre is looked for beside it (a pump of 24 MW in a zone that moves 70 MW cannot be made good at
+the old one); then who mixes by level, then by power.
 """
 
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 
 import numpy as np
 from numpy.typing import NDArray
@@ -50,8 +50,8 @@ KEPT = 1e-6
 """Slacks that cost less than this part of the gap's scale are nothing."""
 NOISE_PER_KWH = 2e-5
 """Spread of the tiny price by which rows with equal choices differ, CNY per kWh."""
-NEAR, SEARCH, SETTLE = 0.55, 0.7, 0.85
-"""Parts of the deadline by which centre, search and allocation stop; the rest is for handing out."""
+NEAR, AGAIN, SEARCH, SETTLE = 0.5, 0.65, 0.75, 0.85
+"""Parts of the deadline by which the centre, that of the rest, the search and the allocation stop."""
 
 
 @dataclass(frozen=True)
@@ -69,11 +69,10 @@ class Limits:
 
 @dataclass(frozen=True)
 class Center:
-    """The best centre's bound, what was handed out on the way, and the generator of all others."""
+    """The best centre's bound, and the whole fleet's columns."""
 
     bound: Bound
-    handout: Handout
-    rest: Generator
+    whole: Generator
 
 
 @dataclass
@@ -92,46 +91,35 @@ class Search:
         strata = strata_of(city.blocks)
         rows = sum(len(group) for group in strata)
         self.facts |= {"rows": float(rows), "groups": float(len(strata)), "coupling_rows": float(len(city.rows.t))}
-        handout = Handout(city.problem, city.blocks, city.sweeper)
         whole, until = self._generator(strata), self.limits.by(NEAR)
         if rows > 2 * SAMPLE_ROWS:
             sample = self._generator(sample_of(strata, max(LEAST_ROWS, SAMPLE_ROWS // len(strata))))
             sample.stand_for(whole)
             center = sample.steer(until) if start is None else start
-            center, _ = self._approach(sample, center)
-            large = self._switches(sample) & sample.large()
-            if large.any():
-                before = sample.fixed.values
-                sample = self._give(large, handout, sample, self._blend(sample, center, FIRST))
-                given = Fixed(sample.fixed.values - before, sample.fixed.cost_cny)
-                whole = whole.restricted(np.flatnonzero(~large), given)
-                center, _ = self._approach(sample, center)
+            center, _ = self._approach(sample, center, NEAR)
             whole.seed(sample.pool, sample.corner(self._blend(sample, center, FIRST), SEEDS).theta)
             self.facts["sample_passes"] = sample.passes
             self.mark("sample")
         else:
             center = whole.steer(until) if start is None else start
-            center, _ = self._approach(whole, center)
-            switches = self._switches(whole)
-            if switches.any():
-                whole = self._give(switches, handout, whole, self._blend(whole, center, FIRST))
-            self.mark("switching")
-        center, answers = self._approach(whole, center)
-        given_too = [group for group in strata if group not in set(whole.groups)]
-        points = city.sweeper.points(center)
-        others = city.sweeper.sweep(given_too, [points[group.zone] for group in given_too])
-        least = np.concatenate([answers.least_cny, others.least_cny])
-        bound = bound_of(city.rows, replace(answers, least_cny=least), center, city.blocks, city.sweeper)
+        center, answers = self._approach(whole, center, NEAR)
+        bound = bound_of(city.rows, answers, center, city.blocks, city.sweeper)
         self.mark("centre")
-        return Center(bound, handout, whole)
+        return Center(bound, whole)
 
     def hand_out(self, center: Center) -> Handout:
         """One schedule for every row."""
-        duals, handout, rest = center.bound.duals, center.handout, center.rest
-        mix = self._blend(rest, duals, ROUNDS if not self._switches(rest).any() else FIRST)
-        if self._switches(rest).any():
-            rest = self._give(self._switches(rest), handout, rest, mix)
-            mix = self._blend(rest, duals, ROUNDS) if rest.groups else mix
+        city, duals, rest = self.city, center.bound.duals, center.whole
+        handout = Handout(city.problem, city.blocks, city.sweeper)
+        switches = self._mix(rest, Mixing.NOT)
+        mix = self._blend(rest, duals, FIRST if switches.any() else ROUNDS)
+        self.facts["mix_gap"] = (mix.cost_cny - center.bound.value_cny) / city.scale(mix.cost_cny)
+        if switches.any():
+            rest = self._give(switches, handout, rest, mix)
+            self.mark("switching")
+        if switches.any() and rest.groups:
+            duals, _ = self._approach(rest, duals, AGAIN)
+            mix = self._blend(rest, duals, ROUNDS)
         self.mark("mix")
         by_level = self._mix(rest, Mixing.BY_LEVEL)
         if by_level.any():
@@ -140,13 +128,13 @@ class Search:
         if rest.groups:
             self._give(np.ones(len(rest.groups), dtype=np.bool_), handout, rest, self._settled(rest, mix, duals))
         handout.finish()
-        self.facts["passes"] = center.rest.passes
+        self.facts["passes"] = center.whole.passes + rest.passes
         self.mark("allocation")
         return handout
 
-    def _approach(self, generator: Generator, center: FloatArray) -> tuple[FloatArray, Columns]:
+    def _approach(self, generator: Generator, center: FloatArray, part: float) -> tuple[FloatArray, Columns]:
         hope = HOPE * self.limits.gap
-        return generator.approach(center, until=self.limits.by(NEAR), rounds=APPROACH, enough=hope)
+        return generator.approach(center, until=self.limits.by(part), rounds=APPROACH, enough=hope)
 
     def _blend(self, generator: Generator, center: FloatArray, rounds: int, part: float = SEARCH) -> Mix:
         enough_cny = ENOUGH * self.limits.gap * self.city.scale(generator.known_cny)
@@ -155,9 +143,6 @@ class Search:
     def _mix(self, generator: Generator, how: Mixing) -> Mask:
         blocks = self.city.blocks
         return np.array([blocks[group.block].pricer.mixing is how for group in generator.groups], dtype=np.bool_)
-
-    def _switches(self, generator: Generator) -> Mask:
-        return self._mix(generator, Mixing.NOT)
 
     def _settled(self, generator: Generator, mix: Mix, center: FloatArray) -> Mix:
         """The best mix with few columns; new ones as long as slacks cost something."""
