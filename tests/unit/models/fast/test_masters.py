@@ -9,13 +9,16 @@ from functools import partial
 import numpy as np
 import pytest
 
+from models.dispatch.check import check_plan
 from models.dispatch.fast.city import City, city_of
 from models.dispatch.fast.generation import Fixed, Generator, rows_cost
 from models.dispatch.fast.master import Master, Mix
 from models.dispatch.fast.shards import strata_of
+from models.dispatch.fast.solve import FastSolver
 from models.dispatch.problem import DispatchProblem
 from models.intervals import FloatArray
-from tests.fleets import random_problem, situation
+from models.resources import ResourceKind
+from tests.fleets import ALL_KINDS, random_problem, situation
 
 PROBLEMS: dict[str, Callable[[], DispatchProblem]] = {
     "a city": lambda: random_problem(5, resources=80, intervals=24, events=2, commitments=True),
@@ -140,3 +143,18 @@ def test_duals_of_a_strong_pull_stay_at_the_centre_and_those_of_none_are_worth_t
         worth.append(mix.model_cny)
     assert worth == pytest.approx(sorted(worth, reverse=True), abs=1e-5 * scale_cny)
     assert mix.duals == pytest.approx(case.center, abs=1e-3)
+
+
+# ---- the whole way
+
+
+@pytest.mark.parametrize("kind", ALL_KINDS)
+@pytest.mark.parametrize("resources", [1, 30])
+def test_a_fleet_of_one_kind_is_planned_by_columns(
+    workers: ThreadPoolExecutor, kind: ResourceKind, resources: int
+) -> None:
+    """Some kinds leave nobody who could make good the rest; some nobody who has to be first."""
+    problem = random_problem(3, kinds=(kind,), resources=resources, intervals=16)
+    plan = FastSolver(workers, small=0).solve(problem, deadline_s=60)
+    assert check_plan(problem, plan).violations == ()
+    assert plan.lower_bound_cny <= plan.objective_cny
