@@ -59,6 +59,8 @@ _KEPT = 0.6
 """Part of the columns out of use that stay, by reduced cost."""
 _USED = 1e-4
 """Share of its group from which a column counts as used."""
+_HEAVY = 0.1
+"""Share of its group from which a sample's column is asked of the whole fleet."""
 _WIDEST = 12
 """Columns of a group that a corner chooses from."""
 _SLOPPY = 0.1
@@ -148,9 +150,9 @@ class Generator:
         points = [_step(a, b, share) for a, b, share in zip(inner, outer, steps.tolist(), strict=True)]
         self._take(self._sweep(self.groups, points), points)
 
-    def seed(self, pool: Pool, theta: FloatArray) -> None:
-        """Ask every group what it does where another generator's mix θ of the same groups uses a column."""
-        used = np.flatnonzero(theta > _USED)
+    def seed(self, pool: Pool, theta: FloatArray, most: int) -> None:
+        """Ask every group what it does where another generator's mix θ of the same groups uses its heaviest columns."""
+        used = np.flatnonzero((_rank(pool.group, -theta) < most) & (theta > _HEAVY))
         points = [pool.points[k] for k in used]
         columns = self._sweep([self.groups[g] for g in pool.group[used]], points)
         self.pool.add(pool.group[used], columns, points)
@@ -245,7 +247,7 @@ class Generator:
         master = self._master()
         for _ in range(1 if near else _ROWS):
             known = int(master.active.sum())
-            mix = master.central(price, start, tolerance_cny=tolerance_cny, **near)
+            mix = master.central(price, start, tolerance_cny=tolerance_cny, run=self.sweeper.workers.map, **near)
             if int(master.active.sum()) == known:
                 break
         self._active = master.active
@@ -330,10 +332,7 @@ class Generator:
 
         Only these stay.
         """
-        order = np.lexsort((-mix.theta, self.pool.group))
-        first = np.searchsorted(self.pool.group[order], np.arange(len(self.groups)))
-        rank = np.empty(len(order), dtype=np.int64)
-        rank[order] = np.arange(len(order)) - first[self.pool.group[order]]
+        rank = _rank(self.pool.group, -mix.theta)
         self.pool.keep((rank == 0) | ((rank < widest) & (mix.theta > _USED)))
         return self.settled()
 
@@ -362,6 +361,14 @@ class Generator:
         )
         made.pool, made._active, made.known_cny = self.pool.of(place), self._active, self.known_cny
         return made
+
+
+def _rank(group: IndexArray, value: FloatArray) -> IndexArray:
+    """Place of every column in its group by rising value, 0 for the first."""
+    order = np.lexsort((value, group))
+    rank = np.empty(len(order), dtype=np.int64)
+    rank[order] = np.arange(len(order)) - np.searchsorted(group[order], group[order])
+    return rank
 
 
 def _step(inner: Point, outer: Point, share: float) -> Point:

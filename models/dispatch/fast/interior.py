@@ -18,8 +18,9 @@ Source: S. Mehrotra, SIAM J. Optim. 2 (1992) 575; J. Gondzio, P. González-Brevi
 111 (bundles and proximal terms).
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from scipy.linalg import solve_triangular
@@ -35,7 +36,7 @@ _SHARE = 0.995
 """Part of the way to the border that a step goes."""
 _INSIDE = 1e-3
 """A starting λ keeps so far from 0 and q, as a share of q."""
-_RIDGE = 1e-12
+_RIDGE = 1e-14
 """Relative addition to the diagonal of the normal equations."""
 _THREADS = ThreadpoolController()
 """Of the linear algebra: on matrices as small as a zone's, several threads are ten times slower than one."""
@@ -71,7 +72,8 @@ class Rows:
 class Answer:
     """θ and reduced costs of every block's columns, λ of its rows; λ of the city's rows; bounds; steps.
 
-    ``cost``, ``bound``: of the program without the proximal term; ``gap``: how far from optimal the answer is.
+    ``cost``: of this mix and these slacks (with a proximal term rows give way, so it may be below the optimum);
+    ``bound``: the dual's value without the proximal term; ``gap``: how far from optimal the answer is.
     """
 
     theta: list[FloatArray]
@@ -189,7 +191,9 @@ class _Zone:
         normal[every, every] *= 1 + _RIDGE
         self.lower = np.linalg.cholesky(normal[: self.size, : self.size])
         self.across = _forward(self.lower, normal[: self.size, self.size :])
-        return np.asarray(normal[self.size :, self.size :] - self.across.T @ self.across)
+        own = normal[self.size :, self.size :]
+        ridge = np.diag(_RIDGE * np.diagonal(own))  # of what it was: the difference may be nothing but rounding
+        return np.asarray(own + ridge - self.across.T @ self.across)
 
     def targets(self, mu: float, last: "_ZoneStep | None") -> tuple[FloatArray, tuple[FloatArray, FloatArray]]:
         theta = mu - self.theta * self.reduced
@@ -240,18 +244,28 @@ class _ZoneStep:
 
 
 def solve_interior(
-    blocks: Sequence[Block], rows: Rows, start: Sequence[FloatArray], shared_start: FloatArray, tolerance: float
+    blocks: Sequence[Block],
+    rows: Rows,
+    start: Sequence[FloatArray],
+    shared_start: FloatArray,
+    tolerance: float,
+    run: Callable[..., Iterator[Any]] = map,
 ) -> Answer:
     """The program above to a gap of ``tolerance``, from λ ``start`` (R,) by block and ``shared_start`` (C,).
 
-    Penalties must be positive.  Raises ``numpy.linalg.LinAlgError`` if it breaks down.
+    ``run``: maps a function over the zones, like ``map``; several may be at work at once.  Penalties must be positive.  Raises ``numpy.linalg.LinAlgError`` if it breaks down.
     """
     with _THREADS.limit(limits=1, user_api="blas"):
-        return _solve(blocks, rows, start, shared_start, tolerance)
+        return _solve(blocks, rows, start, shared_start, tolerance, run)
 
 
 def _solve(
-    blocks: Sequence[Block], rows: Rows, start: Sequence[FloatArray], shared_start: FloatArray, tolerance: float
+    blocks: Sequence[Block],
+    rows: Rows,
+    start: Sequence[FloatArray],
+    shared_start: FloatArray,
+    tolerance: float,
+    run: Callable[..., Iterator[Any]],
 ) -> Answer:
     shared = _Ends(rows, shared_start)
     zones = [_Zone(block, shared.price, own) for block, own in zip(blocks, start, strict=True)]
@@ -274,7 +288,7 @@ def _solve(
             raise np.linalg.LinAlgError("the interior method left the numbers")
         if (gap <= tolerance and worst <= (NEARLY if proximal else FEASIBLE)) or steps == MOST or gap <= 1e-13:
             break
-        step = _newton(zones, shared, lacking, gap, count)
+        step = _newton(zones, shared, lacking, gap, count, run)
         primal, dual = _lengths(zones, shared, *step)
         primal, dual = _SHARE * primal, _SHARE * dual
         if proximal:  # λ is in the primal rows: one length for both
@@ -297,12 +311,17 @@ def _solve(
 
 
 def _newton(
-    zones: Sequence[_Zone], shared: _Ends, lacking: FloatArray, gap: float, count: int
+    zones: Sequence[_Zone],
+    shared: _Ends,
+    lacking: FloatArray,
+    gap: float,
+    count: int,
+    run: Callable[..., Iterator[Any]],
 ) -> tuple[list[_ZoneStep], _Step]:
     """Predictor, then corrector."""
     normal = np.diag(shared.diagonal())
-    for zone in zones:
-        normal += zone.factor()
+    for part in run(_Zone.factor, zones):
+        normal += part
     every = np.arange(len(normal))
     normal[every, every] *= 1 + _RIDGE
     lower = np.asarray(np.linalg.cholesky(normal))

@@ -12,7 +12,7 @@ Source: G. Dantzig, P. Wolfe, Operations Research 8 (1960) 101; M. Lübbecke, J.
 """
 
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -140,11 +140,12 @@ class Master:
         tolerance_cny: float,
         center: FloatArray | None = None,
         give_kw: FloatArray | None = None,
+        run: Callable[..., Iterator[Any]] = map,
     ) -> Mix:
         """A central mix at slacks' ``price`` (N,) CNY per kWh, to ``tolerance_cny``, from duals ``start`` (N,).
 
         ``center``: (N,) duals to stay near to; ``give_kw``: (N,) by how much a row gives way for each CNY per kWh that
-        its λ is off the centre.  Raises ``numpy.linalg.LinAlgError`` if the method breaks down.
+        its λ is off the centre.  ``run``: like ``map``, for the zones.  Raises ``numpy.linalg.LinAlgError`` if the method breaks down.
         """
         began, rows, pool = time.monotonic(), self.rows, self.pool
         middle = np.zeros(len(rows.t)) if center is None else center
@@ -186,6 +187,7 @@ class Master:
             [(start * scale)[local] for local in locals_of],
             (start * scale)[shared],
             tolerance_cny / self.unit_cny,
+            run,
         )
         x, reduced, duals = np.zeros(len(pool)), np.zeros(len(pool)), np.zeros(len(rows.t))
         for z, (members, local) in enumerate(zip(members_of, locals_of, strict=True)):

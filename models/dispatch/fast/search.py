@@ -38,8 +38,8 @@ HOPE = 0.3
 """What the master may still hope for at the end of them, as a part of the gap asked for."""
 ENOUGH = 0.3
 """How near to its bound a mix must come, as a part of the gap asked for."""
-SEEDS = 6
-"""Columns of a group at which the whole fleet is asked first are chosen from so many of the sample's."""
+SEEDS = 2
+"""Columns of a group's mix in the sample, the heaviest, at which the whole fleet is asked first."""
 FIRST = 2
 """Mixes before those who take one schedule take it."""
 ROUNDS = 20
@@ -97,7 +97,7 @@ class Search:
             sample.stand_for(whole)
             center = sample.steer(until) if start is None else start
             center, _ = self._approach(sample, center, NEAR)
-            whole.seed(sample.pool, sample.corner(self._blend(sample, center, FIRST), SEEDS).theta)
+            whole.seed(sample.pool, self._blend(sample, center, 1).theta, SEEDS)
             self.facts["sample_passes"] = sample.passes
             self.mark("sample")
         else:
