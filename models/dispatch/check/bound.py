@@ -5,11 +5,9 @@
 
 with every row written as ``constant + Σ_i weight_i p_i ≤ slack`` and 0 ≤ λ ≤ penalty, CNY per kWh: the slack then
 costs at least what the price takes, and weak duality makes L a lower bound of every plan's objective.  A price
-outside its range is moved into it first.  Pumped hydro for which a plan gives water values is bounded at these too
-(``oracles.water``), and the better of its two bounds counts.
+outside its range is moved into it first.
 """
 
-from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import partial
 
@@ -20,10 +18,8 @@ from models.dispatch.check.coupling import Classes, Rows, row_key
 from models.dispatch.check.devices import Device
 from models.dispatch.check.oracles.least import least_costs
 from models.dispatch.check.oracles.prices import PriceTable
-from models.dispatch.check.oracles.water import least_by_cells, usable
 from models.dispatch.check.screens.charging import Stays
 from models.dispatch.check.screens.common import BoolArray, IndexArray
-from models.dispatch.check.screens.storage import is_hydro
 from models.dispatch.problem import TIE_BREAK_PER_KWH_H, DispatchProblem
 from models.intervals import FloatArray
 from models.plan_stream import PlanHead
@@ -89,7 +85,6 @@ class LowerBound:
     duals: list[FloatArray]
     plain: FloatArray
     weighted: FloatArray
-    water_values: Mapping[str, FloatArray]
     total_cny: float = 0.0
     kinds: dict[str, str] = field(default_factory=dict)
 
@@ -100,7 +95,7 @@ class LowerBound:
         """Nothing summed yet; ``rows`` need not have the baseline in their constants."""
         duals = dual_prices(rows, head)
         shape = (len(classes), len(problem.grid))
-        found = cls(problem, tariffs, classes, duals, np.zeros(shape), np.zeros(shape), head.water_values)
+        found = cls(problem, tariffs, classes, duals, np.zeros(shape), np.zeros(shape))
         for row, price in zip(rows, duals, strict=True):
             if price.any():
                 table = found.weighted if row.weighted else found.plain
@@ -119,8 +114,6 @@ class LowerBound:
             prices = PriceTable(per_kwh, self.tariffs.mean[tariff_of[places]])
             prices, constant = self._with_real_time(prices, block, group)
             cost, exact = least_of(block, group, prices)
-            if self.water_values and group.kind is ResourceKind.STORAGE:
-                cost = self._with_modes(cost, prices, block, group)
             self.total_cny += float(cost.sum()) + constant
             kind = group.kind.value
             all_exact = bool(exact.all()) and self.kinds.get(kind, "exact") == "exact"
@@ -133,17 +126,6 @@ class LowerBound:
             if price.any():
                 self.total_cny += float((hours * price) @ np.where(price > 0, row.constant, 0.0))
         return self.total_cny
-
-    def _with_modes(self, cost: FloatArray, prices: PriceTable, block: Block, group: Group) -> FloatArray:
-        """Least costs of storage units, those of pumped hydro with water values bounded by these where that is more."""
-        names = group.batch.columns["resource_id"]
-        rows = [k for k in np.flatnonzero(is_hydro(group.batch)).tolist() if str(names[k]) in self.water_values]
-        found = cost.copy()
-        for k, device in zip(rows, _devices(block, group, np.array(rows, dtype=np.intp)), strict=True):
-            water = np.asarray(self.water_values[device.resource_id], dtype=np.float64)
-            if usable(water, block.horizon):
-                found[k] = max(found[k], least_by_cells(device.row, prices.row(k), block.horizon, water))
-        return found
 
     def _with_real_time(self, prices: PriceTable, block: Block, group: Group) -> tuple[PriceTable, float]:
         """Prices with what a re-plan adds, and a constant.

@@ -253,7 +253,8 @@ def solve_interior(
 ) -> Answer:
     """The program above to a gap of ``tolerance``, from λ ``start`` (R,) by block and ``shared_start`` (C,).
 
-    ``run``: maps a function over the zones, like ``map``; several may be at work at once.  Penalties must be positive.  Raises ``numpy.linalg.LinAlgError`` if it breaks down.
+    ``run``: maps a function over the zones, like ``map``; several may be at work at once.  Penalties must be positive.
+    Where rounding ends the method early, the answer is the last one it had; ``gap`` tells.
     """
     with _THREADS.limit(limits=1, user_api="blas"):
         return _solve(blocks, rows, start, shared_start, tolerance, run)
@@ -284,11 +285,12 @@ def _solve(
         lacking = shared.missing(total)
         gap = shared.product() + sum(zone.product() for zone in zones)
         worst = max([np.abs(lacking).max(initial=0.0), *(np.abs(zone.lacking).max() for zone in zones)])
-        if not np.isfinite(gap + worst):
-            raise np.linalg.LinAlgError("the interior method left the numbers")
         if (gap <= tolerance and worst <= (NEARLY if proximal else FEASIBLE)) or steps == MOST or gap <= 1e-13:
             break
-        step = _newton(zones, shared, lacking, gap, count, run)
+        try:
+            step = _newton(zones, shared, lacking, gap, count, run)
+        except np.linalg.LinAlgError:  # what is left is rounding
+            break
         primal, dual = _lengths(zones, shared, *step)
         primal, dual = _SHARE * primal, _SHARE * dual
         if proximal:  # λ is in the primal rows: one length for both

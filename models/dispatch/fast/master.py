@@ -145,7 +145,7 @@ class Master:
         """A central mix at slacks' ``price`` (N,) CNY per kWh, to ``tolerance_cny``, from duals ``start`` (N,).
 
         ``center``: (N,) duals to stay near to; ``give_kw``: (N,) by how much a row gives way for each CNY per kWh that
-        its λ is off the centre.  ``run``: like ``map``, for the zones.  Raises ``numpy.linalg.LinAlgError`` if the method breaks down.
+        its λ is off the centre.  ``run``: like ``map``, for the zones.
         """
         began, rows, pool = time.monotonic(), self.rows, self.pool
         middle = np.zeros(len(rows.t)) if center is None else center

@@ -13,6 +13,7 @@ from models.dispatch.check.oracles.plants import least_generator, least_pv, leas
 from models.dispatch.check.oracles.prices import Prices, PriceTable
 from models.dispatch.check.oracles.stores import Least, least_stay, least_storage, least_thermal
 from models.dispatch.check.screens.common import Batch, BoolArray, IndexArray
+from models.dispatch.check.screens.storage import is_hydro
 from models.intervals import FloatArray
 from models.resources import ResourceKind
 
@@ -45,11 +46,12 @@ def least_costs(
 ) -> tuple[FloatArray, BoolArray]:
     """Least cost of n resources of one kind, (n,), and whether each is exact; ``devices`` makes those of some rows.
 
-    ``many``: by the compiled oracles, except for the odd ones; they must be worth the compiler's time.
+    ``many``: by the compiled oracles, except for the odd ones and pumped hydro; they must be worth the compiler's time.
     """
     if many:
         cost, exact = MANY[kind](batch, prices)
-        odd = np.flatnonzero(batch.odd)
+        by_itself = batch.odd | is_hydro(batch) if kind is ResourceKind.STORAGE else batch.odd
+        odd = np.flatnonzero(by_itself)
         if odd.size:
             found = [
                 least_cost_of(one, prices.row(int(k)), batch.horizon) for one, k in zip(devices(odd), odd, strict=True)

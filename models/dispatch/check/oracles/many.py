@@ -55,7 +55,7 @@ def _straight(prices: PriceTable) -> BoolArray:
 
 
 def storages(batch: Batch, prices: PriceTable) -> Answer:
-    """Batteries; pumped hydro without its minima and mode costs (relaxed)."""
+    """Batteries; pumped hydro without its minima and mode costs (relaxed: it has an oracle of its own)."""
     get = batch.number
     low, high, end = get("energy_min_kwh"), get("energy_max_kwh"), get("energy_end_min_kwh")
     batteries = Batteries(

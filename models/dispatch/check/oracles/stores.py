@@ -14,6 +14,7 @@ from models.dispatch.check.charging import Stay
 from models.dispatch.check.horizon import Horizon
 from models.dispatch.check.oracles.convex import Convex, hull, segments_of
 from models.dispatch.check.oracles.prices import Prices
+from models.dispatch.check.oracles.reservoir import least_with_modes
 from models.dispatch.check.thermal import store_factors, store_start_kwh
 from models.resources import Storage, ThermalLoad
 
@@ -70,7 +71,11 @@ def _electric_step(
 
 
 def least_storage(unit: Storage, prices: Prices, horizon: Horizon) -> Least:
-    """Least cost of a battery; pumped hydro without its minima and mode costs (relaxed)."""
+    """Least cost of a battery, or of pumped hydro: relaxed if its minimum powers leave no way to the end."""
+    if unit.is_pumped_hydro:
+        cost = least_with_modes(unit, prices, horizon)
+        if np.isfinite(cost):
+            return Least(cost)
     limits = (unit.charge_limit_kw, unit.discharge_limit_kw)
     efficiency = (unit.charge_efficiency, unit.discharge_efficiency)
     steps = [

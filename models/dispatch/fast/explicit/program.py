@@ -124,6 +124,9 @@ class ArrayProgram:
             raise DeadlineError(0.0)
         highs.setOptionValue("time_limit", highs.getRunTime() + left)
         highs.run()
+        if highs.getModelStatus() == highspy.HighsModelStatus.kUnknown:  # a warm start may end in nothing: from anew
+            highs.clearSolver()
+            highs.run()
         status, info = highs.getModelStatus(), highs.getInfo()
         feasible = info.primal_solution_status == int(highspy.SolutionStatus.kSolutionStatusFeasible)
         late = status in _LATE

@@ -1,16 +1,12 @@
 """Pumped hydro: a battery whose pump and turbine run at a minimum or not at all, and whose changes of mode cost.
 
-The least cost is that of ``batteries``: minima and mode costs left out, as in the checker's oracle; a lower bound.  The
-schedule is a good one that keeps every limit (S1 to S12), not always the best:
+*Exact* (S1 to S12): dynamic programming over mode and level in broken lines (``reservoir``) gives the least cost and
+the modes that it takes.  With these modes fixed every step's change lies in an interval at a linear cost, which
+``stores`` solves once more, so that no limit is missed by rounding.
 
-1. *Modes* by dynamic programming over (level, mode), backwards on a grid of levels (``reservoir``).
-2. *Levels* forward from the true start: of all ways to an edge, the best of each mode and stretch of levels goes on,
-   by its cost so far and the value function ahead; never below what the end needs.
-3. *Powers* exactly: with the modes fixed every step's change lies in an interval at a linear cost, which ``stores``
-   solves to optimality.  The way of step 2 is a feasible point of it, so this never costs more.
-
-Where the search finds no way (a pump too strong for its reservoir), it charges as early as it can, the path by which
-admissions judge what can be reached.
+Where there is no way at all (a pump too strong for its reservoir), the unit charges as early as it can, the path by
+which admissions judge what can be reached, and the least cost is that of ``batteries``, minima and mode costs left out:
+a lower bound, as in the checker.
 """
 
 from collections.abc import Mapping
@@ -23,17 +19,14 @@ from models.dispatch.fast.pricing.jit import jit
 from models.dispatch.fast.pricing.reservoir import (
     CHANGE,
     IDLE,
-    LEVELS,
     MODE,
     NEED,
-    PLACES,
     PUMP,
     TURBINE,
-    Beam,
     HydroArrays,
     fill_need,
-    fill_values,
-    search_modes,
+    reach,
+    read_way,
 )
 from models.dispatch.fast.pricing.stores import LOWEST, USED, cheapest_path, write_pieces
 from models.dispatch.fast.setting import Setting
@@ -83,6 +76,34 @@ def _charge_early(units: HydroArrays, i: int, hours: FloatArray, work: FloatArra
         if level < units.end_min[i] and power >= units.charge_min_kw[i] and power > 0.0:
             work[MODE, t], work[CHANGE, t] = PUMP, units.stored[i] * hours[t] * power
             level += work[CHANGE, t]
+
+
+@jit
+def _least_without_modes(
+    units: HydroArrays,
+    i: int,
+    hours: FloatArray,
+    price: FloatArray,
+    stray: FloatArray,
+    plan_kw: FloatArray,
+    work: FloatArray,
+    power_kw: FloatArray,
+) -> float:
+    """The least cost of the unit as a battery; ``power_kw`` is used up."""
+    battery = Battery(
+        units.charge_kw[i],
+        units.discharge_kw[i],
+        units.stored[i],
+        units.taken[i],
+        units.wear[i],
+        units.start[i],
+        units.floor[i],
+        units.ceiling[i],
+        units.end_min[i],
+        units.ceiling[i],
+    )
+    least, _ = cheapest_cycle(battery, hours.size, hours, price, stray, plan_kw, work, power_kw)
+    return float(least)
 
 
 @jit
@@ -168,29 +189,15 @@ def cheapest_hydro(
     power_kw: FloatArray,
     work: FloatArray,
 ) -> tuple[float, float, float]:
-    """Fill ``power_kw`` (T,) with a good schedule; (least cost, relaxed; own cost of the schedule; 0), CNY.
+    """Fill ``power_kw`` (T,) with the cheapest schedule; (least cost; own cost of the schedule; 0), CNY.
 
-    Allocates its value functions: there are few units, and each takes a thousand times longer than that.
+    Allocates its broken lines: there are few units, and each takes a thousand times longer than that.
     """
-    battery = Battery(
-        units.charge_kw[i],
-        units.discharge_kw[i],
-        units.stored[i],
-        units.taken[i],
-        units.wear[i],
-        units.start[i],
-        units.floor[i],
-        units.ceiling[i],
-        units.end_min[i],
-        units.ceiling[i],
-    )
-    least, _ = cheapest_cycle(battery, hours.size, hours, price, stray, plan_kw, work, power_kw)
     fill_need(units, i, hours, work[NEED])
-    values = np.empty((hours.size + 1, 3, LEVELS))
-    shape = (hours.size + 1, 3 * PLACES)
-    beam = Beam(np.empty(shape), np.empty(shape), np.empty(shape), np.empty(shape), np.empty(shape, dtype=np.int64))
-    fill_values(units, i, hours, price, stray, plan_kw, work[NEED], values)
-    if not search_modes(units, i, hours, price, stray, plan_kw, values, beam, work):
+    reached = reach(units, i, hours, price, stray, plan_kw, work[NEED])
+    least = read_way(units, i, hours, price, stray, plan_kw, reached, work)
+    if not least < np.inf:
+        least = _least_without_modes(units, i, hours, price, stray, plan_kw, work, power_kw)
         _charge_early(units, i, hours, work)
     _refine(units, i, hours, price, stray, plan_kw, work)
     return least, _read_powers(units, i, hours, work, power_kw), 0.0

@@ -1,8 +1,14 @@
-"""Modes and levels of pumped hydro: value functions over (level, mode), and a search for the cheapest way along them.
+"""Modes and levels of pumped hydro: the exact least cost of every level that can be reached, mode by mode.
 
-The levels that matter at an edge lie between the least from which the end condition can still be met and the ceiling: a
-grid of their own for every edge, LEVELS points, value functions linear in between.  A step goes from a level to
-wherever its cost plus the value there is least: at the ends of what its mode can do, or at a level of the next grid.
+    R_t(m, y) = least of F_t(m, y) and F_t(k, y) + mode change, over the other modes k
+    F_{t+1}(m, y) = least over x in the range of m of R_t(m, y − x) + cost of x,      floor ≤ y ≤ ceiling
+
+F_t(m, y): least cost of standing at level y at edge t, after an interval in mode m.  F_0 is a point, what a mode may do
+costs straight lines over an interval of changes (two of them where straying bends the cost), so every F is a broken
+line and both steps are exact (``broken_lines``).  Minimum powers leave jumps and gaps in them, which no grid of levels
+would find.  There are about a hundred pieces over a day of quarter hours; thousands where pump and turbine know one
+power only.  Then the way is read backwards: from a level and mode at an edge to the best at the edge before.
+
 Money CNY, powers kW, levels kWh; T intervals.
 """
 
@@ -10,20 +16,17 @@ from typing import NamedTuple
 
 import numpy as np
 
+from models.dispatch.fast.pricing.broken_lines import at_level, lower_of, stepped, within
 from models.dispatch.fast.pricing.jit import jit
 from models.dispatch.fast.setting import IndexArray
 from models.intervals import FloatArray
 
-LEVELS = 64
-"""Points of the grid of levels."""
-PLACES = 12
-"""Ways that the search follows at once, for each mode."""
 IDLE, PUMP, TURBINE = 0, 1, 2
+MODES = 3
 NEED, CHANGE, MODE = 20, 21, 22
 """Rows of scratch memory: least level at every edge, change of the level and mode in every interval."""
-_FAR = 1e15
-"""Rank of a way from which the value functions see no end, CNY: followed only where there is no other."""
-_TINY = 1e-12
+_SLACK = 1e-10
+"""Levels may miss a bound by this part of the reservoir: rounding must not forbid a way."""
 
 
 class HydroArrays(NamedTuple):
@@ -49,97 +52,63 @@ class HydroArrays(NamedTuple):
     hours: FloatArray
 
 
+class Reached(NamedTuple):
+    """F of every edge and mode: ``pieces`` (N, 4), those of edge t and mode m from ``first[3 t + m]`` on."""
+
+    pieces: FloatArray
+    first: IndexArray
+
+
 @jit
 def fill_need(units: HydroArrays, i: int, hours: FloatArray, need: FloatArray) -> None:
-    """The least level at every edge from which the end condition can still be met, kWh (T + 1,)."""
+    """The least level at every edge from which the end condition might still be met, kWh (T + 1,)."""
     need[hours.size] = units.end_min[i]
     for t in range(hours.size - 1, -1, -1):
         need[t] = max(units.floor[i], need[t + 1] - hours[t] * units.stored[i] * units.charge_kw[i])
 
 
 @jit
-def _value(values: FloatArray, place: float) -> float:
-    """A value function between its grid points."""
-    k = min(int(place), LEVELS - 2)
-    share = place - k
-    if share <= _TINY:
-        return float(values[k])
-    if share >= 1 - _TINY:
-        return float(values[k + 1])
-    return float(values[k] + (values[k + 1] - values[k]) * share)
-
-
-@jit
-def _range(
-    units: HydroArrays, i: int, mode: int, hours: float, level: float, need: float
-) -> tuple[float, float, float]:
-    """What a mode can do from a level: its lowest and highest change, and kWh of power per kWh of change.
-
-    The lowest is above the highest where it can do nothing.
-    """
+def _choices(
+    units: HydroArrays, i: int, mode: int, hours: float, price: float, stray: float, plan_kw: float, found: FloatArray
+) -> int:
+    """What a mode may do in an interval: rows (least change, most change, CNY per kWh of it, constant); how many."""
+    if mode == IDLE:
+        found[0, 0], found[0, 1], found[0, 2], found[0, 3] = 0.0, 0.0, 0.0, hours * stray * abs(plan_kw)
+        return 1
     if mode == PUMP:
-        per_kwh = 1.0 / units.stored[i]
-        low, high = hours * units.charge_min_kw[i] / per_kwh, hours * units.charge_kw[i] / per_kwh
-    elif mode == TURBINE:
-        per_kwh = 1.0 / units.taken[i]
-        low, high = -hours * units.discharge_kw[i] / per_kwh, -hours * units.discharge_min_kw[i] / per_kwh
+        per_kwh, wear, low, high = units.stored[i], units.wear[i], units.charge_min_kw[i], units.charge_kw[i]
     else:
-        per_kwh, low, high = 1.0, 0.0, 0.0
-    slack = _TINY * max(1.0, units.ceiling[i])
-    low, high = max(low, need - level), min(high, units.ceiling[i] - level)
-    if low <= high + slack:
-        high = max(low, high)
-    return low, high, per_kwh
-
-
-@jit
-def _best_change(
-    units: HydroArrays,
-    i: int,
-    mode: int,
-    hours: float,
-    price: float,
-    stray: float,
-    plan_kw: float,
-    level: float,
-    need: float,
-    values: FloatArray,
-) -> tuple[float, float]:
-    """(least cost of a step in ``mode`` from ``level`` on, its change of the level); inf if it cannot be done.
-
-    ``values``: at the levels of the next grid, from ``need`` to the ceiling, for a unit that is in ``mode`` then.
-    """
-    low, high, per_kwh = _range(units, i, mode, hours, level, need)
-    if low > high:
-        return np.inf, 0.0
-    slope = (price + (units.wear[i] if mode == PUMP else -units.wear[i])) * per_kwh
-    width = max(units.ceiling[i] - need, _TINY) / (LEVELS - 1)
-    first = min(max((level + low - need) / width, 0.0), LEVELS - 1.0)
-    last = min(max((level + high - need) / width, first), LEVELS - 1.0)
-    best, change = np.inf, low
-    for k in range(int(first) + 1, int(last) + 1):
-        at = need + width * k - level
-        cost = slope * at + values[k]
+        per_kwh, wear, low, high = units.taken[i], -units.wear[i], -units.discharge_kw[i], -units.discharge_min_kw[i]
+    count = 0
+    for away in (-stray, stray):
+        first, last = low, high
         if stray > 0.0:
-            cost += stray * abs(at * per_kwh - hours * plan_kw)
-        if cost < best:
-            best, change = cost, at
-    cost = slope * low + _value(values, first) + stray * abs(low * per_kwh - hours * plan_kw)
-    if cost <= best:
-        best, change = cost, low
-    cost = slope * high + _value(values, last) + stray * abs(high * per_kwh - hours * plan_kw)
-    if cost < best:
-        best, change = cost, high
-    planned = hours * plan_kw / per_kwh
-    if stray > 0.0 and low < planned < high:
-        cost = slope * planned + _value(values, min((level + planned - need) / width, LEVELS - 1.0))
-        if cost < best:
-            best, change = cost, planned
-    return best, change
+            first, last = (low, min(high, plan_kw)) if away < 0 else (max(low, plan_kw), high)
+        if first <= last:
+            found[count, 0], found[count, 1] = hours * per_kwh * first, hours * per_kwh * last
+            found[count, 2], found[count, 3] = (price + wear + away) / per_kwh, -hours * away * plan_kw
+            count += 1
+        if stray <= 0.0:
+            break
+    return count
 
 
 @jit
-def fill_values(
+def _kept(pieces: FloatArray, first: IndexArray, place: int, line: FloatArray) -> FloatArray:
+    """Write a line behind the others; the array of all, which may have grown."""
+    begin = first[place]
+    end = begin + len(line)
+    if end > len(pieces):
+        grown = np.empty((2 * end, 4))
+        grown[:begin] = pieces[:begin]
+        pieces = grown
+    pieces[begin:end] = line
+    first[place + 1] = end
+    return pieces
+
+
+@jit
+def reach(
     units: HydroArrays,
     i: int,
     hours: FloatArray,
@@ -147,95 +116,91 @@ def fill_values(
     stray: FloatArray,
     plan_kw: FloatArray,
     need: FloatArray,
-    values: FloatArray,
-) -> None:
-    """Value functions (T + 1, 3 modes, levels) of being in a mode at an edge, backwards."""
-    count = hours.size
-    values[count, :, :] = 0.0
-    for t in range(count - 1, -1, -1):
-        width = (units.ceiling[i] - need[t]) / (LEVELS - 1)
-        for k in range(LEVELS):
-            level, least = need[t] + width * k, np.inf
-            for mode in range(3):
-                cost, _ = _best_change(
-                    units, i, mode, hours[t], price[t], stray[t], plan_kw[t], level, need[t + 1], values[t + 1, mode]
-                )
-                values[t, mode, k] = cost
-                least = min(least, cost)
-            for mode in range(3):
-                values[t, mode, k] = min(values[t, mode, k], least + units.change_cost[i])
-
-
-class Beam(NamedTuple):
-    """Ways from the start to every edge: (T + 1, modes x places), the cheapest of each mode and stretch of levels.
-
-    ``cost``: CNY so far.  ``rank``: the same and what is still to come.  ``level``: kWh, exact.  ``change``: the last
-    step's.  ``parent``: where it comes from.
-    """
-
-    cost: FloatArray
-    rank: FloatArray
-    level: FloatArray
-    change: FloatArray
-    parent: IndexArray
+) -> Reached:
+    """F of all edges; ``price``, ``stray``, ``plan_kw``: (T,), ``need``: (T + 1,)."""
+    first = np.zeros(MODES * (hours.size + 1) + 1, dtype=np.int64)
+    pieces = np.empty((512 * MODES * (hours.size + 1) // 4, 4))
+    nowhere, begin, choices = np.empty((0, 4)), np.zeros((1, 4)), np.empty((2, 4))
+    begin[0, 0] = begin[0, 2] = units.start[i]
+    for mode in range(MODES):
+        pieces = _kept(pieces, first, mode, begin if mode == units.before[i] else nowhere)
+    slack = _SLACK * max(1.0, units.ceiling[i])
+    for t in range(hours.size):
+        floor, ceiling, at = need[t + 1] - slack, units.ceiling[i] + slack, MODES * t
+        idle, pump = pieces[first[at] : first[at + 1]], pieces[first[at + 1] : first[at + 2]]
+        turbine = pieces[first[at + 2] : first[at + 3]]
+        anyhow = lower_of(lower_of(idle, pump, 0.0), turbine, 0.0)
+        for mode in range(MODES):
+            own = idle if mode == IDLE else pump if mode == PUMP else turbine
+            before = lower_of(own, anyhow, units.change_cost[i])
+            count = _choices(units, i, mode, hours[t], price[t], stray[t], plan_kw[t], choices)
+            if mode == IDLE:
+                line = within(before, 0.0, choices[0, 3], floor, ceiling)
+            else:
+                low, high, slope, constant = choices[0]
+                line = stepped(before, low, high, slope, constant, floor, ceiling)
+                if count > 1:
+                    low, high, slope, constant = choices[1]
+                    line = lower_of(line, stepped(before, low, high, slope, constant, floor, ceiling), 0.0)
+            pieces = _kept(pieces, first, at + MODES + mode, line)
+    return Reached(pieces, first)
 
 
 @jit
-def _put(beam: Beam, t: int, mode: int, place: float, parent: int, cost: float, ahead: float, level: float) -> None:
-    """Keep a way to edge t if it is the best of its place; ``place``: 0 ... 1 between least level and ceiling."""
-    slot = mode * PLACES + min(max(int(place * PLACES), 0), PLACES - 1)
-    rank = cost + (ahead if ahead < np.inf else _FAR)
-    if rank < beam.rank[t, slot]:
-        beam.cost[t, slot], beam.rank[t, slot], beam.level[t, slot] = cost, rank, level
-        beam.change[t, slot], beam.parent[t, slot] = level - beam.level[t - 1, parent], parent
+def _end(reached: Reached, place: int) -> tuple[float, float, int]:
+    """The least cost at an edge, its level and its mode; inf where nothing is reached."""
+    least, level, mode = np.inf, 0.0, IDLE
+    for k in range(MODES):
+        for row in range(reached.first[place + k], reached.first[place + k + 1]):
+            for end in (0, 2):
+                if reached.pieces[row, end + 1] < least:
+                    least, level, mode = reached.pieces[row, end + 1], reached.pieces[row, end], k
+    return least, level, mode
 
 
 @jit
-def search_modes(
+def _cheapest_source(
+    reached: Reached, place: int, mode: int, change_cost: float, bottom: float, top: float, slope: float
+) -> tuple[float, float, int]:
+    """Least F + mode change − slope · level at an edge, between two levels: cost, level, mode there."""
+    best, source, was = np.inf, bottom, mode
+    for k in range(MODES):
+        paid = 0.0 if k == mode else change_cost
+        for row in range(reached.first[place + k], reached.first[place + k + 1]):
+            if reached.pieces[row, 0] > top or reached.pieces[row, 2] < bottom:
+                continue
+            for z in (max(reached.pieces[row, 0], bottom), min(reached.pieces[row, 2], top)):
+                cost = at_level(reached.pieces, row, z) + paid - slope * z
+                if cost < best:
+                    best, source, was = cost, z, k
+    return best, source, was
+
+
+@jit
+def read_way(
     units: HydroArrays,
     i: int,
     hours: FloatArray,
     price: FloatArray,
     stray: FloatArray,
     plan_kw: FloatArray,
-    values: FloatArray,
-    beam: Beam,
+    reached: Reached,
     work: FloatArray,
-) -> bool:
-    """Modes and changes of the level of the cheapest way found; False if there is none."""
-    beam.rank[:, :] = np.inf
-    origin = units.before[i] * PLACES
-    beam.rank[0, origin], beam.cost[0, origin], beam.level[0, origin] = 0.0, 0.0, units.start[i]
-    for t in range(hours.size):
-        need = work[NEED, t + 1]
-        width = max(units.ceiling[i] - need, _TINY)
-        for slot in range(3 * PLACES):
-            if not beam.rank[t, slot] < np.inf:
-                continue
-            level = beam.level[t, slot]
-            for mode in range(3):
-                low, high, per_kwh = _range(units, i, mode, hours[t], level, need)
-                if low > high:
-                    continue
-                paid = beam.cost[t, slot]
-                if mode != slot // PLACES:
-                    paid += units.change_cost[i]
-                slope = (price[t] + (units.wear[i] if mode == PUMP else -units.wear[i])) * per_kwh
-                best = low
-                if high > low:
-                    _, best = _best_change(
-                        units, i, mode, hours[t], price[t], stray[t], plan_kw[t], level, need, values[t + 1, mode]
-                    )
-                for k in range(3 if high > low else 1):
-                    change = best if k == 0 else (low if k == 1 else high)
-                    cost = paid + slope * change + stray[t] * abs(change * per_kwh - hours[t] * plan_kw[t])
-                    place = min(max((level + change - need) / width, 0.0), 1.0)
-                    ahead = _value(values[t + 1, mode], place * (LEVELS - 1))
-                    _put(beam, t + 1, mode, place, slot, cost, ahead, level + change)
-    slot = int(np.argmin(beam.rank[hours.size]))
-    if not beam.rank[hours.size, slot] < np.inf:
-        return False
-    for t in range(hours.size, 0, -1):
-        work[MODE, t - 1], work[CHANGE, t - 1] = slot // PLACES, beam.change[t, slot]
-        slot = beam.parent[t, slot]
-    return True
+) -> float:
+    """Modes and changes of the level of the cheapest way; its cost, inf if there is none."""
+    slack, choices = _SLACK * max(1.0, units.ceiling[i]), np.empty((2, 4))
+    least, level, mode = _end(reached, MODES * hours.size)
+    if not least < np.inf:
+        return np.inf
+    for t in range(hours.size - 1, -1, -1):
+        best, source, was = np.inf, level, mode
+        for k in range(_choices(units, i, mode, hours[t], price[t], stray[t], plan_kw[t], choices)):
+            low, high, slope, constant = choices[k]
+            found, z, before = _cheapest_source(
+                reached, MODES * t, mode, units.change_cost[i], level - high - slack, level - low + slack, slope
+            )
+            if found + constant + slope * level < best:
+                best, source, was = found + constant + slope * level, z, before
+        work[MODE, t], work[CHANGE, t] = mode, level - source
+        level, mode = source, was
+    return float(least)

@@ -428,3 +428,9 @@ def test_a_requirement_that_is_new_begins_at_no_price(workers: ThreadPoolExecuto
     assert new.any()
     assert (found[new] == 0).all()
     assert (found[~new] == 1).all()
+
+
+def test_a_baseline_whose_warm_start_ends_in_nothing_is_solved_from_anew(workers: ThreadPoolExecutor) -> None:
+    """HiGHS ends the held program of a charger of this city with the status Unknown when it starts warm."""
+    city = ready(situation(69594), workers)
+    assert np.isfinite(city.baseline.cost_cny)
