@@ -34,8 +34,8 @@ LEAST_ROWS = 8
 """Rows of a stratum in the sample at least."""
 APPROACH = 40
 """Proximal rounds at most."""
-HOPE = 0.3
-"""What the master may still hope for at the end of them, as a part of the gap asked for."""
+HOPE, ROUGHLY = 0.3, 3.0
+"""What the master may still hope for at the end of them, as a part of the gap asked for; of a sample, so much more."""
 ENOUGH = 0.3
 """How near to its bound a mix must come, as a part of the gap asked for."""
 SEEDS = 2
@@ -50,7 +50,7 @@ KEPT = 1e-6
 """Slacks that cost less than this part of the gap's scale are nothing."""
 NOISE_PER_KWH = 2e-5
 """Spread of the tiny price by which rows with equal choices differ, CNY per kWh."""
-NEAR, AGAIN, SEARCH, SETTLE = 0.5, 0.65, 0.75, 0.85
+NEAR, AGAIN, SEARCH, SETTLE = 0.53, 0.66, 0.77, 0.85
 """Parts of the deadline by which the centre, that of the rest, the search and the allocation stop."""
 
 
@@ -96,7 +96,7 @@ class Search:
             sample = self._generator(sample_of(strata, max(LEAST_ROWS, SAMPLE_ROWS // len(strata))))
             sample.stand_for(whole)
             center = sample.steer(until) if start is None else start
-            center, _ = self._approach(sample, center, NEAR)
+            center, _ = self._approach(sample, center, NEAR, ROUGHLY * HOPE)
             whole.seed(sample.pool, self._blend(sample, center, 1).theta, SEEDS)
             self.facts["sample_passes"] = sample.passes
             self.mark("sample")
@@ -132,9 +132,11 @@ class Search:
         self.mark("allocation")
         return handout
 
-    def _approach(self, generator: Generator, center: FloatArray, part: float) -> tuple[FloatArray, Columns]:
-        hope = HOPE * self.limits.gap
-        return generator.approach(center, until=self.limits.by(part), rounds=APPROACH, enough=hope)
+    def _approach(
+        self, generator: Generator, center: FloatArray, part: float, hope: float = HOPE
+    ) -> tuple[FloatArray, Columns]:
+        until = self.limits.by(part)
+        return generator.approach(center, until=until, rounds=APPROACH, enough=hope * self.limits.gap)
 
     def _blend(self, generator: Generator, center: FloatArray, rounds: int, part: float = SEARCH) -> Mix:
         enough_cny = ENOUGH * self.limits.gap * self.city.scale(generator.known_cny)
