@@ -223,7 +223,7 @@ class Master:
         order = np.flatnonzero(self.active)
         highs: Any = highspy.Highs()  # type: ignore[no-untyped-call]
         # An interior method first: it does not mind how many columns there are; then the simplex method, warm.
-        for option, value in (("output_flag", False), ("threads", 1), ("presolve", "off"), ("solver", "ipm")):
+        for option, value in (("output_flag", False), ("threads", 1), ("presolve", "on"), ("solver", "ipm")):
             highs.setOptionValue(option, value)
         highs.passModel(self._program(order, price))
         for _ in range(rounds):
