@@ -1,7 +1,7 @@
 """Plans and setpoints: what every resource shall do, and the fingerprint that says which plan it was."""
 
 import hashlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from enum import StrEnum
@@ -69,9 +69,6 @@ class DispatchPlan:
     interval ends:
     level (storage, V2G), delivered since arrival (V1G), comfort store (thermal), NaN for the others.
     Rows are in the order of ``resource_ids`` (byte order); a charger with several sessions is one row.
-
-    ``water_values``: by resource (pumped hydro), (T,), CNY per kWh of level at interval ends, at which the lower bound
-    was taken beside ``prices``; any values give a valid bound, and a resource without them is bounded without.
     """
 
     grid: IntervalGrid
@@ -93,7 +90,6 @@ class DispatchPlan:
     admissions: tuple[Admission, ...] = ()
     peak_rss_mb: float = 0.0
     made_at: datetime | None = None
-    water_values: Mapping[str, FloatArray] = field(default_factory=dict)
     row_of: dict[str, int] = field(init=False, compare=False, repr=False)
 
     def __post_init__(self) -> None:
@@ -102,9 +98,6 @@ class DispatchPlan:
             if getattr(self, name).shape != shape:
                 raise ValueError(f"{name}: shape {getattr(self, name).shape}, expected {shape}")
         object.__setattr__(self, "row_of", {name: row for row, name in enumerate(self.resource_ids)})
-        for name, values in self.water_values.items():
-            if name not in self.row_of or values.shape != shape[1:]:
-                raise ValueError(f"water_values of {name}: shape {values.shape}, expected a resource and {shape[1:]}")
 
     @property
     def gap(self) -> float:

@@ -5,7 +5,7 @@
 ``gathered`` puts a stream together again.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Protocol
@@ -74,8 +74,6 @@ class PlanHead(Protocol):
     @property
     def made_at(self) -> datetime | None: ...
     @property
-    def water_values(self) -> Mapping[str, FloatArray]: ...
-    @property
     def gap(self) -> float: ...
 
 
@@ -136,5 +134,4 @@ def gathered(stream: PlanStream, rows: int = BLOCK_ROWS) -> DispatchPlan:
         admissions=stream.admissions,
         peak_rss_mb=stream.peak_rss_mb,
         made_at=stream.made_at,
-        water_values=stream.water_values,
     )

@@ -12,13 +12,12 @@ from typing import Any
 import numpy as np
 
 from adapters.feeds.plan_schedule import read_schedule
-from adapters.feeds.plan_tables import ADMISSIONS, AGGREGATE, BASELINE, PRICES, SETPOINTS, UNMET, WATER_VALUES
+from adapters.feeds.plan_tables import ADMISSIONS, AGGREGATE, BASELINE, PRICES, SETPOINTS, UNMET
 from adapters.feeds.plan_writing import SUMMARY, write_plan, write_plan_stream
 from adapters.feeds.tables import TableRows, TableSpec, find_table, read_table, require_folder
 from models.dispatch.check import AggregateKey, PlanClaims
 from models.dispatch.problem import DispatchProblem
 from models.errors import InputFault, PortfolioError
-from models.intervals import FloatArray
 from models.plan import Admission, DispatchPlan, PlanSource, RequirementAmount
 
 __all__ = ["read_claims", "read_plan", "write_plan", "write_plan_stream"]
@@ -31,7 +30,7 @@ def read_plan(folder: Path, problem: DispatchProblem) -> DispatchPlan:
     ``PortfolioError`` names every fault: missing or foreign rows, wrong types, values that are no numbers.
     """
     faults: list[InputFault] = []
-    head = read_head(folder, problem, faults)
+    head = read_head(folder, faults)
     baseline, baseline_energy = read_schedule(folder, BASELINE.name, problem, faults)
     power, energy = read_schedule(folder, SETPOINTS.name, problem, faults)
     if faults:
@@ -47,7 +46,7 @@ def read_plan(folder: Path, problem: DispatchProblem) -> DispatchPlan:
     )
 
 
-def read_head(folder: Path, problem: DispatchProblem, faults: list[InputFault]) -> dict[str, Any]:
+def read_head(folder: Path, faults: list[InputFault]) -> dict[str, Any]:
     """Everything of a folder's plan beside its schedules, by the names of ``DispatchPlan``; faults go into ``faults``.
 
     ``PortfolioError`` if there is no summary that could be read.
@@ -68,7 +67,6 @@ def read_head(folder: Path, problem: DispatchProblem, faults: list[InputFault]) 
         "prices": _amounts(small[PRICES.name], "price_per_kwh"),
         "admissions": tuple(Admission(**row.model_dump()) for _, row in small[ADMISSIONS.name].rows),
         "peak_rss_mb": float(summary["peak_rss_mb"]),
-        "water_values": _water_values(folder, problem, faults),
     }
 
 
@@ -87,31 +85,6 @@ def read_claims(folder: Path) -> PlanClaims:
         for _, row in table.rows
     }
     return PlanClaims(summary["plan_hash"], summary["baseline_hash"], summary["gap"], aggregate)
-
-
-def _water_values(folder: Path, problem: DispatchProblem, faults: list[InputFault]) -> dict[str, FloatArray]:
-    """Water values (T,) by resource; empty where the folder has no such table."""
-    path = find_table(folder, WATER_VALUES.name, faults)
-    if path is None:
-        return {}
-    table, starts = read_table(path, WATER_VALUES), problem.grid.starts
-    known, place = set(problem.fleet.resource_ids), {start: t for t, start in enumerate(starts)}
-    found: dict[str, FloatArray] = {}
-    for number, row in table.rows:
-        if row.resource_id not in known:
-            table.fault(number, "resource_id", row.resource_id, "must be a resource of the portfolio")
-        elif row.interval_start not in place:
-            table.fault(number, "interval_start", row.interval_start, "must be an interval of the portfolio")
-        else:
-            values = found.setdefault(row.resource_id, np.full(len(starts), np.nan))
-            if not np.isnan(values[place[row.interval_start]]):
-                table.fault(number, "resource_id", row.resource_id, "resource and interval must occur once")
-            values[place[row.interval_start]] = row.value_per_kwh
-    for name, values in found.items():
-        if np.isnan(values).any() and not table.faults:
-            table.fault(None, "resource_id", name, "every resource needs a row in every interval")
-    faults += table.faults
-    return found
 
 
 def _amounts(table: TableRows, column: str) -> tuple[RequirementAmount, ...]:

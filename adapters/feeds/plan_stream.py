@@ -5,7 +5,7 @@ them.  The order is no rule of plan folders, though: where a table turns out to 
 the whole of it is read as ``read_plan`` does, which names every fault.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
@@ -49,7 +49,6 @@ class FolderStream:
     prices: tuple[RequirementAmount, ...]
     admissions: tuple[Admission, ...]
     peak_rss_mb: float
-    water_values: Mapping[str, FloatArray]
     made_at: datetime | None = None
 
     @property
@@ -87,7 +86,7 @@ def open_plan_stream(folder: Path, problem: DispatchProblem) -> FolderStream:
     ``PortfolioError`` names every fault of the summary and the small tables; those of the schedules come with them.
     """
     faults: list[InputFault] = []
-    head = read_head(folder, problem, faults)
+    head = read_head(folder, faults)
     for spec in (SETPOINTS, BASELINE):
         before = len(faults)
         if find_table(folder, spec.name, faults) is None and len(faults) == before:

@@ -8,7 +8,7 @@ from adapters.feeds.tables import TableSpec
 from models.events import ScopeKind
 from models.plan import Requirement
 from models.resources import Pillar, ResourceKind
-from models.units import AggregatorId, Identifier, Kw, Kwh, NonNegativeKw, NonNegativePricePerKwh, PricePerKwh, UtcTime
+from models.units import AggregatorId, Identifier, Kw, Kwh, NonNegativeKw, NonNegativePricePerKwh, UtcTime
 
 
 class _Row(BaseModel):
@@ -56,14 +56,6 @@ class PriceRow(_RequirementRow):
     price_per_kwh: NonNegativePricePerKwh
 
 
-class WaterValueRow(_Row):
-    """What a kWh in a reservoir at the end of an interval is worth, at which the lower bound was taken."""
-
-    resource_id: Identifier
-    interval_start: UtcTime
-    value_per_kwh: PricePerKwh
-
-
 class AdmissionRow(_Row):
     """A limit that a measured state made unreachable, and what it was relaxed to."""
 
@@ -81,5 +73,3 @@ AGGREGATE = TableSpec("aggregate", AggregateRow)
 UNMET = TableSpec("unmet", UnmetRow)
 PRICES = TableSpec("prices", PriceRow)
 ADMISSIONS = TableSpec("admissions", AdmissionRow)
-WATER_VALUES = TableSpec("water_values", WaterValueRow)
-"""Optional: only for pumped hydro whose bound knows its modes."""

@@ -18,7 +18,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
-from adapters.feeds.plan_tables import ADMISSIONS, AGGREGATE, BASELINE, PRICES, SETPOINTS, UNMET, WATER_VALUES
+from adapters.feeds.plan_tables import ADMISSIONS, AGGREGATE, BASELINE, PRICES, SETPOINTS, UNMET
 from adapters.feeds.tables import TableSpec, write_table
 from models.dispatch.problem import DispatchProblem
 from models.fleet import Fleet
@@ -59,15 +59,11 @@ def _write_folder(
     (folder / SUMMARY).unlink(missing_ok=True)  # a folder without it is not a plan: it is written last
     for spec in (BASELINE, SETPOINTS, AGGREGATE, UNMET, PRICES, ADMISSIONS):
         (folder / f"{spec.name}.csv").unlink(missing_ok=True)
-    for suffix in ("csv", "parquet"):
-        (folder / f"{WATER_VALUES.name}.{suffix}").unlink(missing_ok=True)
     sums = _Sums(head, problem.fleet)
     hashes = _write_schedules(folder, head.grid, blocks, sums)
     _write(folder, AGGREGATE, sums.columns())
     _write(folder, UNMET, _requirements("amount_kw", head.unmet))
     _write(folder, PRICES, _requirements("price_per_kwh", head.prices))
-    if head.water_values:
-        _write(folder, WATER_VALUES, _water_values(head))
     rows = head.admissions
     _write(folder, ADMISSIONS, {name: [getattr(row, name) for row in rows] for name in ADMISSIONS.columns})
     summary = _summary(head, violations, *hashes)
@@ -221,15 +217,6 @@ def _requirements(amount_column: str, rows: tuple[RequirementAmount, ...]) -> di
         "scope_id": [row.scope_id for row in rows],
         "interval_start": [row.interval_start for row in rows],
         amount_column: [row.amount for row in rows],
-    }
-
-
-def _water_values(head: PlanHead) -> dict[str, Any]:
-    names = sorted(head.water_values, key=str.encode)
-    return {
-        "resource_id": [name for name in names for _ in head.grid.starts],
-        "interval_start": list(head.grid.starts) * len(names),
-        "value_per_kwh": np.concatenate([np.asarray(head.water_values[name], dtype=np.float64) for name in names]),
     }
 
 

@@ -6,7 +6,6 @@ from dataclasses import asdict
 from datetime import date, datetime
 from typing import Any
 
-import numpy as np
 from sqlalchemy import Connection, Row, Table, and_, or_, select, update
 
 from adapters.store import schema
@@ -49,7 +48,6 @@ def _facts(plan: DispatchPlan) -> str:
     facts = {name: getattr(plan, name) for name in _NUMBERS}
     facts |= {"source": plan.source.value, "penalties": plan.penalties}
     facts |= {name: [asdict(row) for row in getattr(plan, name)] for name in ("unmet", "prices", "admissions")}
-    facts["water_values"] = {name: values.tolist() for name, values in plan.water_values.items()}
     return json.dumps(facts, default=datetime.isoformat)
 
 
@@ -209,7 +207,6 @@ class Planning(Part):
             prices=_amounts(facts["prices"]),
             admissions=tuple(Admission(**each) for each in facts["admissions"]),
             made_at=row.made_at,
-            water_values={name: np.array(values) for name, values in facts.get("water_values", {}).items()},
         )
 
     # ---- baselines

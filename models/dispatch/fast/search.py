@@ -28,7 +28,7 @@ from models.intervals import FloatArray
 
 Mask = NDArray[np.bool_]
 
-SAMPLE_ROWS = 60_000
+SAMPLE_ROWS = 150_000
 """Rows of the sample; fleets of less than twice as many are solved without one."""
 LEAST_ROWS = 8
 """Rows of a stratum in the sample at least."""
@@ -103,7 +103,7 @@ class Search:
         else:
             center = whole.steer(until) if start is None else start
         center, answers = self._approach(whole, center, NEAR)
-        bound = bound_of(city.rows, answers, center, city.blocks, city.sweeper)
+        bound = bound_of(city.rows, answers, center)
         self.mark("centre")
         return Center(bound, whole)
 

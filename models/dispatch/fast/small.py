@@ -67,7 +67,7 @@ def _best_bound(sweeper: Sweeper, rows: CouplingRows, tries: Sequence[FloatArray
         allowed = rows.netted(np.clip(duals, 0.0, rows.penalty))
         of_zone = sweeper.points(allowed)
         columns = sweeper.sweep(shards, [of_zone[shard.zone] for shard in shards])
-        found = bound_of(rows, columns, allowed, sweeper.blocks, sweeper)
+        found = bound_of(rows, columns, allowed)
         if best is None or found.value_cny > best.value_cny:
             best = found
     assert best is not None  # noqa: S101 - zero is always tried

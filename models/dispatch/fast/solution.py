@@ -42,7 +42,6 @@ class FastSolution:
     facts: Mapping[str, float] = field(default_factory=dict)
     source: PlanSource = PlanSource.FAST
     made_at: datetime | None = None
-    water_values: Mapping[str, FloatArray] = field(default_factory=dict)
 
     @property
     def gap(self) -> float:

@@ -107,7 +107,6 @@ class FastSolver:
             penalties=problem.penalties.as_dict(),
             unmet=rows.amounts(found.values, UNMET_KW),
             prices=rows.amounts(found.bound.duals, 0.0),
-            water_values={problem.fleet.resource_ids[row]: value for row, value in found.bound.water.items()},
             admissions=city.admissions,
             peak_rss_mb=peak_rss_mb(),
             power_kw=found.power_kw,

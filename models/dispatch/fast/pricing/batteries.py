@@ -17,7 +17,7 @@ are turned to their other side, one by one, and stay there if that is cheaper.
 
 from typing import NamedTuple
 
-from models.dispatch.fast.pricing.jit import jit
+from models.dispatch.fast.pricing.jit import jit_row
 from models.dispatch.fast.pricing.stores import FREE, LOWEST, USED, cheapest_path, write_pieces
 from models.intervals import FloatArray
 
@@ -54,7 +54,7 @@ class Battery(NamedTuple):
     end_high: float
 
 
-@jit
+@jit_row
 def cheapest_cycle(
     battery: Battery,
     steps: int,
@@ -75,7 +75,7 @@ def cheapest_cycle(
     return least, _read_powers(battery, steps, hours, work, power_kw)
 
 
-@jit
+@jit_row
 def _solve(
     battery: Battery,
     steps: int,
@@ -92,7 +92,7 @@ def _solve(
     ), bends
 
 
-@jit
+@jit_row
 def _straighten(
     battery: Battery,
     steps: int,
@@ -123,7 +123,7 @@ def _straighten(
         _solve(battery, steps, hours, price, stray, plan_kw, work)
 
 
-@jit
+@jit_row
 def _write_steps(
     battery: Battery,
     steps: int,
@@ -174,7 +174,7 @@ def _write_steps(
     return total, bends
 
 
-@jit
+@jit_row
 def _restrict(battery: Battery, steps: int, hours: FloatArray, work: FloatArray, everywhere: bool) -> int:
     """Restrict steps that bend downwards, and lie between their ends, to the side they lie on; how many are new."""
     lowest, used, bend, side = work[LOWEST], work[USED], work[_BEND], work[_SIDE]
@@ -190,19 +190,17 @@ def _restrict(battery: Battery, steps: int, hours: FloatArray, work: FloatArray,
     return count
 
 
-@jit
+@jit_row
 def _read_powers(battery: Battery, steps: int, hours: FloatArray, work: FloatArray, power_kw: FloatArray) -> float:
     """Fill ``power_kw`` from the changes of the level; the wear, CNY."""
     lowest, used = work[LOWEST], work[USED]
     given, per_stored, moved = 1 / battery.taken, 1 / battery.stored, 0.0
-    widest = battery.charge_kw * battery.stored + battery.discharge_kw * battery.taken
-    for t in range(steps):
+    noise = _NOISE * (battery.charge_kw * battery.stored + battery.discharge_kw * battery.taken)
+    for t in range(steps):  # without branches, which side a step is on being anyone's guess
         change = (lowest[t] + used[t]) / hours[t]
-        if change > _NOISE * widest:
-            power_kw[t] = min(change * per_stored, battery.charge_kw)
-        elif change < -_NOISE * widest:
-            power_kw[t] = max(change * given, -battery.discharge_kw)
-        else:
-            power_kw[t] = 0.0
+        into = min(change * per_stored, battery.charge_kw) if change > noise else 0.0
+        out = max(change * given, -battery.discharge_kw) if change < -noise else 0.0
+        power_kw[t] = into + out
+    for t in range(steps):
         moved += hours[t] * abs(power_kw[t])
     return battery.wear * moved

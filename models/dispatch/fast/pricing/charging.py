@@ -22,7 +22,7 @@ import numpy as np
 
 from models.dispatch.fast.pricing.batteries import SPARE, Battery, cheapest_cycle
 from models.dispatch.fast.pricing.common import WORK_ROWS, Members, Near, Prices, Sums, account, effective_prices
-from models.dispatch.fast.pricing.jit import jit
+from models.dispatch.fast.pricing.jit import jit, jit_row
 from models.dispatch.fast.setting import IndexArray, Setting
 from models.dispatch.states import StateColumns
 from models.fleet import Column
@@ -110,7 +110,7 @@ _NUMBERS = (
 )
 
 
-@jit
+@jit_row
 def cheapest_charging(
     units: ChargingArrays,
     i: int,
@@ -127,8 +127,8 @@ def cheapest_charging(
     steps = max(stop - first, 0)
     apart = 0.0
     for t in range(hours.size):
-        if not first <= t < stop:
-            power_kw[t] = 0.0
+        power_kw[t] = 0.0
+        if stray[t] > 0 and not first <= t < stop:
             apart += hours[t] * stray[t] * abs(plan_kw[t])
     if steps == 0 and after_h == 0:  # over: nothing is left to price, not even what its charger strays
         return 0.0, 0.0, 0.0
@@ -161,7 +161,7 @@ def cheapest_charging(
     return least + apart, worn, power[inside] * after_h if after_h > 0 else 0.0
 
 
-@jit
+@jit_row
 def _plugged_h(units: ChargingArrays, i: int, t: int, hours: FloatArray) -> float:
     """Hours of interval t, [first, stop), in which stay i's car is plugged in."""
     left, right = units.edges_h[t], units.edges_h[t + 1]

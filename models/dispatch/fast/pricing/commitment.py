@@ -16,7 +16,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from models.dispatch.fast.pricing.jit import jit
+from models.dispatch.fast.pricing.jit import jit_row
 from models.intervals import FloatArray
 
 EPS_H = 1e-9
@@ -53,7 +53,7 @@ class GeneratorArrays(NamedTuple):
     edges_h: FloatArray
 
 
-@jit
+@jit_row
 def fill_costs(
     units: GeneratorArrays,
     i: int,
@@ -82,12 +82,12 @@ def fill_costs(
         work[SUM, t + 1] = work[SUM, t] + work[ON, t]
 
 
-@jit
+@jit_row
 def _strayed(per_kw: float, stray: float, planned_kw: float, output_kw: float) -> float:
     return per_kw * output_kw + stray * (abs(output_kw - planned_kw) - abs(planned_kw))
 
 
-@jit
+@jit_row
 def least_commitment(units: GeneratorArrays, i: int, work: FloatArray) -> tuple[float, int]:
     """A lower bound of the least cost, and the number of runs in row RUNS that belong to it; fills the TO_GO rows."""
     count = units.edges_h.size - 1
@@ -118,7 +118,7 @@ def least_commitment(units: GeneratorArrays, i: int, work: FloatArray) -> tuple[
     return cost, runs
 
 
-@jit
+@jit_row
 def _never_pays(units: GeneratorArrays, i: int, work: FloatArray) -> bool:
     """True if no run earns its start, even without ramps and times: the cheapest stretch of intervals (Kadane)."""
     ending_here = least = 0.0
@@ -128,7 +128,7 @@ def _never_pays(units: GeneratorArrays, i: int, work: FloatArray) -> bool:
     return bool(units.start_cost[i] + least >= 0.0)
 
 
-@jit
+@jit_row
 def _climb(units: GeneratorArrays, i: int, start: int, work: FloatArray) -> tuple[float, int]:
     """Least cost from a start (or, from BEFORE, of the run that is on) to the horizon's end, and where it stops."""
     count, edges, top = units.edges_h.size - 1, units.edges_h, units.power_max_kw[i]
@@ -156,7 +156,7 @@ def _climb(units: GeneratorArrays, i: int, start: int, work: FloatArray) -> tupl
     return best, end
 
 
-@jit
+@jit_row
 def _come_down(units: GeneratorArrays, i: int, stop: int, after: float, work: FloatArray) -> None:
     """Tell every edge before ``stop`` what stopping there would cost, ``after`` included."""
     total, top = work[SUM], units.power_max_kw[i]
@@ -177,7 +177,7 @@ def _come_down(units: GeneratorArrays, i: int, stop: int, after: float, work: Fl
         cap += work[STEP, t]
 
 
-@jit
+@jit_row
 def _runs_ahead(units: GeneratorArrays, i: int, work: FloatArray) -> tuple[float, int]:
     """The bound from the state before the horizon on, and its runs."""
     count, runs, found = units.edges_h.size - 1, work[RUNS], 0

@@ -35,7 +35,7 @@ from models.dispatch.fast.pricing.commitment import (
     least_commitment,
 )
 from models.dispatch.fast.pricing.common import WORK_ROWS, Members, Near, Prices, Sums, account, effective_prices
-from models.dispatch.fast.pricing.jit import jit
+from models.dispatch.fast.pricing.jit import jit, jit_row
 from models.dispatch.fast.pricing.ramping import add_kink, minimum, value_at, widen
 from models.dispatch.fast.setting import Setting
 from models.dispatch.states import StateColumns
@@ -60,7 +60,7 @@ def generator_arrays(columns: Mapping[str, Column], setting: Setting, states: St
     )
 
 
-@jit
+@jit_row
 def _follow(
     units: GeneratorArrays,
     i: int,
@@ -121,7 +121,7 @@ def _follow(
     return least
 
 
-@jit
+@jit_row
 def _with_ramps(
     units: GeneratorArrays,
     i: int,
@@ -160,7 +160,7 @@ def _with_ramps(
     return best, _runs_back(last_start, last_stop, work)
 
 
-@jit
+@jit_row
 def _runs_back(last_start: int, last_stop: int, work: FloatArray) -> int:
     """Write (start, stop) of every run into row RUNS, the last one first; their number."""
     runs = work[RUNS]
@@ -173,7 +173,7 @@ def _runs_back(last_start: int, last_stop: int, work: FloatArray) -> int:
     return count
 
 
-@jit
+@jit_row
 def _outputs(
     units: GeneratorArrays,
     i: int,
@@ -203,7 +203,7 @@ def _outputs(
     return total, own
 
 
-@jit
+@jit_row
 def _cheapest_runs(
     units: GeneratorArrays,
     i: int,
@@ -230,7 +230,7 @@ def _cheapest_runs(
     return cost, own
 
 
-@jit
+@jit_row
 def cheapest_generator(
     units: GeneratorArrays,
     i: int,

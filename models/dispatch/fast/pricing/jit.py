@@ -39,10 +39,24 @@ _CONFIG: Any = numba.config
 
 def jit(function: Callable[..., Any]) -> Callable[..., Any]:
     """Compile with numba: no GIL, IEEE division, cached on disk."""
+    return _compiled(function)
+
+
+def jit_row(function: Callable[..., Any]) -> Callable[..., Any]:
+    """The same without counting references: for what is asked row by row, and makes and returns no array.
+
+    The sweep around it holds all arrays.  Counting would cost a hundred atomic additions per row, on counters that all
+    threads share.  What it calls is compiled so too; numba refuses what would need a count.
+    """
+    return _compiled(function, _nrt=False)
+
+
+def _compiled(function: Callable[..., Any], **options: bool) -> Callable[..., Any]:
+    compile_with: Callable[..., Callable[[Callable[..., Any]], Callable[..., Any]]] = numba.njit
     if _FOLDER is None:
-        return numba.njit(nogil=True, error_model="numpy")(function)
+        return compile_with(nogil=True, error_model="numpy", **options)(function)
     before, _CONFIG.CACHE_DIR = _CONFIG.CACHE_DIR, str(_FOLDER)
     try:
-        return numba.njit(nogil=True, error_model="numpy", cache=True)(function)
+        return compile_with(nogil=True, error_model="numpy", cache=True, **options)(function)
     finally:
         _CONFIG.CACHE_DIR = before

@@ -14,7 +14,7 @@ from collections.abc import Mapping
 
 import numpy as np
 
-from models.dispatch.fast.pricing.jit import jit
+from models.dispatch.fast.pricing.jit import jit_row
 from models.dispatch.fast.setting import IndexArray, Setting
 from models.dispatch.states import StateColumns
 from models.fleet import Column
@@ -59,7 +59,7 @@ def calls_left(columns: Mapping[str, Column], setting: Setting, states: StateCol
 # ---- one load
 
 
-@jit
+@jit_row
 def undisturbed(
     profile: FloatArray,
     scale_kw: float,
@@ -75,7 +75,7 @@ def undisturbed(
     return cost
 
 
-@jit
+@jit_row
 def add_past(
     pieces: FloatArray,
     edges: FloatArray,
@@ -99,7 +99,7 @@ def add_past(
     return cost
 
 
-@jit
+@jit_row
 def price_of_reducing(
     edges: FloatArray,
     hours: FloatArray,
@@ -131,7 +131,7 @@ def price_of_reducing(
         per_kwh[s] = cost_per_kwh - price[s] + weight * (until - antiderivative[s + 1])
 
 
-@jit
+@jit_row
 def give_up(
     reduction_kw: FloatArray, edges: FloatArray, hours: FloatArray, share: float, rebound_h: float, power_kw: FloatArray
 ) -> float:
@@ -155,7 +155,7 @@ def give_up(
     return total
 
 
-@jit
+@jit_row
 def first_open(edges: FloatArray, count: int, open_h: float) -> int:
     """The first interval that begins when a reduction may, T if none does."""
     for t in range(count):
@@ -164,7 +164,7 @@ def first_open(edges: FloatArray, count: int, open_h: float) -> int:
     return count
 
 
-@jit
+@jit_row
 def resume_after(edges: FloatArray, count: int, rest_h: float, resume: FloatArray) -> None:
     """Fill (T + 1,): the interval from which on one may begin again after an end at each edge.
 

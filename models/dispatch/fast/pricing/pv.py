@@ -14,7 +14,7 @@ from typing import NamedTuple
 import numpy as np
 
 from models.dispatch.fast.pricing.common import WORK_ROWS, Members, Near, Prices, Sums, account, effective_prices
-from models.dispatch.fast.pricing.jit import jit
+from models.dispatch.fast.pricing.jit import jit, jit_row
 from models.dispatch.fast.pricing.loads import floats
 from models.dispatch.fast.setting import IndexArray, Setting, rows_in
 from models.dispatch.states import StateColumns
@@ -43,7 +43,7 @@ def pv_arrays(columns: Mapping[str, Column], setting: Setting, states: StateColu
     )
 
 
-@jit
+@jit_row
 def cheapest_pv(
     units: PvArrays,
     i: int,

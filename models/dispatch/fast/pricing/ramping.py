@@ -4,11 +4,11 @@ F lives on [low, high]; it is ``value`` at low, and its pieces a … b−1 have 
 order and the lengths ``length[j]``.  CNY, kW.
 """
 
-from models.dispatch.fast.pricing.jit import jit
+from models.dispatch.fast.pricing.jit import jit_row
 from models.intervals import FloatArray
 
 
-@jit
+@jit_row
 def widen(
     slope: FloatArray,
     length: FloatArray,
@@ -55,7 +55,7 @@ def widen(
     return a, b, max(low, bottom), min(high, top), value
 
 
-@jit
+@jit_row
 def minimum(
     slope: FloatArray, length: FloatArray, a: int, b: int, tilt: float, low: float, high: float, value: float
 ) -> tuple[float, float]:
@@ -68,7 +68,7 @@ def minimum(
     return value, min(low, high)
 
 
-@jit
+@jit_row
 def value_at(
     slope: FloatArray, length: FloatArray, a: int, b: int, tilt: float, low: float, value: float, where: float
 ) -> float:
@@ -82,7 +82,7 @@ def value_at(
     return value
 
 
-@jit
+@jit_row
 def add_kink(
     slope: FloatArray, length: FloatArray, a: int, b: int, low: float, value: float, stray: float, plan_kw: float
 ) -> tuple[int, float]:

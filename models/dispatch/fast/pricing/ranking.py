@@ -3,11 +3,11 @@
 Ties go to the lower index, so that the same prices always give the same schedule.
 """
 
-from models.dispatch.fast.pricing.jit import jit
+from models.dispatch.fast.pricing.jit import jit_row
 from models.intervals import FloatArray
 
 
-@jit
+@jit_row
 def take_cheapest(key: FloatArray, size: FloatArray, order: FloatArray, count: int, amount: float) -> tuple[int, float]:
     """(k, rest): ``order[:k]`` are the cheapest of ``order[:count]`` that fit whole into ``amount``.
 
@@ -40,7 +40,7 @@ def take_cheapest(key: FloatArray, size: FloatArray, order: FloatArray, count: i
     return low, min(left, size[int(order[low])])
 
 
-@jit
+@jit_row
 def _middle_first(key: FloatArray, order: FloatArray, low: int, high: int) -> None:
     """Put the median of three of ``order[low:high]`` at its beginning."""
     middle = (low + high) // 2

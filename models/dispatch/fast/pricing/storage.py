@@ -12,7 +12,7 @@ import numpy as np
 
 from models.dispatch.fast.pricing.batteries import Battery, cheapest_cycle
 from models.dispatch.fast.pricing.common import WORK_ROWS, Members, Near, Prices, Sums, account, effective_prices
-from models.dispatch.fast.pricing.jit import jit
+from models.dispatch.fast.pricing.jit import jit, jit_row
 from models.dispatch.fast.setting import Setting
 from models.dispatch.states import StateColumns
 from models.fleet import Column
@@ -71,7 +71,7 @@ _NUMBERS = (
 )
 
 
-@jit
+@jit_row
 def cheapest_storage(
     units: StorageArrays,
     i: int,

@@ -25,8 +25,9 @@ Work is O(segments that fit between the bounds) per step, and they are few: a ba
 """
 
 import numpy as np
+from numpy.typing import NDArray
 
-from models.dispatch.fast.pricing.jit import jit
+from models.dispatch.fast.pricing.jit import jit_row
 from models.intervals import FloatArray
 
 PIECES = 4
@@ -47,10 +48,12 @@ SCALES = 5
 KEYS = 6
 """Two rows, as one: slopes of the segments in the list, which grows both ways from the middle."""
 IDS = 8
-"""Two rows, as one: their places in the rows of slopes and lengths."""
+"""Two rows, as one, of whole numbers: their places in the rows of slopes and lengths."""
 FREE = 10
 """First row that this file leaves alone."""
 
+_ONE, _SHIFT = np.uint64(1), np.uint64(2)
+"""1, and log2 of PIECES; unsigned, as places are: numba then does not ask whether one counts from an array's end."""
 _FADED = 1e-100
 """What is left of a level when nothing of it can be seen any more in double precision."""
 _RESCALE = 1e-150
@@ -58,7 +61,7 @@ _MISS = 1e-6
 """Relative: by how much a bound or an end level may be out of reach (the rounding of admissions)."""
 
 
-@jit
+@jit_row
 def write_pieces(work: FloatArray, step: int, s0: float, l0: float, s1: float, l1: float, s2: float, l2: float) -> bool:
     """Write a step's cost as three pieces (slope, length), of which any may have length 0; True if it was convex.
 
@@ -79,7 +82,7 @@ def write_pieces(work: FloatArray, step: int, s0: float, l0: float, s1: float, l
     return convex
 
 
-@jit
+@jit_row
 def cheapest_path(
     start: float,
     floor: float,
@@ -96,8 +99,10 @@ def cheapest_path(
     no path.
     """
     lowest, slopes, lengths, kept = work[LOWEST], work[SLOPES], work[LENGTHS], work[KEPT]
-    used, scales, keys, ids = work[USED], work[SCALES], _pair(work, KEYS), _pair(work, IDS)
-    head, tail, low, high, value, scale, per = work.shape[1], work.shape[1], start, start, 0.0, 1.0, 1.0
+    used, scales, width = work[USED], work[SCALES], work.shape[1]
+    keys, ids = work[KEYS : KEYS + 2].reshape(2 * width), work[IDS : IDS + 2].reshape(2 * width).view(np.uint64)
+    head = tail = np.uint64(width)
+    low, high, value, scale, per = start, start, 0.0, 1.0, 1.0
     bottom, top, missed = floor, ceiling, 0.0
     for t in range(steps):
         if leaks:
@@ -115,26 +120,26 @@ def cheapest_path(
             if length > 0:
                 lengths[piece] = length
                 high += length
-                head, tail = _insert(head, tail, slopes[piece] * scale, piece, keys, ids)
+                head, tail = _insert(head, tail, slopes[piece] * scale, np.uint64(piece), keys, ids)
         while high > top and tail > head:
-            last = int(ids[tail - 1])
+            last = ids[tail - _ONE]
             left = lengths[last] - (high - top)
             if left > 0:
                 lengths[last], high = left, top
             else:
                 high -= lengths[last]
-                tail -= 1
+                tail -= _ONE
         while low < bottom and tail > head:
-            first = int(ids[head])
+            first = ids[head]
             taken = min(lengths[first], bottom - low)
             value += keys[head] * taken
-            used[first // PIECES] += taken * scales[first // PIECES]
+            used[first >> _SHIFT] += taken * scales[first >> _SHIFT]
             if taken < lengths[first]:
                 lengths[first] -= taken
                 low = bottom
             else:
                 low += taken
-                head += 1
+                head += _ONE
         if head == tail:
             missed = max(missed, (bottom - low) * scale, (low - top) * scale)
             high = low = min(max(low, bottom), top)
@@ -142,69 +147,72 @@ def cheapest_path(
     return value + gained if missed <= _MISS * max(1.0, abs(start), abs(end_high)) else np.inf
 
 
-@jit
-def _pair(work: FloatArray, row: int) -> FloatArray:
-    """Two rows of scratch memory as one."""
-    return work[row : row + 2].reshape(2 * work.shape[1])
-
-
-@jit
-def _insert(head: int, tail: int, key: float, piece: int, keys: FloatArray, ids: FloatArray) -> tuple[int, int]:
+@jit_row
+def _insert(
+    head: np.uint64, tail: np.uint64, key: float, piece: np.uint64, keys: FloatArray, ids: NDArray[np.uint64]
+) -> tuple[np.uint64, np.uint64]:
     """Put a segment behind all in the list [head, tail) whose slope is not higher; the list's new ends.
 
     The shorter side makes room.
     """
-    if head < tail and key < keys[(head + tail) >> 1]:
+    if head < tail and key < keys[(head + tail) >> _ONE]:
         k = head
         while keys[k] <= key:
-            keys[k - 1], ids[k - 1] = keys[k], ids[k]
-            k += 1
-        keys[k - 1], ids[k - 1] = key, piece
-        return head - 1, tail
+            keys[k - _ONE], ids[k - _ONE] = keys[k], ids[k]
+            k += _ONE
+        keys[k - _ONE], ids[k - _ONE] = key, piece
+        return head - _ONE, tail
     k = tail
-    while k > head and keys[k - 1] > key:
-        keys[k], ids[k] = keys[k - 1], ids[k - 1]
-        k -= 1
+    while k > head and keys[k - _ONE] > key:
+        keys[k], ids[k] = keys[k - _ONE], ids[k - _ONE]
+        k -= _ONE
     keys[k], ids[k] = key, piece
-    return head, tail + 1
+    return head, tail + _ONE
 
 
-@jit
+@jit_row
 def _finish(
-    head: int, tail: int, low: float, bottom: float, top: float, scale: float, missed: float, work: FloatArray
+    head: np.uint64,
+    tail: np.uint64,
+    low: float,
+    bottom: float,
+    top: float,
+    scale: float,
+    missed: float,
+    work: FloatArray,
 ) -> tuple[float, float]:
     """Use what leads to ``bottom`` and what pays up to ``top``; (its cost, by how many kWh a bound was missed)."""
-    lengths, used, scales = work[LENGTHS], work[USED], work[SCALES]
-    keys, ids = _pair(work, KEYS), _pair(work, IDS)
+    lengths, used, scales, width = work[LENGTHS], work[USED], work[SCALES], work.shape[1]
+    keys, ids = work[KEYS : KEYS + 2].reshape(2 * width), work[IDS : IDS + 2].reshape(2 * width).view(np.uint64)
     value = 0.0
     while head < tail and (low < bottom or (keys[head] < 0 and low < top)):
-        first = int(ids[head])
+        first = ids[head]
         taken = min(lengths[first], (bottom if keys[head] >= 0 else top) - low)
         value += keys[head] * taken
-        used[first // PIECES] += taken * scales[first // PIECES]
+        used[first >> _SHIFT] += taken * scales[first >> _SHIFT]
         low += taken
-        head += 1
+        head += _ONE
     return value, max(missed, (bottom - low) * scale, (low - top) * scale)
 
 
-@jit
-def _rescale(head: int, tail: int, count: int, scale: float, work: FloatArray) -> tuple[int, float]:
+@jit_row
+def _rescale(head: np.uint64, tail: np.uint64, count: int, scale: float, work: FloatArray) -> tuple[np.uint64, float]:
     """Write the list in units of the present level, from ``head`` on; (its new end, cost of what was used).
 
     A segment of which nothing can be seen any more in the level is settled: used if that pays.
     """
-    lengths, used, scales = work[LENGTHS], work[USED], work[SCALES]
-    keys, ids = _pair(work, KEYS), _pair(work, IDS)
+    lengths, used, scales, width = work[LENGTHS], work[USED], work[SCALES], work.shape[1]
+    keys, ids = work[KEYS : KEYS + 2].reshape(2 * width), work[IDS : IDS + 2].reshape(2 * width).view(np.uint64)
     value, kept = 0.0, head
     for k in range(head, tail):
-        piece = int(ids[k])
+        piece = ids[k]
         length = lengths[piece] * scale
         if length >= _FADED:
             keys[kept], ids[kept], lengths[piece] = keys[k] / scale, ids[k], length
-            kept += 1
+            kept += _ONE
         elif keys[k] < 0:
             value += keys[k] * lengths[piece]
-            used[piece // PIECES] += lengths[piece] * scales[piece // PIECES]
+            used[piece >> _SHIFT] += lengths[piece] * scales[piece >> _SHIFT]
     for t in range(count):
         scales[t] /= scale
     return kept, value

@@ -12,8 +12,8 @@ from typing import NamedTuple
 import numpy as np
 
 from models.dispatch.fast.pricing.common import WORK_ROWS, Members, Near, Prices, Sums, account, effective_prices
-from models.dispatch.fast.pricing.jit import jit
-from models.dispatch.fast.pricing.stores import KEPT, LOWEST, USED, cheapest_path, write_pieces
+from models.dispatch.fast.pricing.jit import jit, jit_row
+from models.dispatch.fast.pricing.stores import FREE, KEPT, LOWEST, USED, cheapest_path, write_pieces
 from models.dispatch.fast.setting import IndexArray, Setting, rows_in
 from models.dispatch.states import StateColumns
 from models.fleet import Column
@@ -87,7 +87,7 @@ _NUMBERS = (
 )
 
 
-@jit
+@jit_row
 def base_thermal(units: ThermalArrays, i: int, power_kw: FloatArray) -> None:
     """Fill ``power_kw`` (T,) with load i's undisturbed consumption."""
     profile, scale = units.profiles[units.profile[i]], units.scale_kw[i]
@@ -95,7 +95,7 @@ def base_thermal(units: ThermalArrays, i: int, power_kw: FloatArray) -> None:
         power_kw[t] = profile[t] * scale
 
 
-@jit
+@jit_row
 def cheapest_thermal(
     units: ThermalArrays,
     i: int,
@@ -111,7 +111,7 @@ def cheapest_thermal(
     profile, scale = units.profiles[units.profile[i]], units.scale_kw[i]
     keeps, gains = units.kept[i], units.gain[i]
     increase, decrease, discomfort = units.increase_kw[i], units.decrease_kw[i], units.discomfort[i]
-    lowest, kept, used = work[LOWEST], work[KEPT], work[USED]
+    lowest, kept, used, gained = work[LOWEST], work[KEPT], work[USED], work[FREE]
     least, steps = 0.0, hours.size
     for t in range(steps):
         base = profile[t] * scale
@@ -119,6 +119,7 @@ def cheapest_thermal(
         wanted = min(max(plan_kw[t], low), high) if stray[t] > 0 else base
         first, second = min(base, wanted), max(base, wanted)
         gain = gains[units.length_class[t]]
+        gained[t] = gain
         per = hours[t] / gain
         lowest[t], kept[t] = gain * (low - base), keeps[units.length_class[t]]
         between = price[t] + (stray[t] if wanted < base else -stray[t]) - (discomfort if wanted < base else 0.0)
@@ -147,7 +148,7 @@ def cheapest_thermal(
     for t in range(steps):
         base = profile[t] * scale
         low, high = base - min(decrease, base), base + increase
-        change = (lowest[t] + used[t]) / gains[units.length_class[t]]
+        change = (lowest[t] + used[t]) / gained[t]
         if abs(change) <= _NOISE * (high - low):
             change = 0.0
         power_kw[t] = min(max(base + change, low), high)

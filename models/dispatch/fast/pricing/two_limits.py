@@ -11,7 +11,7 @@ top, after finitely many steps (Kelley's cuts in one dimension).  At the top the
 value, and so is optimal.
 """
 
-from models.dispatch.fast.pricing.jit import jit
+from models.dispatch.fast.pricing.jit import jit_row
 from models.dispatch.fast.pricing.ranking import take_cheapest
 from models.intervals import FloatArray
 
@@ -21,7 +21,7 @@ _ROUND = 1e-12
 _STEPS = 200
 
 
-@jit
+@jit_row
 def two_limits(
     value: FloatArray,
     energy: FloatArray,
@@ -71,7 +71,7 @@ def two_limits(
     return least, mu, price
 
 
-@jit
+@jit_row
 def _one_limit(
     key: FloatArray, size: FloatArray, other: FloatArray, count: int, most: float, order: FloatArray
 ) -> tuple[int, float, float, float]:
@@ -89,7 +89,7 @@ def _one_limit(
     return full, rest, used, price
 
 
-@jit
+@jit_row
 def _fill(
     value: FloatArray,
     energy: FloatArray,
@@ -113,7 +113,7 @@ def _fill(
     return total
 
 
-@jit
+@jit_row
 def _tangent(
     mu: float,
     value: FloatArray,
@@ -146,7 +146,7 @@ def _tangent(
     return cost - mu * most_kwh, spent - most_kwh, price
 
 
-@jit
+@jit_row
 def _both_bind(
     value: FloatArray,
     energy: FloatArray,
