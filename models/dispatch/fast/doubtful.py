@@ -1,10 +1,11 @@
 """Baselines that an oracle cannot vouch for, solved one by one as plain arrays.
 
-The oracle of a store is exact above the price at which burning energy pays, −wear (1+η)/(1−η), and pumped hydro's
-bound is relaxed: there a schedule may be dearer than the least cost that the oracle proves, and the baseline, which
-events and delivery are judged by, would not be the cheapest.  In fleets of up to ``MOST_ROWS`` rows those resources are
-found by halving the blocks until single rows differ, and solved whole.  In larger ones they keep the oracle's schedule:
-a unit takes branch and bound up to a second, and the few there are weigh little.
+The oracle of a store is exact above the price at which burning energy pays, −wear (1+η)/(1−η).  That of pumped hydro is
+exact at any price; only a unit whose minimum powers leave no way to its end has the bound of a battery without them.
+There a schedule may be dearer than the least cost that the oracle proves, and the baseline, which events and delivery
+are judged by, would not be the cheapest.  In fleets of up to ``MOST_ROWS`` rows those resources are found by halving
+the blocks until single rows differ, and solved whole.  In larger ones they keep the oracle's schedule: a unit takes
+branch and bound up to a second, and the few there are weigh little.
 """
 
 import time
@@ -27,7 +28,8 @@ MOST_ROWS = 2_000
 DEADLINE_S = 60.0
 _EXACT = 1e-9
 _DOUBTED = ("hydro", "storage", "vehicle_to_grid")
-"""Pricers whose schedule may be dearer than their bound; the stores only where a price is negative."""
+"""Pricers whose schedule may be dearer than their bound: the stores where a price is negative, pumped hydro where its
+modes leave no way to the end, at any price."""
 
 
 @dataclass(frozen=True)
