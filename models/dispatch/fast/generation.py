@@ -360,6 +360,7 @@ class Generator:
             fixed=fixed,
         )
         made.pool, made._active, made.known_cny = self.pool.of(place), self._active, self.known_cny
+        made.passes, made.seconds = self.passes, self.seconds
         return made
 
 

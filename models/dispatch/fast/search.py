@@ -115,8 +115,9 @@ class Search:
         mix = self._blend(rest, duals, FIRST if switches.any() else ROUNDS)
         self.facts["mix_gap"] = (mix.cost_cny - center.bound.value_cny) / city.scale(mix.cost_cny)
         if switches.any():
-            # a mix in a corner has less to round; among a million rows it makes no difference, and takes seconds
-            rest = self._give(switches, handout, rest, mix if "sample_passes" in self.facts else rest.corner(mix))
+            # a mix in a corner has less to round, but takes seconds: what the others then make good is worth more
+            late = time.monotonic() > self.limits.by(NEAR)
+            rest = self._give(switches, handout, rest, mix if late else rest.corner(mix))
             self.mark("switching")
         if switches.any() and rest.groups:
             duals, _ = self._approach(rest, duals, AGAIN)
@@ -129,7 +130,7 @@ class Search:
         if rest.groups:
             self._give(np.ones(len(rest.groups), dtype=np.bool_), handout, rest, self._settled(rest, mix, duals))
         handout.finish()
-        self.facts["passes"] = center.whole.passes + rest.passes
+        self.facts |= {"passes": rest.passes, "sweeps_s": rest.seconds["sweeps"], "master_s": rest.seconds["master"]}
         self.mark("allocation")
         return handout
 
