@@ -5,6 +5,8 @@ checker, the service.  Missing optional values are NaN, NaT or the empty string 
 in rows.
 """
 
+import itertools
+import operator
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -12,6 +14,7 @@ from functools import cached_property
 from typing import Any, cast, get_args
 
 import numpy as np
+import pandas as pd
 from numpy.typing import NDArray
 
 from models.resources import RESOURCE_TYPES, Pillar, ResourceBase, ResourceKind
@@ -65,6 +68,17 @@ def _as_value(value: Any, plain: type) -> Any:
     return value or None
 
 
+def numbered(column: Column) -> tuple[NDArray[np.int64], list[Any]]:
+    """A column (n,) of few different values as (number of every row's value (n,), the values as they first occur).
+
+    Raises ``ValueError`` if a row has None or NaN: a column of names has the empty string there.
+    """
+    numbers, values = pd.factorize(column)
+    if numbers.size and numbers.min() < 0:
+        raise ValueError(f"row {int(numbers.argmin())}: nothing where a name or the empty string must be")
+    return numbers.astype(np.int64, copy=False), values.tolist()
+
+
 @dataclass(frozen=True)
 class ResourceTable:
     """All resources of one kind as equally long columns, named as in the portfolio table."""
@@ -115,9 +129,27 @@ class Fleet:
     @cached_property
     def resource_ids(self) -> tuple[str, ...]:
         """Every resource once (a charger with several sessions once), in byte order of the UTF-8 id."""
-        # a dict keeps the tables' order, which is often sorted already; and code points sort as their UTF-8 bytes do
-        names = dict.fromkeys(str(name) for table in self.tables.values() for name in table.columns["resource_id"])
-        return tuple(sorted(names))
+        return self._roll[0]
+
+    def rows_of(self, kind: ResourceKind) -> NDArray[np.int64]:
+        """Row in ``resource_ids`` of every row of a kind's table, (n,)."""
+        return self._roll[1][kind]
+
+    @cached_property
+    def _roll(self) -> tuple[tuple[str, ...], dict[ResourceKind, NDArray[np.int64]]]:
+        """``resource_ids`` and ``rows_of`` in one sort: it is quick where the tables have runs that are sorted."""
+        names = [str(name) for table in self.tables.values() for name in table.columns["resource_id"].tolist()]
+        # code points sort as their UTF-8 bytes do
+        order = np.array(sorted(range(len(names)), key=names.__getitem__), dtype=np.int64)
+        ranked = [names[place] for place in order.tolist()]
+        new = np.fromiter(map(operator.ne, ranked, itertools.chain([None], ranked)), dtype=np.bool_, count=len(ranked))
+        rows = np.empty(len(names), dtype=np.int64)
+        rows[order] = np.cumsum(new) - 1
+        rows_of, first = {}, 0
+        for kind, table in self.tables.items():
+            rows_of[kind] = rows[first : first + len(table)]
+            first += len(table)
+        return tuple(itertools.compress(ranked, new)), rows_of
 
     def __len__(self) -> int:
         return sum(len(table) for table in self.tables.values())

@@ -1,5 +1,6 @@
 """States as columns: what is known about a million resources at the horizon's start, without a million objects."""
 
+import itertools
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -8,8 +9,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from models.dispatch.problem import ResourceState
+from models.dispatch.problem import DispatchProblem, ResourceState
 from models.intervals import FloatArray
+from models.resources import ResourceKind
 
 NUMBERS = (
     "energy_kwh",
@@ -72,11 +74,21 @@ class StateColumns:
             history=np.empty((0, 3)),
         )
 
+    @cached_property
+    def _silent(self) -> frozenset[str]:
+        """The numbers that are known of nobody."""
+        return frozenset(name for name in NUMBERS if np.isnan(getattr(self, name)).all())
+
     def rows(self, index: NDArray[np.int64]) -> "StateColumns":
         """The states of some rows, −1 for a row about which nothing is known."""
-        known = index >= 0
-        numbers = {name: np.where(known, getattr(self, name)[index], np.nan) for name in NUMBERS}
-        length = np.where(known, np.diff(self.history_first)[index], 0)
+        unknown = np.full(len(index), np.nan)
+        # the last place of a column, which −1 means, says nothing; many columns say nothing at all
+        numbers = {
+            name: unknown if name in self._silent else np.append(getattr(self, name), np.nan)[index] for name in NUMBERS
+        }
+        if not len(self.history):
+            return StateColumns(**numbers, history_first=np.zeros(len(index) + 1, dtype=np.int64), history=self.history)
+        length = np.where(index >= 0, np.diff(self.history_first)[index], 0)
         first = np.concatenate([[0], np.cumsum(length)]).astype(np.int64)
         begin = np.repeat(self.history_first[:-1][index] - first[:-1], length)
         return StateColumns(**numbers, history_first=first, history=self.history[begin + np.arange(first[-1])])
@@ -97,12 +109,15 @@ class StateTable(Mapping[str, ResourceState]):
 
     @cached_property
     def _row_of(self) -> dict[str, int]:
-        return {name: row for row, name in enumerate(self.resource_ids)}
+        return dict(zip(self.resource_ids, range(len(self.resource_ids)), strict=True))
 
     def take(self, names: NDArray[Any]) -> StateColumns:
         """The states of the resources ``names`` (n,), in that order."""
-        row_of = self._row_of
-        return self.columns.rows(np.array([row_of.get(name, -1) for name in names], dtype=np.int64))
+        return self.columns.rows(self.find(names.tolist()))
+
+    def find(self, names: Sequence[str]) -> NDArray[np.int64]:
+        """Row of every name (n,) here, −1 where there is none."""
+        return np.fromiter(map(self._row_of.get, names, itertools.repeat(-1)), dtype=np.int64, count=len(names))
 
     def __getitem__(self, name: str) -> ResourceState:
         row = self._row_of[name]
@@ -119,3 +134,30 @@ class StateTable(Mapping[str, ResourceState]):
 
     def __len__(self) -> int:
         return len(self.resource_ids)
+
+
+class FleetStates:
+    """The states of a problem's resources, table by table; every name is looked up once."""
+
+    def __init__(self, problem: DispatchProblem) -> None:
+        self._fleet, self._states = problem.fleet, problem.states
+        self._known: dict[ResourceKind, StateColumns] = {}
+
+    @cached_property
+    def _row_of(self) -> NDArray[np.int64] | None:
+        """Row of every resource of the fleet in the table of states, (R,); None if they are no table."""
+        return self._states.find(self._fleet.resource_ids) if isinstance(self._states, StateTable) else None
+
+    def of(self, kind: ResourceKind) -> StateColumns:
+        """The states of the rows of a kind's table, in its order."""
+        if kind not in self._known:
+            self._known[kind] = self._find(kind)
+        return self._known[kind]
+
+    def _find(self, kind: ResourceKind) -> StateColumns:
+        table = self._fleet.tables[kind]
+        if not self._states:
+            return StateColumns.unknown(len(table))
+        if isinstance(self._states, StateTable) and self._row_of is not None:
+            return self._states.columns.rows(self._row_of[self._fleet.rows_of(kind)])
+        return StateColumns.of(self._states, table.columns["resource_id"])

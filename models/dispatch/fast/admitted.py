@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from models.dispatch.admissions import admit_row
 from models.dispatch.problem import DispatchProblem, ResourceState
-from models.dispatch.states import StateColumns
+from models.dispatch.states import FleetStates, StateColumns
 from models.fleet import Column, ResourceTable
 from models.intervals import FloatArray
 from models.plan import Admission
@@ -35,18 +35,21 @@ _DOUBT = 1e-9
 """Relative: closer than this to its limit, a leaking store is asked about."""
 
 
-def admit_columns(problem: DispatchProblem) -> tuple[dict[ResourceKind, Columns], tuple[Admission, ...]]:
+def admit_columns(
+    problem: DispatchProblem, known: FleetStates | None = None
+) -> tuple[dict[ResourceKind, Columns], tuple[Admission, ...]]:
     """Columns of every kind with what cannot be reached relaxed, and what was relaxed: ``admit`` on columns.
 
+    ``known``: the problem's states, if somebody has looked them up.
     A kind of which nothing is relaxed keeps its columns; of the others, those that change are copies.
     """
     admitted: dict[ResourceKind, Columns] = {}
     found: list[Admission] = []
+    known = known or FleetStates(problem)
     for kind, table in problem.fleet.tables.items():
         admitted[kind] = table.columns
         if kind in _SCREENS and len(table) > 0:
-            states = StateColumns.of(problem.states, table.columns["resource_id"])
-            asked = np.flatnonzero(_SCREENS[kind](table.columns, states, problem))
+            asked = np.flatnonzero(_SCREENS[kind](table.columns, known.of(kind), problem))
             admitted[kind] = _relax(table, asked, problem, found)
     return admitted, tuple(found)
 

@@ -7,6 +7,7 @@ import numpy as np
 
 from models.dispatch.fast.coupling import Classes
 from models.dispatch.fast.doubtful import corrected
+from models.dispatch.fast.given import Owners, table_sums
 from models.dispatch.fast.pricing.common import NOTHING_NEAR, Prices
 from models.dispatch.fast.setting import Setting
 from models.dispatch.fast.shards import Block, Shard, cut
@@ -70,28 +71,18 @@ def baseline_of(
         class_kw += by_class
         cost += float(totals[1])
         own += float(totals[2])
+    if problem.baseline_kw is not None:
+        owners = Owners.of(blocks, len(problem.baseline_kw))
+        groups = (len(zone_kw), len(class_kw), len(setting.tariffs))
+        given = table_sums(problem.baseline_kw, owners, groups, sweeper.workers.map)
+        cost = own + float(((given.tariff_kw * setting.tariffs) @ setting.hours).sum())
+        return Baseline(given.zone_kw, given.class_kw, prices.late, cost, {})
     for block in blocks:
         if block.pricer.base is not None:
             cost += _profiled(block, setting, zone_kw, class_kw)
-    if problem.baseline_kw is None:
-        better = corrected(problem, blocks, sweeper, prices)
-        cost += better.cost_cny + _exchange(blocks, sweeper, prices, better.power_kw, zone_kw, class_kw)
-        return Baseline(zone_kw, class_kw, prices.late, cost, better.power_kw)
-    zone_kw[:], class_kw[:] = 0.0, 0.0
-    cost = own
-    seen = np.zeros(len(problem.fleet.resource_ids), dtype=np.bool_)
-    for block in blocks:
-        resource = block.members.resource
-        _, first = np.unique(resource, return_index=True)
-        rows = first[~seen[resource[first]]]
-        seen[resource[rows]] = True
-        table = problem.baseline_kw[resource[rows]]
-        np.add.at(zone_kw, block.zone[rows], table)
-        np.add.at(class_kw, block.members.price_class[rows], table * block.members.reliability[rows, None])
-        by_tariff = np.zeros_like(setting.tariffs)
-        np.add.at(by_tariff, block.members.tariff[rows], table)
-        cost += float(((by_tariff * setting.tariffs) @ setting.hours).sum())
-    return Baseline(zone_kw, class_kw, prices.late, cost, {})
+    better = corrected(problem, blocks, sweeper, prices)
+    cost += better.cost_cny + _exchange(blocks, sweeper, prices, better.power_kw, zone_kw, class_kw)
+    return Baseline(zone_kw, class_kw, prices.late, cost, better.power_kw)
 
 
 def _exchange(

@@ -10,6 +10,7 @@ from models.dispatch.fast.setting import Setting
 from models.dispatch.fast.shards import Block, blocks_of
 from models.dispatch.fast.sweeps import Sweeper, Workers
 from models.dispatch.problem import DispatchProblem
+from models.dispatch.states import FleetStates
 from models.plan import Admission
 
 
@@ -33,11 +34,12 @@ class City:
 
 def city_of(problem: DispatchProblem, workers: Workers, mark: Callable[[str], None] = lambda _: None) -> City:
     """Make a problem ready; ``mark`` hears what was done."""
-    tables, admissions = admit_columns(problem)
+    known = FleetStates(problem)
+    tables, admissions = admit_columns(problem, known)
     mark("admission")
     setting = Setting.of(problem)
     classes = Classes.of(problem, tables)
-    blocks = blocks_of(problem, tables, classes, setting)
+    blocks = blocks_of(problem, tables, classes, setting, known, workers.map)
     mark("arrays")
     sweeper = Sweeper(problem, setting, blocks, workers)
     baseline = baseline_of(problem, setting, blocks, sweeper, classes)

@@ -6,7 +6,7 @@ and commitment rows form a *price class*, so that nothing here is as long as the
 """
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from models.dispatch.fast.setting import IndexArray
 from models.dispatch.problem import DispatchProblem
 from models.events import Direction, Event, ScopeKind
-from models.fleet import Column
+from models.fleet import Column, numbered
 from models.intervals import FloatArray
 from models.plan import Requirement, RequirementAmount
 from models.resources import Pillar, ResourceKind
@@ -26,6 +26,9 @@ REBOUND_H = 6.0
 BAND_LOW, BAND_HIGH = 0.9, 1.1
 _EPS_H = 1e-9
 _PILLARS = tuple(pillar.value for pillar in Pillar)
+
+Attributes = tuple[IndexArray, IndexArray, IndexArray]
+"""Rows of zone, aggregator and pillar of a table's rows, (n,) each."""
 
 
 @dataclass(frozen=True)
@@ -44,11 +47,14 @@ class Classes:
     aggregator_of: IndexArray
     inside: NDArray[np.bool_]
     """(E, Z, A, 2) the scope of every event over attributes that occur in the fleet."""
+    attributes_of: Mapping[ResourceKind, Attributes]
+    """What ``attributes`` says of the fleet's tables."""
 
     @classmethod
     def of(cls, problem: DispatchProblem, tables: Mapping[ResourceKind, Mapping[str, Column]]) -> "Classes":
         """The classes of a problem's resources."""
         aggregators = tuple(sorted({name for table in tables.values() for name in set(table["aggregator_id"])}))
+        attributes_of = {kind: _attributes(table, problem.zones, aggregators) for kind, table in tables.items()}
         shape = (len(problem.zones), max(1, len(aggregators)), len(_PILLARS))
         inside = np.array([_inside(problem, event, aggregators, shape) for event in problem.events], dtype=np.bool_)
         inside = inside.reshape(len(problem.events), *shape)
@@ -68,34 +74,28 @@ class Classes:
             inverse.reshape(shape).astype(np.int64),
             unique[:, :-1].T.astype(np.bool_),
             unique[:, -1],
-            inside & _occurs(tables, problem.zones, aggregators, shape),
+            inside & _occurs(attributes_of.values(), shape),
+            attributes_of,
         )
 
-    def attributes(self, table: Mapping[str, Column]) -> tuple[IndexArray, IndexArray, IndexArray]:
+    def attributes(self, table: Mapping[str, Column]) -> Attributes:
         """Rows of zone, aggregator and pillar of a table's rows, (n,) each."""
         return _attributes(table, self.zones, self.aggregators)
 
 
-def _attributes(
-    table: Mapping[str, Column], zones: Sequence[str], aggregators: Sequence[str]
-) -> tuple[IndexArray, IndexArray, IndexArray]:
+def _attributes(table: Mapping[str, Column], zones: Sequence[str], aggregators: Sequence[str]) -> Attributes:
     found = []
     for column, names in (("zone_id", zones), ("aggregator_id", aggregators), ("pillar", _PILLARS)):
         row_of: dict[Any, int] = {name: row for row, name in enumerate(names)}
-        found.append(np.array([row_of[value] for value in table[column]], dtype=np.int64))
+        number, values = numbered(table[column])
+        found.append(np.array([row_of[value] for value in values], dtype=np.int64)[number])
     return found[0], found[1], found[2]
 
 
-def _occurs(
-    tables: Mapping[ResourceKind, Mapping[str, Column]],
-    zones: Sequence[str],
-    aggregators: Sequence[str],
-    shape: tuple[int, ...],
-) -> NDArray[np.bool_]:
+def _occurs(found: Iterable[Attributes], shape: tuple[int, ...]) -> NDArray[np.bool_]:
     occurs = np.zeros(shape, dtype=np.bool_)
-    for table in tables.values():
-        if len(table["resource_id"]):
-            occurs[_attributes(table, zones, aggregators)] = True
+    for each in found:
+        occurs[each] = True
     return occurs
 
 
@@ -197,11 +197,17 @@ class CouplingRows:
 
     def values(self, zone_kw: FloatArray, class_kw: FloatArray) -> FloatArray:
         """Left side of every row, (N,), given the portfolio's sums per zone (Z, T) and class (C, T)."""
-        found = self.constant.copy()
-        local, city, classed = self.zone >= 0, self.zone == -1, self.zone == -2
-        found[local] += zone_kw[self.zone[local], self.t[local]]
-        found[city] += zone_kw.sum(axis=0)[self.t[city]]
-        found[classed] += np.einsum("nc,nc->n", self.class_weight[classed], class_kw.T[self.t[classed]])
+        classed = self.zone == -2
+        weighted = np.einsum("nc,nc->n", self.class_weight[classed], class_kw.T[self.t[classed]])
+        return np.asarray(self.constant + self.effect(zone_kw, weighted))
+
+    def effect(self, zone_kw: FloatArray, classed_kw: FloatArray) -> FloatArray:
+        """What power adds to every row, (N,): per zone (Z, T), and to the K rows over classes, (K,), in their order."""
+        found = np.empty(len(self.t))
+        local, city = self.zone >= 0, self.zone == -1
+        found[local] = zone_kw[self.zone[local], self.t[local]]
+        found[city] = zone_kw.sum(axis=0)[self.t[city]]
+        found[self.zone == -2] = classed_kw
         return found
 
     @cached_property

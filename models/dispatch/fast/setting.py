@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from models.dispatch.problem import TIE_BREAK_PER_KWH_H, DispatchProblem, ResourceState
 from models.dispatch.states import StateColumns
+from models.fleet import numbered
 from models.intervals import FloatArray, IntervalGrid
 
 IndexArray = NDArray[np.int64]
@@ -78,8 +79,9 @@ class Setting:
 
 
 def rows_in(index: Mapping[str, int], names: NDArray[Any]) -> IndexArray:
-    """Row of every name (n,) in an index, −1 for the empty name."""
-    return np.array([index[name] if name else -1 for name in names], dtype=np.int64)
+    """Row of every name (n,) in an index, −1 for the empty name; KeyError for one that is not in it."""
+    number, values = numbered(names)
+    return np.array([index[name] if name else -1 for name in values], dtype=np.int64)[number]
 
 
 def _matrix(series: Mapping[str, FloatArray], count: int) -> FloatArray:

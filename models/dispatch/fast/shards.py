@@ -5,18 +5,19 @@ random, so that the first few of it are a fair sample of all, and a shard is two
 """
 
 import itertools
-from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
+from numpy.typing import NDArray
 
-from models.dispatch.fast.coupling import Classes
+from models.dispatch.fast.coupling import Attributes, Classes
 from models.dispatch.fast.pricing.common import NOTHING_NEAR, Members, Near
 from models.dispatch.fast.pricing.registry import PRICERS, Pricer
 from models.dispatch.fast.setting import IndexArray, Setting, rows_in
 from models.dispatch.problem import DispatchProblem
+from models.dispatch.states import FleetStates, StateColumns
 from models.fleet import Column
 from models.intervals import FloatArray
 from models.resources import ResourceKind
@@ -24,6 +25,9 @@ from models.resources import ResourceKind
 STRATA = 24
 """Strata of a zone, about: as many as columns of it in the master, for every sweep."""
 _SEED = 7
+Columns = Mapping[str, Column]
+Ranges = tuple[tuple[int, int], ...]
+Mapper = Callable[[Callable[[Any], Any], Iterable[Any]], Iterable[Any]]
 
 
 @dataclass(frozen=True)
@@ -39,8 +43,8 @@ class Block:
     members: Members
     near: Near
     zone: IndexArray
-    cells: tuple[tuple[int, int], ...]
-    strata: tuple[tuple[int, int], ...]
+    cells: Ranges
+    strata: Ranges
 
     def __len__(self) -> int:
         return len(self.zone)
@@ -60,69 +64,113 @@ class Shard:
         return self.last - self.first
 
 
+class Roll(NamedTuple):
+    """A kind's table (n,) with its names as numbers: fields as in ``Members``, ``attributes`` as in ``Classes``."""
+
+    columns: Columns
+    attributes: Attributes
+    tariff: IndexArray
+    resource: IndexArray
+    alone: NDArray[np.bool_]
+    states: StateColumns
+
+
+class _Chosen(Columns):
+    """Some rows of columns; a column is gathered when it is asked for."""
+
+    def __init__(self, columns: Columns, rows: IndexArray) -> None:
+        self._columns, self._rows = columns, rows
+
+    def __getitem__(self, name: str) -> Column:
+        return self._columns[name][self._rows]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._columns)
+
+    def __len__(self) -> int:
+        return len(self._columns)
+
+
 def blocks_of(
     problem: DispatchProblem,
-    tables: Mapping[ResourceKind, Mapping[str, Column]],
+    tables: Mapping[ResourceKind, Columns],
     classes: Classes,
     setting: Setting,
+    known: FleetStates | None = None,
+    workers: Mapper = map,
 ) -> list[Block]:
-    """The fleet as blocks; ``tables`` as admitted."""
-    row_of = {name: row for row, name in enumerate(problem.fleet.resource_ids)}
+    """The fleet as blocks; ``tables`` as admitted.  ``known``: its states, if somebody has looked them up.
+
+    ``workers``: who makes them, block by block.
+    """
+    known = known or FleetStates(problem)
+    rolls = {
+        kind: Roll(
+            columns,
+            classes.attributes_of[kind],
+            rows_in(setting.tariff_row, columns["tariff_id"]),
+            problem.fleet.rows_of(kind),
+            _alone(kind, columns, problem.fleet.rows_of(kind), setting),
+            known.of(kind),
+        )
+        for kind, columns in tables.items()
+    }
     chosen = [
-        (pricer, table, np.flatnonzero(mask))
+        (pricer, roll, np.flatnonzero(mask), pricer.size_kw(roll.columns)[mask])
         for pricer in PRICERS
-        if (table := tables.get(pricer.kind)) is not None and (mask := pricer.selects(table)).any()
+        if (roll := rolls.get(pricer.kind)) is not None and (mask := pricer.selects(roll.columns)).any()
     ]
     zone_kw = np.zeros(len(classes.zones))
-    for pricer, table, rows in chosen:
-        np.add.at(zone_kw, classes.attributes(table)[0][rows], pricer.size_kw(table)[rows])
-    return [_block(pricer, table, rows, problem, classes, setting, row_of, zone_kw) for pricer, table, rows in chosen]
+    for _, roll, rows, size_kw in chosen:
+        zone_kw += np.bincount(roll.attributes[0][rows], weights=size_kw, minlength=len(zone_kw))
+
+    def make(part: tuple[Pricer, Roll, IndexArray, FloatArray]) -> Block:
+        pricer, roll, rows, size_kw = part
+        order, cells, strata = _strata(roll.attributes[0][rows], size_kw, zone_kw)
+        return _block(pricer, roll, rows[order], problem, classes, setting, cells, strata)
+
+    return list(workers(make, chosen))
 
 
 def _block(
     pricer: Pricer,
-    table: Mapping[str, Column],
-    chosen: IndexArray,
+    roll: Roll,
+    rows: IndexArray,
     problem: DispatchProblem,
     classes: Classes,
     setting: Setting,
-    row_of: Mapping[str, int],
-    zone_kw: FloatArray,
+    cells: Ranges,
+    strata: Ranges,
 ) -> Block:
-    zone, aggregator, pillar = classes.attributes(table)
-    order, cells, strata = _strata(zone[chosen], pricer.size_kw(table)[chosen], zone_kw)
-    chosen = chosen[order]
-    columns = {name: values[chosen] for name, values in table.items()}
-    zone, aggregator, pillar = zone[chosen], aggregator[chosen], pillar[chosen]
-    resource = np.array([row_of[name] for name in columns["resource_id"]], dtype=np.int64)
+    """The block of some rows of a table, in this order."""
+    zone, aggregator, pillar = (each[rows] for each in roll.attributes)
+    columns = _Chosen(roll.columns, rows)
     members = Members(
-        tariff=rows_in(setting.tariff_row, columns["tariff_id"]),
+        tariff=roll.tariff[rows],
         price_class=classes.class_of[zone, aggregator, pillar],
         reliability=np.ascontiguousarray(columns["reliability_fraction"], dtype=np.float64),
-        resource=resource,
-        alone=_alone(pricer, table, columns, setting),
+        resource=roll.resource[rows],
+        alone=roll.alone[rows],
     )
-    units = pricer.arrays(columns, setting, setting.state_of(columns["resource_id"]))
-    return Block(pricer, units, members, _near(problem, resource), zone, cells, strata)
+    units = pricer.arrays(columns, setting, roll.states.rows(rows))
+    return Block(pricer, units, members, _near(problem, members.resource), zone, cells, strata)
 
 
-_Ranges = tuple[tuple[int, int], ...]
-
-
-def _strata(zone: IndexArray, size_kw: FloatArray, zone_kw: FloatArray) -> tuple[IndexArray, _Ranges, _Ranges]:
+def _strata(zone: IndexArray, size_kw: FloatArray, zone_kw: FloatArray) -> tuple[IndexArray, Ranges, Ranges]:
     """An order of rows (n,) by zone and stratum, random inside, with the ranges of the cells and of the strata.
 
     A cell has as many strata as it has of the zone's kW.  They part it evenly in rows and kW: large rows, on which a
     sample depends most, share theirs with few others.
     """
     dice = np.random.default_rng(_SEED)
-    order = np.lexsort((dice.random(len(zone)), -size_kw, zone))
+    order = _sorted_by(zone, np.argsort(dice.random(len(zone))))
     stratum = np.zeros(len(zone), dtype=np.int64)
     edges = np.flatnonzero(np.diff(zone[order])) + 1
     cells = tuple(zip([0, *edges.tolist()], [*edges.tolist(), len(zone)], strict=True))
     used = 0
     for first, last in cells:
         rows = order[first:last]
+        rows[:] = rows[np.argsort(-size_kw[rows], kind="stable")]
         passed = np.cumsum(size_kw[rows])
         share = passed[-1] / max(zone_kw[zone[rows[0]]], 1e-9)
         count = max(1, min(len(rows), round(STRATA * share)))
@@ -130,36 +178,37 @@ def _strata(zone: IndexArray, size_kw: FloatArray, zone_kw: FloatArray) -> tuple
         by_kw = (passed - size_kw[rows]) / max(passed[-1], 1e-9)
         stratum[rows] = used + np.minimum((count * 0.5 * (even + by_kw)).astype(np.int64), count - 1)
         used += count
-    order = np.lexsort((dice.random(len(zone)), stratum))
+    order = _sorted_by(stratum, np.argsort(dice.random(len(zone))))
     edges = np.flatnonzero(np.diff(stratum[order])) + 1
     return order, cells, tuple(zip([0, *edges.tolist()], [*edges.tolist(), len(zone)], strict=True))
 
 
-def _alone(pricer: Pricer, table: Mapping[str, Column], columns: Mapping[str, Column], setting: Setting) -> Any:
+def _sorted_by(number: IndexArray, order: IndexArray) -> IndexArray:
+    """``order`` (n,) sorted by a small number of each, like beside like as they were."""
+    few = number.size == 0 or number.max() < 1 << 16
+    # numpy counts 16 bits out, and compares more
+    return order[np.argsort(number[order].astype(np.uint16 if few else np.int64), kind="stable")]
+
+
+def _alone(kind: ResourceKind, columns: Columns, resource: IndexArray, setting: Setting) -> NDArray[np.bool_]:
     """Whether a row is all there is to say about its resource: a stay whose charger expects no other car.
 
     A stay that is over does not count beside one that is not.
     """
-    if pricer.kind is not ResourceKind.EV_SESSION:
-        return np.ones(len(columns["resource_id"]), dtype=np.bool_)
-    live = setting.hours_since_start(table["departure"]) > 0
-    rows_of, live_of = Counter(table["resource_id"].tolist()), Counter(table["resource_id"][live].tolist())
-    still = setting.hours_since_start(columns["departure"]) > 0
-    return np.array(
-        [
-            live_of[name] == 1 if here else rows_of[name] == 1
-            for name, here in zip(columns["resource_id"].tolist(), still.tolist(), strict=True)
-        ],
-        dtype=np.bool_,
-    )
+    if kind is not ResourceKind.EV_SESSION:
+        return np.ones(len(resource), dtype=np.bool_)
+    live = setting.hours_since_start(columns["departure"]) > 0
+    rows_of, live_of = np.bincount(resource)[resource], np.bincount(resource, weights=live)[resource]
+    return np.asarray(np.where(live, live_of == 1, rows_of == 1))
 
 
 def _near(problem: DispatchProblem, resource: IndexArray) -> Near:
     if problem.real_time is None:
         return NOTHING_NEAR
     return Near(
-        np.ascontiguousarray(problem.real_time.now_kw[resource]),
-        np.ascontiguousarray(problem.real_time.plan_kw[resource]),
+        problem.real_time.now_kw[resource],
+        # [resource] takes twice as long
+        np.ascontiguousarray(problem.real_time.plan_kw.take(resource, axis=0, mode="clip")),
     )
 
 

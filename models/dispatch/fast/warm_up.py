@@ -7,6 +7,7 @@ import numpy as np
 from models.dispatch.fast.admitted import admit_columns
 from models.dispatch.fast.baseline import baseline_prices
 from models.dispatch.fast.coupling import Classes
+from models.dispatch.fast.given import Owners, table_sums
 from models.dispatch.fast.pricing.common import empty_sums
 from models.dispatch.fast.setting import Setting
 from models.dispatch.fast.shards import blocks_of
@@ -33,3 +34,6 @@ def warm_up(problem: DispatchProblem, tell: Callable[[str], None] = lambda _: No
             pricer.base(block.units, 0, power_kw[0])
         if pricer.energy is not None:
             pricer.energy(pricer.take(block.units, np.zeros(1, dtype=np.int64)), power_kw)
+    table_kw = np.zeros((1, count)) if problem.baseline_kw is None else problem.baseline_kw[:1]
+    owners = Owners.of(blocks, len(problem.fleet.resource_ids))
+    table_sums(table_kw, owners, (len(problem.zones), width, len(setting.tariffs)), map)

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from models.fleet import Fleet, ResourceTable, column_types
+from models.fleet import Column, Fleet, ResourceTable, column_types, numbered
 from models.resources import RESOURCE_TYPES, Pillar, ResourceKind
 from tests.fleets import random_problem
 from tests.strategies import OF_KIND, resources
@@ -58,3 +58,41 @@ def test_every_column_has_a_plain_type() -> None:
     assert (types["run_profile"], types["energy_kwh"], types["is_test"]) == (str, float, bool)
     assert column_types(ResourceKind.CURTAILABLE_LOAD)["calls_per_day"] is int
     assert all("kind" not in column_types(kind) for kind in ResourceKind)
+
+
+@given(st.lists(resources(), max_size=8), st.integers(0, 1000))
+@settings(max_examples=30, deadline=None, suppress_health_check=SLOW)
+def test_every_row_of_a_table_finds_its_resource(rows: list[Any], seed: int) -> None:
+    """Also where a charger has several stays, and whatever the order of the rows."""
+    several = [*rows, *(row for row in rows if row.kind is ResourceKind.EV_SESSION)]
+    fleet = Fleet.from_rows([several[k] for k in np.random.default_rng(seed).permutation(len(several))])
+    for kind, table in fleet.tables.items():
+        found = [fleet.resource_ids[row] for row in fleet.rows_of(kind)]
+        assert found == table.columns["resource_id"].tolist()
+
+
+def test_a_fleet_of_nobody_has_no_resources() -> None:
+    assert Fleet({}).resource_ids == ()
+    empty = Fleet({ResourceKind.PV: ResourceTable.from_rows(ResourceKind.PV, [])})
+    assert empty.resource_ids == ()
+    assert empty.rows_of(ResourceKind.PV).size == 0
+
+
+def column_of(names: list[Any]) -> Column:
+    column = np.empty(len(names), dtype=object)
+    column[:] = names
+    return column
+
+
+@given(st.lists(st.sampled_from(["", "a", "b", "ä", "a name"]), max_size=20))
+def test_numbers_stand_for_the_values_of_a_column(names: list[str]) -> None:
+    numbers, values = numbered(column_of(names))
+    assert numbers.dtype == np.int64
+    assert [values[number] for number in numbers] == names
+    assert values == list(dict.fromkeys(names))
+
+
+@pytest.mark.parametrize("nothing", [None, float("nan")])
+def test_a_column_of_names_has_no_holes(nothing: Any) -> None:
+    with pytest.raises(ValueError, match="row 1"):
+        numbered(column_of(["a", nothing, "b"]))
