@@ -78,7 +78,7 @@ def test_forced_columns_print_how_far_off_they_are(outcomes: Outcomes) -> None:
     """Three devices are no million: there columns alone may miss the optimum, but never the truth about it."""
     found = summary(outcomes["forced"], forced=True)
     assert found["holds"]
-    assert found["true_gap"]["median"] <= 1e-3
+    assert found["true_gap"]["median"] <= 3e-3
     assert found["true_gap"]["median"] <= found["printed_gap"]["median"]
 
 

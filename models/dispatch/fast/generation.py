@@ -24,7 +24,7 @@ A. Pessoa et al., INFORMS J. Comput. 30 (2018) 339 (points between centre and ma
 
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -55,12 +55,14 @@ _FAR, _FURTHER, _FARTHEST = 3.0, 3.0, 8.0
 """A search for a centre ends with a pull no less than the first; until then it is made so many times longer."""
 _ROWS = 4
 """Times that a master is solved again because it violated a row that was not in it."""
-_KEPT = 0.6
-"""Part of the columns out of use that stay, by reduced cost."""
-_USED = 1e-4
-"""Share of its group from which a column counts as used."""
-_HEAVY = 0.1
-"""Share of its group from which a sample's column is asked of the whole fleet."""
+_USED, _NEEDED = 0.01, 0.1
+"""A proximal master keeps columns with such a share of their group, and this part of the others, by reduced cost."""
+_DIRECTIONS = 3
+"""Directions that every group learns for the next mix."""
+_SHELF = 4
+"""Columns of a group, about, that are put aside for mixing, the newest."""
+_WEIGHTY, _KEPT = 1e-4, 0.6
+"""The same when mixing; a corner may choose a column with such a share."""
 _WIDEST = 12
 """Columns of a group that a corner chooses from."""
 _SLOPPY = 0.1
@@ -93,6 +95,7 @@ class Generator:
         self.scale_of, self.noise, self.tell = scale_of, noise, tell
         self.fixed = Fixed(np.zeros(len(rows.t)), 0.0) if fixed is None else fixed
         self.pool = Pool.empty(rows.intervals, int((rows.zone == -2).sum()))
+        self.shelf = self.pool.none()
         self.seconds = {"sweeps": 0.0, "master": 0.0}
         self.passes = 0.0
         self.known_cny = -np.inf
@@ -122,17 +125,13 @@ class Generator:
 
     def values(self, columns: Columns) -> FloatArray:
         """Left side of every row, (N,), if every group does this."""
+        return self.rows.constant + self.fixed.values + self.effect(columns)
+
+    def effect(self, columns: Columns) -> FloatArray:
+        """What one column of every group adds to every row, (N,)."""
         zone_kw = np.zeros((self.rows.zones, self.rows.intervals))
         np.add.at(zone_kw, self._zone_of, columns.power_kw)
-        return self.rows.constant + self.fixed.values + self._effect(zone_kw, columns.classed_kw.sum(axis=0))
-
-    def _effect(self, zone_kw: FloatArray, classed_kw: FloatArray) -> FloatArray:
-        rows = self.rows
-        found = np.empty(len(rows.t))
-        found[self._local] = zone_kw[rows.zone[self._local], rows.t[self._local]]
-        found[self._city] = zone_kw.sum(axis=0)[rows.t[self._city]]
-        found[self._classed] = classed_kw
-        return found
+        return self.rows.effect(zone_kw, columns.classed_kw.sum(axis=0))
 
     def at(self, duals: FloatArray) -> Columns:
         """Everybody at one point."""
@@ -150,21 +149,14 @@ class Generator:
         points = [_step(a, b, share) for a, b, share in zip(inner, outer, steps.tolist(), strict=True)]
         self._take(self._sweep(self.groups, points), points)
 
-    def seed(self, pool: Pool, theta: FloatArray, most: int) -> None:
-        """Ask every group what it does where another generator's mix θ of the same groups uses its heaviest columns."""
-        used = np.flatnonzero((_rank(pool.group, -theta) < most) & (theta > _HEAVY))
-        points = [pool.points[k] for k in used]
-        columns = self._sweep([self.groups[g] for g in pool.group[used]], points)
-        self.pool.add(pool.group[used], columns, points)
-
-    def stand_for(self, whole: "Generator") -> None:
-        """Correct a sample by what it misses of the whole fleet when no row has a price.
-
-        What its devices do about prices is then all that the sample must be fair about (a control variate).
-        """
-        zero = np.zeros(len(self.rows.t))
-        missing = whole.values(whole.at(zero)) - self.values(self.at(zero))
-        self.fixed = Fixed(self.fixed.values + missing, self.fixed.cost_cny)
+    def weighted(self, weight: FloatArray, fixed: Fixed) -> "Generator":
+        """The same groups, with their columns, where a row counts ``weight`` (G,) times, beside what is ``fixed``."""
+        ratio = weight / np.array([group.weight for group in self.groups])
+        made = self._beside(
+            [replace(group, weight=w) for group, w in zip(self.groups, weight.tolist(), strict=True)], fixed
+        )
+        made.pool, made.shelf = self.pool.times(ratio), self.shelf.times(ratio)
+        return made
 
     def size_kw(self) -> FloatArray:
         """What is large for a row, (N,) kW: what its zone draws; a tenth of a target, or of the city."""
@@ -217,7 +209,7 @@ class Generator:
             answer = self._sweep([self.groups[g] for g in members], own, pieces=_PIECES)
             change = np.zeros((rows.zones, rows.intervals))
             np.add.at(change, self._zone_of[members], answer.power_kw - expected.power_kw[members])
-            moved = self._effect(change, (answer.classed_kw - expected.classed_kw[members]).sum(axis=0))
+            moved = rows.effect(change, (answer.classed_kw - expected.classed_kw[members]).sum(axis=0))
             duals = rows.netted(np.clip(duals + gain * (moved + drift), 0.0, rows.penalty))
             for g, point in zip(members.tolist(), own, strict=True):
                 points[g] = point
@@ -254,11 +246,21 @@ class Generator:
         self.seconds["master"] += time.monotonic() - began
         return mix
 
-    def _prune(self, mix: Mix) -> None:
-        """Let columns go that are out of use and dear."""
+    def _shelve(self, mix: Mix) -> None:
+        """Put columns aside that a proximal master hardly uses: it needs few."""
         unused = mix.theta < _USED
         if unused.any():
-            self.pool.keep(~unused | (mix.reduced < np.quantile(mix.reduced[unused], _KEPT)))
+            kept = ~unused | (mix.reduced < np.quantile(mix.reduced[unused], _NEEDED))
+            self.shelf.take(self.pool.chosen(~kept))
+            newest = np.arange(len(self.shelf)) >= len(self.shelf) - _SHELF * len(self.groups)
+            self.shelf = self.shelf.chosen(newest)
+            self.pool = self.pool.chosen(kept)
+
+    def _prune(self, mix: Mix) -> None:
+        """Let columns go that are out of use and dear."""
+        unused = mix.theta < _WEIGHTY
+        if unused.any():
+            self.pool = self.pool.chosen(~unused | (mix.reduced < np.quantile(mix.reduced[unused], _KEPT)))
 
     def approach(self, center: FloatArray, *, until: float, rounds: int, enough: float) -> tuple[FloatArray, Columns]:
         """A better centre, with everybody's answers at it.
@@ -266,7 +268,7 @@ class Generator:
         Proximal rounds, until the master hopes for no more than ``enough`` of the gap's scale.  Every answer is a
         column, and ``known_cny`` is L at the centre.
         """
-        answers = self._answers(center)
+        answers = self.learn(center)
         self.known_cny = self.lower(answers, center)
         pull, duals = _PULL, center
         left = 0.1 * self.scale_of(self.known_cny)
@@ -276,9 +278,9 @@ class Generator:
             price, give = self.tame(self.rows.penalty, center), self.size_kw() / pull
             mix = self._central(price, duals, _SLOPPY * left, center=center, give_kw=give)
             if k:
-                self._prune(mix)
+                self._shelve(mix)
             duals = self.rows.netted(mix.duals)
-            columns = self._answers(duals)
+            columns = self.learn(duals)
             found, hope = self.lower(columns, duals), mix.model_cny - self.known_cny
             self.tell(
                 f"approach {k}: bound {self.known_cny:.9g}, here {found:.9g}, hope {hope:.4g}, pull {pull:.3g}, "
@@ -295,7 +297,16 @@ class Generator:
                 pull *= _FURTHER  # the master may hope for little because it may not look far
         return center, answers
 
-    def _answers(self, duals: FloatArray) -> Columns:
+    def balanced(self, center: FloatArray) -> Mix:
+        """The proximal master's mix at a centre: rows are off by what they give way, little at a good centre."""
+        price, give = self.tame(self.rows.penalty, center), self.size_kw() / _FARTHEST
+        tolerance_cny = _SLOPPY * 1e-3 * self.scale_of(self.known_cny)
+        mix = self._central(price, center, tolerance_cny, center=center, give_kw=give)
+        self.tell(f"balanced {mix.cost_cny:.9g}, slacks {rows_cost(self.rows, mix.values):.4g}, {mix.seconds:.2f} s")
+        return mix
+
+    def learn(self, duals: FloatArray) -> Columns:
+        """Everybody's answers at one point, as columns."""
         columns = self.at(duals)
         self._take(columns, self._points(duals, 0.0))
         return columns
@@ -311,6 +322,8 @@ class Generator:
         Ends when the mix costs no more than ``enough_cny`` above ``known_cny``, or gains less than a third of that.
         """
         bound_cny = self.known_cny
+        self.pool.take(self.shelf)
+        self.shelf = self.shelf.none()
         best, duals = np.inf, center
         while True:
             mix = self._central(self.rows.penalty, duals, _SLOPPY * enough_cny)
@@ -325,22 +338,27 @@ class Generator:
                 return mix
             best, duals = mix.cost_cny, mix.duals
             self._prune(mix)
-            self.between(center, duals)
+            for _ in range(_DIRECTIONS):
+                self.between(center, duals)
 
-    def corner(self, mix: Mix, widest: int = _WIDEST) -> Mix:
+    def corner(self, mix: Mix, until: float, widest: int = _WIDEST) -> Mix:
         """A mix about as good with few columns in use, chosen among the ``widest`` heaviest of every group in ``mix``.
 
-        Only these stay.
+        Only these stay.  If there is no time, ``mix`` itself.
         """
         rank = _rank(self.pool.group, -mix.theta)
-        self.pool.keep((rank == 0) | ((rank < widest) & (mix.theta > _USED)))
-        return self.settled()
+        chosen = (rank == 0) | ((rank < widest) & (mix.theta > _WEIGHTY))
+        self.pool = self.pool.chosen(chosen)
+        return self.settled(replace(mix, theta=mix.theta[chosen], reduced=mix.reduced[chosen]), until)
 
-    def settled(self) -> Mix:
-        """The cheapest mix of the columns there are, with few in use."""
+    def settled(self, mix: Mix, until: float) -> Mix:
+        """The cheapest mix of the columns there are, with few in use; ``mix`` of some of them if there is no time."""
         began = time.monotonic()
-        found = self._master().corner()
+        found = self._master().corner(until)
         self.seconds["master"] += time.monotonic() - began
+        if found is None:
+            missing = len(self.pool) - len(mix.theta)
+            return replace(mix, theta=np.concatenate([mix.theta, np.zeros(missing)]))
         self.tell(
             f"corner: {found.cost_cny:.9g}, slacks {rows_cost(self.rows, found.values):.4g}, {found.seconds:.2f} s"
         )
@@ -350,16 +368,22 @@ class Generator:
         """A generator over some of the groups, with their columns, beside what is ``fixed``."""
         place = np.full(len(self.groups), -1, dtype=np.int64)
         place[groups] = np.arange(len(groups))
+        made = self._beside([self.groups[g] for g in groups], fixed)
+        made.pool, made.shelf = self.pool.of(place), self.shelf.of(place)
+        return made
+
+    def _beside(self, groups: Sequence[Shard], fixed: Fixed) -> "Generator":
+        """A generator that goes on where this one is, over other groups."""
         made = Generator(
             self.rows,
-            [self.groups[g] for g in groups],
+            groups,
             self.sweeper,
             scale_of=self.scale_of,
             noise=self.noise,
             tell=self.tell,
             fixed=fixed,
         )
-        made.pool, made._active, made.known_cny = self.pool.of(place), self._active, self.known_cny
+        made._active, made.known_cny = self._active, self.known_cny
         made.passes, made.seconds = self.passes, self.seconds
         return made
 

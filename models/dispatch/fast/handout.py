@@ -68,35 +68,49 @@ class Handout:
 
 
 def _hand_out_part(part: Part, blocks: Sequence[Block], sweeper: Sweeper, power: FloatArray, found: _Sum) -> None:
-    block = blocks[part.block]
-    zone = int(block.zone[part.first])
-    shard = Shard(part.block, part.first, part.last, zone)
-    rows = np.arange(part.first, part.last)
-    mixed = np.zeros((len(rows), power.shape[1]))
+    block, rows = blocks[part.block], slice(part.first, part.last)
+    if len(part.points) == 1:
+        schedules = np.empty((part.last - part.first, power.shape[1]))
+        sums = sweeper.sums(_shard(part, block), sweeper.prices(part.points[0]), schedules)
+        found.zone_kw[block.zone[part.first]] += sums.power_kw
+        found.class_kw += sums.class_kw
+        found.cost_cny += float(sums.totals[1])
+    else:
+        schedules = _mixed(part, block, sweeper, found)
+    alone, resource = block.members.alone[rows], block.members.resource[rows]
+    if alone.all():
+        power[resource] = schedules
+    else:
+        power[resource[alone]] = schedules[alone]
+        found.shared.append((resource[~alone], schedules[~alone]))
+
+
+def _shard(part: Part, block: Block) -> Shard:
+    return Shard(part.block, part.first, part.last, int(block.zone[part.first]))
+
+
+def _mixed(part: Part, block: Block, sweeper: Sweeper, found: _Sum) -> FloatArray:
+    """Schedules (rows, T) that are mixes of answers at several points."""
+    shard, rows = _shard(part, block), np.arange(part.first, part.last)
+    mixed = np.zeros((len(rows), found.zone_kw.shape[1]))
     own = 0.0
-    by_level = len(part.weights) > 1 and block.pricer.mixing is Mixing.BY_LEVEL
+    by_level = block.pricer.mixing is Mixing.BY_LEVEL
     units = block.pricer.take(block.units, rows) if by_level else None
     for weight, point in zip(part.weights, part.points, strict=True):
         schedules = np.empty_like(mixed)
         sums = sweeper.sums(shard, sweeper.prices(point), schedules)
         mixed += weight * (changes(units, schedules) if by_level else schedules)
         if not by_level:
-            found.zone_kw[zone] += weight * sums.power_kw
+            found.zone_kw[shard.zone] += weight * sums.power_kw
             found.class_kw += weight * sums.class_kw
         own += weight * float(sums.totals[2])
-        if len(part.weights) == 1:
-            found.cost_cny += float(sums.totals[1])
     if by_level:
         mixed = powers(units, mixed)
-        found.zone_kw[zone] += mixed.sum(axis=0)
+        found.zone_kw[shard.zone] += mixed.sum(axis=0)
         reliable = mixed * block.members.reliability[rows, None]
         np.add.at(found.class_kw, block.members.price_class[rows], reliable)
-    if len(part.weights) > 1:
-        found.cost_cny += _cost_of_mix(block, rows, mixed, own, sweeper)
-    alone = block.members.alone[rows]
-    power[block.members.resource[rows[alone]]] = mixed[alone]
-    if not alone.all():
-        found.shared.append((block.members.resource[rows[~alone]], mixed[~alone]))
+    found.cost_cny += _cost_of_mix(block, rows, mixed, own, sweeper)
+    return mixed
 
 
 def _cost_of_mix(block: Block, rows: IndexArray, power_kw: FloatArray, own: float, sweeper: Sweeper) -> float:

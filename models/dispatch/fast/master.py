@@ -11,6 +11,7 @@ in use, for handing out (HiGHS).  Zone rows enter when a mix violates them.
 Source: G. Dantzig, P. Wolfe, Operations Research 8 (1960) 101; M. Lübbecke, J. Desrosiers, Oper. Res. 53 (2005) 1007.
 """
 
+import math
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
@@ -51,24 +52,37 @@ class Pool:
 
     def add(self, groups: IndexArray, columns: Columns, points: Sequence[Point]) -> None:
         """Take in one column for each of ``groups`` (rows of ``columns`` in the same order)."""
-        self.group = np.concatenate([self.group, groups])
-        self.power_kw = np.concatenate([self.power_kw, columns.power_kw])
-        self.classed_kw = np.concatenate([self.classed_kw, columns.classed_kw])
-        self.cost_cny = np.concatenate([self.cost_cny, columns.cost_cny])
-        self.points += list(points)
+        self.take(Pool(groups, columns.power_kw, columns.classed_kw, columns.cost_cny, list(points)))
+
+    def take(self, other: "Pool") -> None:
+        """Take in other columns of the same groups."""
+        self.group = np.concatenate([self.group, other.group])
+        self.power_kw = np.concatenate([self.power_kw, other.power_kw])
+        self.classed_kw = np.concatenate([self.classed_kw, other.classed_kw])
+        self.cost_cny = np.concatenate([self.cost_cny, other.cost_cny])
+        self.points = [*self.points, *other.points]
+
+    def chosen(self, which: NDArray[np.bool_]) -> "Pool":
+        """Some of the columns."""
+        points = [point for point, stays in zip(self.points, which, strict=True) if stays]
+        group, cost_cny = self.group[which], self.cost_cny[which]
+        return Pool(group, self.power_kw[which], self.classed_kw[which], cost_cny, points)
+
+    def none(self) -> "Pool":
+        """No column."""
+        return self.chosen(np.zeros(len(self), dtype=np.bool_))
 
     def of(self, place: IndexArray) -> "Pool":
         """The columns of some groups, renumbered: ``place`` (G,) is a group's new number, −1 if it stays out."""
-        kept = place[self.group] >= 0
-        points = [point for point, stays in zip(self.points, kept, strict=True) if stays]
-        group = place[self.group[kept]]
-        return Pool(group, self.power_kw[kept], self.classed_kw[kept], self.cost_cny[kept], points)
+        made = self.chosen(place[self.group] >= 0)
+        made.group = place[made.group]
+        return made
 
-    def keep(self, kept: NDArray[np.bool_]) -> None:
-        """Let all others go."""
-        for name in ("group", "power_kw", "classed_kw", "cost_cny"):
-            setattr(self, name, getattr(self, name)[kept])
-        self.points = [point for point, stays in zip(self.points, kept, strict=True) if stays]
+    def times(self, ratio: FloatArray) -> "Pool":
+        """The same columns of groups that are ``ratio`` (G,) times as large."""
+        each = ratio[self.group]
+        power_kw, classed_kw = self.power_kw * each[:, None], self.classed_kw * each[:, None]
+        return Pool(self.group, power_kw, classed_kw, self.cost_cny * each, list(self.points))
 
 
 @dataclass(frozen=True)
@@ -125,12 +139,7 @@ class Master:
         zone_kw = np.zeros((rows.zones, rows.intervals))
         used = np.flatnonzero(theta)
         np.add.at(zone_kw, self.zone_of_group[pool.group[used]], theta[used, None] * pool.power_kw[used])
-        found = rows.constant + self.fixed_values
-        local = rows.zone >= 0
-        found[local] += zone_kw[rows.zone[local], rows.t[local]]
-        found[self._city] += zone_kw.sum(axis=0)[rows.t[self._city]]
-        found[self._classed] += theta[used] @ pool.classed_kw[used]
-        return found
+        return rows.constant + self.fixed_values + rows.effect(zone_kw, theta[used] @ pool.classed_kw[used])
 
     def central(
         self,
@@ -213,10 +222,10 @@ class Master:
         weight = self.rows.penalty * self.rows.hours
         return float(self.pool.cost_cny @ theta + weight @ slack) + self.fixed_cost_cny
 
-    def corner(self, rounds: int = 8) -> Mix:
+    def corner(self, until: float = math.inf, rounds: int = 8) -> Mix | None:
         """The cheapest mix with few columns in use; zone rows that it violates are added, and it is solved again.
 
-        Raises ``SolverError`` if HiGHS fails.
+        None if there was no time ``until`` then (``time.monotonic``).  Raises ``SolverError`` if HiGHS fails.
         """
         began, iterations = time.monotonic(), 0
         price = self.rows.penalty
@@ -227,8 +236,11 @@ class Master:
             highs.setOptionValue(option, value)
         highs.passModel(self._program(order, price))
         for _ in range(rounds):
+            highs.setOptionValue("time_limit", highs.getRunTime() + max(0.0, until - time.monotonic()))
             highs.run()
             solution, status = highs.getSolution(), highs.getModelStatus()
+            if status == highspy.HighsModelStatus.kTimeLimit:
+                return None
             if not solution.value_valid:
                 raise SolverError("failed", f"the master ended with {highs.modelStatusToString(status)}")
             iterations += int(highs.getInfo().simplex_iteration_count)

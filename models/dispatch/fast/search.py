@@ -1,11 +1,11 @@
 """The search: first a centre with its bound, then one schedule for every row.
 
-*Centre.*  A large fleet is first asked in a sample, each row standing for many; where its mix uses a column, the whole
-fleet is asked.  Few proximal rounds over the whole fleet are left to do.
+*Centre.*  A large fleet is asked in a sample, which stands for all (``sampling``).
 
 *Handing out*, so that each makes good what the ones before could not keep: what switches takes one of its group's
-schedules, and a new centre is looked for beside it (a pump of 24 MW in a zone that moves 70 MW cannot be made good at
-the old one); then who mixes by level, then by power.
+schedules (unless all do), and a new centre is looked for beside it (a pump of 24 MW in a zone that moves 70 MW cannot
+be made good at the old one); then the portions of a large fleet, until the sample is left; then who mixes by level,
+then by power.
 """
 
 import time
@@ -22,24 +22,26 @@ from models.dispatch.fast.generation import Fixed, Generator, rows_cost
 from models.dispatch.fast.handout import Handout
 from models.dispatch.fast.master import Mix
 from models.dispatch.fast.mixing import Mixing
-from models.dispatch.fast.shards import Shard, sample_of, strata_of
+from models.dispatch.fast.sampling import Sampled
+from models.dispatch.fast.shards import Shard, strata_of
 from models.dispatch.fast.sweeps import Columns
 from models.intervals import FloatArray
 
 Mask = NDArray[np.bool_]
 
-SAMPLE_ROWS = 150_000
-"""Rows of the sample; fleets of less than twice as many are solved without one."""
+SAMPLE_ROWS, SAMPLE_ROWS_PER_S = 200_000, 5_000.0
+"""Rows of the sample at most, and for every second of the deadline; a fleet not twice as large is solved without."""
 LEAST_ROWS = 8
 """Rows of a stratum in the sample at least."""
+LOOKS = 3
+"""Times that the whole fleet is asked, at most, after the sample's centre was found."""
 APPROACH = 40
 """Proximal rounds at most."""
 HOPE, ROUGHLY = 0.3, 3.0
 """What the master may still hope for at the end of them, as a part of the gap asked for; of a sample, so much more."""
-ENOUGH = 0.3
-"""How near to its bound a mix must come, as a part of the gap asked for."""
-SEEDS = 2
-"""Columns of a group's mix in the sample, the heaviest, at which the whole fleet is asked first."""
+ENOUGH, GOOD, WELL = 0.3, 0.6, 0.1
+"""How near to what is proven for the rest a mix must come, as a part of the gap asked for: so near, or nearer where
+what is handed out has cost so much that more than this would be lost in all, but never nearer than that."""
 FIRST = 2
 """Mixes before those who take one schedule take it."""
 ROUNDS = 20
@@ -50,8 +52,14 @@ KEPT = 1e-6
 """Slacks that cost less than this part of the gap's scale are nothing."""
 NOISE_PER_KWH = 2e-5
 """Spread of the tiny price by which rows with equal choices differ, CNY per kWh."""
-NEAR, AGAIN, SEARCH, SETTLE = 0.53, 0.66, 0.77, 0.85
-"""Parts of the deadline by which the centre, that of the rest, the search and the allocation stop."""
+SAMPLED, NEAR = 0.27, 0.53
+"""Parts of the deadline by which a centre is found, of a sample and of a whole fleet,"""
+AGAIN, SEARCH, SETTLE = 0.66, 0.8, 0.88
+"""by which that of the rest is found, the search stops, and the allocation,"""
+SOON, PORTION = 0.45, 0.62
+"""and by which, of a large fleet, the rest's centre is found, and new ones after its portions."""
+LAST = 0.95
+"""No corner is looked for after that."""
 
 
 @dataclass(frozen=True)
@@ -67,72 +75,107 @@ class Limits:
         return self.began + part * self.deadline_s
 
 
-@dataclass(frozen=True)
-class Center:
-    """The best centre's bound, and the whole fleet's columns."""
-
-    bound: Bound
-    whole: Generator
-
-
 @dataclass
 class Search:
-    """One search; ``facts``: how it went.  ``tell`` and ``mark`` hear of it."""
+    """One search; ``facts``: how it went.  ``tell`` and ``mark`` hear of it.
+
+    ``bound``: the best, with its duals.
+    """
 
     city: City
     limits: Limits
     tell: Callable[[str], None]
     mark: Callable[[str], None]
     facts: dict[str, float] = field(default_factory=dict)
+    bound: Bound = field(default_factory=lambda: Bound(-np.inf, np.empty(0)))
 
-    def find_center(self, start: FloatArray | None) -> Center:
-        """A centre near to the best, from duals ``start`` (N,) of the last plan or from nothing."""
-        city = self.city
-        strata = strata_of(city.blocks)
+    def run(self, start: FloatArray | None) -> Handout:
+        """One schedule for every row, from duals ``start`` (N,) of the last plan or from nothing."""
+        strata = strata_of(self.city.blocks)
         rows = sum(len(group) for group in strata)
-        self.facts |= {"rows": float(rows), "groups": float(len(strata)), "coupling_rows": float(len(city.rows.t))}
-        whole, until = self._generator(strata), self.limits.by(NEAR)
-        if rows > 2 * SAMPLE_ROWS:
-            sample = self._generator(sample_of(strata, max(LEAST_ROWS, SAMPLE_ROWS // len(strata))))
-            sample.stand_for(whole)
-            center = sample.steer(until) if start is None else start
-            center, _ = self._approach(sample, center, NEAR, ROUGHLY * HOPE)
-            whole.seed(sample.pool, self._blend(sample, center, 1).theta, SEEDS)
-            self.facts["sample_passes"] = sample.passes
-            self.mark("sample")
-        else:
-            center = whole.steer(until) if start is None else start
-        center, answers = self._approach(whole, center, NEAR)
-        bound = bound_of(city.rows, answers, center)
-        self.mark("centre")
-        return Center(bound, whole)
+        most = min(SAMPLE_ROWS, SAMPLE_ROWS_PER_S * self.limits.deadline_s)
+        least = rows if rows <= 2 * most else max(LEAST_ROWS, int(most / len(strata)))
+        fleet = Sampled(strata, least, self._generator)
+        self.facts |= {"rows": float(rows), "groups": float(len(strata))}
+        self.facts |= {"sample_rows": float(sum(len(group) for group in fleet.sample.groups))}
+        self.facts |= {"coupling_rows": float(len(self.city.rows.t))}
+        center = self._find_center(fleet, start)
+        return self._hand_out(fleet, center)
 
-    def hand_out(self, center: Center) -> Handout:
+    def _find_center(self, fleet: Sampled, start: FloatArray | None) -> FloatArray:
+        """A centre near to the best, (N,)."""
+        city, sample = self.city, fleet.sample
+        center = np.zeros(len(city.rows.t)) if start is None else start
+        if not fleet.whole:
+            fleet.glance(center)
+        if start is None:
+            center = sample.steer(self.limits.by(SAMPLED))
+        if fleet.whole:
+            center, answers = self._approach(sample, center, NEAR)
+            self.bound = bound_of(city.rows, answers, center)
+            self.mark("centre")
+            return center
+        center, _ = self._approach(sample, center, SAMPLED, ROUGHLY * HOPE)
+        self.mark("sample")
+        for _ in range(LOOKS):
+            gained = self._look(fleet, center)
+            if self._late(SAMPLED) or gained < HOPE * self.limits.gap * city.scale(self.bound.value_cny):
+                break
+            center, _ = self._approach(sample, center, SAMPLED, ROUGHLY * HOPE)
+        self.mark("centre")
+        return center
+
+    def _look(self, fleet: Sampled, center: FloatArray) -> float:
+        """Ask the whole fleet; by how much the bound gains, CNY."""
+        found = bound_of(self.city.rows, fleet.look(center), center)
+        gained = found.value_cny - self.bound.value_cny
+        self.tell(f"bound {found.value_cny:.9g}")
+        self.bound = found if gained > 0 else self.bound
+        return gained
+
+    def _hand_out(self, fleet: Sampled, center: FloatArray) -> Handout:
         """One schedule for every row."""
-        city, duals, rest = self.city, center.bound.duals, center.whole
+        city = self.city
         handout = Handout(city.problem, city.blocks, city.sweeper)
-        switches = self._mix(rest, Mixing.NOT)
-        mix = self._blend(rest, duals, FIRST if switches.any() else ROUNDS)
-        self.facts["mix_gap"] = (mix.cost_cny - center.bound.value_cny) / city.scale(mix.cost_cny)
-        if switches.any():
-            # a mix in a corner has less to round, but takes seconds: what the others then make good is worth more
-            late = time.monotonic() > self.limits.by(NEAR)
-            rest = self._give(switches, handout, rest, mix if late else rest.corner(mix))
+        switches = self._mixing(fleet.sample, Mixing.NOT)
+        switching_first = switches.any() and not switches.all()
+        mix = self._mix(fleet, center, FIRST if switching_first else ROUNDS)
+        self.facts["mix_gap"] = (mix.cost_cny - self.bound.value_cny) / city.scale(mix.cost_cny)
+        if switching_first:
+            if fleet.whole and not self._late(NEAR):  # a mix in a corner has less to round, but takes seconds
+                mix = fleet.sample.corner(mix, self.limits.by(LAST))
+            fleet.without(switches, self._give(switches, fleet.all, handout, fleet.sample, mix))
             self.mark("switching")
-        if switches.any() and rest.groups:
-            duals, _ = self._approach(rest, duals, AGAIN)
-            mix = self._blend(rest, duals, ROUNDS)
+            center, _ = self._approach(fleet.sample, center, AGAIN if fleet.whole else SOON)
+            mix = self._mix(fleet, center)
+        while not fleet.whole:
+            self.mark("mix")
+            every = np.ones(len(fleet.sample.groups), dtype=np.bool_)
+            fleet.without_last(self._give(every, fleet.last, handout, fleet.sample, mix, portion=True))
+            self.mark("portions")
+            center, _ = self._approach(fleet.sample, center, PORTION)
+            mix = self._mix(fleet, center)
         self.mark("mix")
-        by_level = self._mix(rest, Mixing.BY_LEVEL)
+        by_level = self._mixing(fleet.sample, Mixing.BY_LEVEL)
         if by_level.any():
-            rest = self._give(by_level, handout, rest, rest.corner(mix))
-            mix = self._blend(rest, duals, SETTLING, SETTLE) if rest.groups else mix
-        if rest.groups:
-            self._give(np.ones(len(rest.groups), dtype=np.bool_), handout, rest, self._settled(rest, mix, duals))
+            mix = fleet.sample.corner(mix, self.limits.by(LAST))
+            fleet.without(by_level, self._give(by_level, fleet.all, handout, fleet.sample, mix))
+            mix = self._blend(fleet.sample, center, SETTLING, SETTLE) if fleet.sample.groups else mix
+        rest = fleet.sample
+        if rest.groups:  # others than those who mix by level
+            every = np.ones(len(rest.groups), dtype=np.bool_)
+            self._give(every, fleet.all, handout, rest, self._settled(rest, mix, center))
         handout.finish()
         self.facts |= {"passes": rest.passes, "sweeps_s": rest.seconds["sweeps"], "master_s": rest.seconds["master"]}
         self.mark("allocation")
         return handout
+
+    def _mix(self, fleet: Sampled, center: FloatArray, rounds: int = ROUNDS) -> Mix:
+        """A mix to hand out: for a portion it need not keep every row, since others will make it good."""
+        return self._blend(fleet.sample, center, rounds) if fleet.whole else fleet.sample.balanced(center)
+
+    def _late(self, part: float) -> bool:
+        return time.monotonic() > self.limits.by(part)
 
     def _approach(
         self, generator: Generator, center: FloatArray, part: float, hope: float = HOPE
@@ -141,50 +184,62 @@ class Search:
         return generator.approach(center, until=until, rounds=APPROACH, enough=hope * self.limits.gap)
 
     def _blend(self, generator: Generator, center: FloatArray, rounds: int, part: float = SEARCH) -> Mix:
-        enough_cny = ENOUGH * self.limits.gap * self.city.scale(generator.known_cny)
-        return generator.blend(center, until=self.limits.by(part), rounds=rounds, enough_cny=enough_cny)
+        gap_cny = self.limits.gap * self.city.scale(generator.known_cny)
+        lost = max(0.0, generator.known_cny - self.bound.value_cny) / gap_cny
+        enough = min(ENOUGH, max(WELL, GOOD - lost))
+        return generator.blend(center, until=self.limits.by(part), rounds=rounds, enough_cny=enough * gap_cny)
 
-    def _mix(self, generator: Generator, how: Mixing) -> Mask:
+    def _mixing(self, generator: Generator, how: Mixing) -> Mask:
         blocks = self.city.blocks
         return np.array([blocks[group.block].pricer.mixing is how for group in generator.groups], dtype=np.bool_)
 
     def _settled(self, generator: Generator, mix: Mix, center: FloatArray) -> Mix:
         """The best mix with few columns; new ones as long as slacks cost something."""
         nothing_cny = KEPT * self.city.scale(generator.known_cny)
-        mix = generator.corner(mix)
+        mix = generator.corner(mix, self.limits.by(LAST))
         for _ in range(SETTLING):
             if rows_cost(self.city.rows, mix.values) <= nothing_cny or time.monotonic() > self.limits.by(SETTLE):
                 break
             generator.between(center, generator.tame(mix.duals, center))
-            mix = generator.settled()
+            mix = generator.settled(mix, self.limits.by(LAST))
         return mix
 
-    def _give(self, mine: Mask, handout: Handout, generator: Generator, mix: Mix) -> Generator:
-        """Hand out what the groups ``mine`` do in the mix; the generator of the others."""
-        if not mine.any():
-            return generator
-        rows, cost_cny = self.city.rows, handout.cost_cny
-        before = rows.values(handout.zone_kw, handout.class_kw)
-        handout.add(_parts(np.flatnonzero(mine).tolist(), generator, mix.theta))
-        gained = rows.values(handout.zone_kw, handout.class_kw) - before
-        old = generator.fixed
-        fixed = Fixed(old.values + gained, old.cost_cny + handout.cost_cny - cost_cny)
-        return generator.restricted(np.flatnonzero(~mine), fixed)
+    def _give(
+        self,
+        mine: Mask,
+        rows_of: Sequence[Shard],
+        handout: Handout,
+        generator: Generator,
+        mix: Mix,
+        *,
+        portion: bool = False,
+    ) -> Fixed:
+        """Hand out what the groups ``mine`` do in the mix to ``rows_of`` them; all that is handed out by now.
+
+        ``portion``: rows are many, and take one schedule each.
+        """
+        rows = self.city.rows
+        handout.add(_parts(np.flatnonzero(mine).tolist(), rows_of, generator, mix.theta, portion=portion))
+        return Fixed(rows.values(handout.zone_kw, handout.class_kw) - rows.constant, handout.cost_cny)
 
     def _generator(self, groups: Sequence[Shard]) -> Generator:
         city = self.city
         return Generator(city.rows, groups, city.sweeper, scale_of=city.scale, noise=NOISE_PER_KWH, tell=self.tell)
 
 
-def _parts(groups: Sequence[int], generator: Generator, theta: FloatArray) -> list[Part]:
+def _parts(
+    groups: Sequence[int], rows_of: Sequence[Shard], generator: Generator, theta: FloatArray, *, portion: bool
+) -> list[Part]:
     """What the rows of some groups do."""
     columns = supports(generator.pool, theta, len(generator.groups))
     blocks = generator.sweeper.blocks
     parts: list[Part] = []
     carry: dict[tuple[int, int], float] = {}
     for g in groups:
-        group = generator.groups[g]
-        if blocks[group.block].pricer.mixing is not Mixing.NOT:
+        group = rows_of[g]
+        if not len(group):
+            continue
+        if blocks[group.block].pricer.mixing is not Mixing.NOT and not portion:
             parts.append(mixed(group, columns[g], generator.pool, theta))
             continue
         key = (group.block, group.zone)

@@ -5,8 +5,9 @@ random, so that the first few of it are a fair sample of all, and a shard is two
 """
 
 import itertools
+import math
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -25,6 +26,10 @@ from models.resources import ResourceKind
 STRATA = 24
 """Strata of a zone, about: as many as columns of it in the master, for every sweep."""
 _SEED = 7
+_WIDE = math.log(4.0)
+"""Sizes of a cell that differ by more than this factor."""
+_LEAST_SIZE = 1e-3
+"""Rows below this part of the mean size are all alike."""
 Columns = Mapping[str, Column]
 Ranges = tuple[tuple[int, int], ...]
 Mapper = Callable[[Callable[[Any], Any], Iterable[Any]], Iterable[Any]]
@@ -159,8 +164,7 @@ def _block(
 def _strata(zone: IndexArray, size_kw: FloatArray, zone_kw: FloatArray) -> tuple[IndexArray, Ranges, Ranges]:
     """An order of rows (n,) by zone and stratum, random inside, with the ranges of the cells and of the strata.
 
-    A cell has as many strata as it has of the zone's kW.  They part it evenly in rows and kW: large rows, on which a
-    sample depends most, share theirs with few others.
+    A cell has as many strata as it has of the zone's kW.
     """
     dice = np.random.default_rng(_SEED)
     order = _sorted_by(zone, np.argsort(dice.random(len(zone))))
@@ -174,13 +178,25 @@ def _strata(zone: IndexArray, size_kw: FloatArray, zone_kw: FloatArray) -> tuple
         passed = np.cumsum(size_kw[rows])
         share = passed[-1] / max(zone_kw[zone[rows[0]]], 1e-9)
         count = max(1, min(len(rows), round(STRATA * share)))
-        even = np.arange(len(rows)) / len(rows)
-        by_kw = (passed - size_kw[rows]) / max(passed[-1], 1e-9)
-        stratum[rows] = used + np.minimum((count * 0.5 * (even + by_kw)).astype(np.int64), count - 1)
+        stratum[rows] = used + np.minimum((count * _depth(size_kw[rows])).astype(np.int64), count - 1)
         used += count
     order = _sorted_by(stratum, np.argsort(dice.random(len(zone))))
     edges = np.flatnonzero(np.diff(stratum[order])) + 1
     return order, cells, tuple(zip([0, *edges.tolist()], [*edges.tolist(), len(zone)], strict=True))
+
+
+def _depth(size_kw: FloatArray) -> FloatArray:
+    """How far rows (n,), the largest first, lie from the largest, 0, towards the smallest, below 1.
+
+    Evenly by number and by kW; where sizes differ much, by their logarithm too: one battery of 600 kW among a thousand
+    of 5 kW would make a sample of them worthless, so the large ones need a stratum to themselves.
+    """
+    even = np.arange(len(size_kw)) / len(size_kw)
+    passed = np.cumsum(size_kw)
+    depth = 0.5 * (even + (passed - size_kw) / max(passed[-1], 1e-9))
+    digits = np.log(np.maximum(size_kw, max(_LEAST_SIZE * passed[-1] / len(size_kw), 1e-9)))
+    span = digits[0] - digits[-1]
+    return np.asarray(0.5 * (depth + (digits[0] - digits) / span) if span > _WIDE else depth)
 
 
 def _sorted_by(number: IndexArray, order: IndexArray) -> IndexArray:
@@ -228,11 +244,3 @@ def strata_of(blocks: Sequence[Block]) -> list[Shard]:
         Shard(b, first, last, int(block.zone[first])) for b, block in enumerate(blocks) for first, last in block.strata
     ]
     return sorted(found, key=lambda shard: shard.zone)
-
-
-def sample_of(strata: Sequence[Shard], rows: int) -> list[Shard]:
-    """The first ``rows`` rows of every stratum, standing for all of it."""
-    return [
-        replace(shard, last=min(shard.last, shard.first + rows), weight=len(shard) / min(len(shard), rows))
-        for shard in strata
-    ]

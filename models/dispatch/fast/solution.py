@@ -1,5 +1,6 @@
 """A fast plan: its head, and its schedules block by block (``models.plan_stream``)."""
 
+import itertools
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -10,9 +11,13 @@ from models.dispatch.fast.pricing.common import NOTHING_NEAR, Members, Near, Pri
 from models.dispatch.fast.setting import IndexArray
 from models.dispatch.fast.shards import Block
 from models.dispatch.fast.stays import Stays
+from models.dispatch.fast.sweeps import Workers
 from models.intervals import FloatArray, IntervalGrid
 from models.plan import Admission, DispatchPlan, PlanSource, RequirementAmount, relative_gap
 from models.plan_stream import BLOCK_ROWS, PlanBlock, gathered
+
+_ABREAST = 4
+"""Blocks made side by side."""
 
 
 @dataclass(frozen=True)
@@ -49,18 +54,23 @@ class FastSolution:
         return relative_gap(self.objective_cny, self.lower_bound_cny, self.baseline_cost_cny)
 
     def blocks(self, rows: int = BLOCK_ROWS) -> Iterator[PlanBlock]:
-        """The schedules, at most ``rows`` resources at a time."""
-        for first in range(0, len(self.resource_ids), rows):
-            last = min(first + rows, len(self.resource_ids))
-            power = self.power_kw[first:last]
-            baseline, parts = self.schedules.baseline(first, last)
-            yield PlanBlock(
-                self.resource_ids[first:last],
-                power,
-                self.schedules.energy_of(first, last, power),
-                baseline,
-                self.schedules.energy_of(first, last, baseline) if parts is None else parts,
-            )
+        """The schedules, at most ``rows`` resources at a time; a few blocks are made side by side."""
+        edges = [*range(0, len(self.resource_ids), rows), len(self.resource_ids)]
+        ranges = list(itertools.pairwise(edges))
+        for few in range(0, len(ranges), _ABREAST):
+            yield from self.schedules.workers.map(self._block, ranges[few : few + _ABREAST])
+
+    def _block(self, span: tuple[int, int]) -> PlanBlock:
+        first, last = span
+        power = self.power_kw[first:last]
+        baseline, parts = self.schedules.baseline(first, last)
+        return PlanBlock(
+            self.resource_ids[first:last],
+            power,
+            self.schedules.energy_of(first, last, power),
+            baseline,
+            self.schedules.energy_of(first, last, baseline) if parts is None else parts,
+        )
 
     def plan(self) -> DispatchPlan:
         """Everything in memory."""
@@ -73,11 +83,13 @@ class Schedules:
     def __init__(
         self,
         blocks: Sequence[Block],
+        workers: Workers,
         baseline_prices: Prices,
         baseline_kw: FloatArray | None,
         resources: int,
         corrected: Mapping[int, FloatArray] | None = None,
     ) -> None:
+        self.workers = workers
         self._blocks, self._prices, self._given, self._resources = blocks, baseline_prices, baseline_kw, resources
         self._order = [np.argsort(block.members.resource, kind="stable") for block in blocks]
         self._stays = Stays.of(blocks)

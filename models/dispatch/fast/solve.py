@@ -61,12 +61,11 @@ class FastSolver:
         if 0 < rows * len(problem.grid) <= self._small:
             return self._solve_whole(city, clock, deadline_s, gap)
         search = Search(city, Limits(began, deadline_s, gap), self._tell, clock.mark)
-        center = search.find_center(self._last.find(city.rows))
-        handout = search.hand_out(center)
-        self._last.remember(city.rows, center.bound.duals)
+        handout = search.run(self._last.find(city.rows))
+        self._last.remember(city.rows, search.bound.duals)
         values = city.rows.values(handout.zone_kw, handout.class_kw)
         objective = handout.cost_cny + rows_cost(city.rows, values)
-        found = Whole(handout.power_kw, objective, center.bound, values)
+        found = Whole(handout.power_kw, objective, search.bound, values)
         return self._solution(city, found, round(search.facts["passes"]), clock.spans, search.facts)
 
     def _solve_whole(self, city: City, clock: "_Phases", deadline_s: float, gap: float) -> FastSolution:
@@ -83,7 +82,7 @@ class FastSolver:
     def _schedules(city: City) -> Schedules:
         prices = baseline_prices(city.setting, max(1, city.rows.classes))
         resources, corrected = len(city.problem.fleet.resource_ids), city.baseline.corrected
-        return Schedules(city.blocks, prices, city.problem.baseline_kw, resources, corrected)
+        return Schedules(city.blocks, city.sweeper.workers, prices, city.problem.baseline_kw, resources, corrected)
 
     def _solution(
         self,

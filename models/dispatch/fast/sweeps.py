@@ -163,8 +163,8 @@ class Sweeper:
 
 def _balanced(work: Sequence[float], pieces: int) -> list[IndexArray]:
     """Numbers of the shards in pieces of about equal work, in order."""
-    if not work:
-        return []
     done = np.cumsum(work)
+    if not done.size or done[-1] <= 0:
+        return []
     place = np.minimum((pieces * (done - np.asarray(work) / 2) / done[-1]).astype(np.int64), pieces - 1)
     return [np.flatnonzero(place == piece) for piece in np.unique(place)]

@@ -90,10 +90,16 @@ def assert_is_a_mix(mix: Mix, case: Case, fixed: Fixed) -> None:
     assert (mix.duals <= city.rows.penalty).all()
 
 
+def vertex(master: Master) -> Mix:
+    found = master.corner()
+    assert found is not None
+    return found
+
+
 @every_problem
 def test_both_find_the_same_optimum(workers: ThreadPoolExecutor, name: str) -> None:
     case = case_of(PROBLEMS[name](), workers)
-    corner = case.master().corner()
+    corner = vertex(case.master())
     scale_cny = case.city.scale(corner.cost_cny)
     central = case.central(case.master(), 1e-6 * scale_cny)
     for mix in (central, corner):
@@ -107,7 +113,7 @@ def test_a_corner_has_few_columns_in_use(workers: ThreadPoolExecutor, name: str)
     """A basis: no more than groups and rows that are exactly met."""
     case = case_of(PROBLEMS[name](), workers)
     master = case.master()
-    corner = master.corner()
+    corner = vertex(master)
     met = np.abs(corner.values) <= 1e-6 * max(1.0, master.unit_kw)
     assert (corner.theta > 1e-7).sum() <= len(case.generator.groups) + (met & master.active).sum()
 
@@ -117,7 +123,7 @@ def test_what_is_fixed_counts_in_both(workers: ThreadPoolExecutor, name: str) ->
     case = case_of(PROBLEMS[name](), workers)
     dice = np.random.default_rng(1)
     fixed = Fixed(dice.normal(0, 10, len(case.city.rows.t)), 123.0)
-    corner = case.master(fixed).corner()
+    corner = vertex(case.master(fixed))
     scale_cny = case.city.scale(corner.cost_cny)
     central = case.central(case.master(fixed), 1e-6 * scale_cny)
     for mix in (central, corner):
@@ -132,7 +138,7 @@ def test_duals_of_a_strong_pull_stay_at_the_centre_and_those_of_none_are_worth_t
     case = case_of(PROBLEMS[name](), workers)
     rows, size_kw = case.city.rows, np.maximum(1.0, case.generator.size_kw())
     price = rows.penalty
-    scale_cny = case.city.scale(case.master().corner().cost_cny)
+    scale_cny = case.city.scale(vertex(case.master()).cost_cny)
     worth = []
     for give in (1e-6, 1.0, 1e6):
         master = case.master()

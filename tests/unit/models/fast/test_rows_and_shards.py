@@ -22,7 +22,7 @@ from models.dispatch.fast.master import Pool
 from models.dispatch.fast.mixing import changes, powers
 from models.dispatch.fast.pricing.common import NOTHING_NEAR, Near
 from models.dispatch.fast.setting import Setting
-from models.dispatch.fast.shards import STRATA, Block, Shard, blocks_of, cut, sample_of, strata_of
+from models.dispatch.fast.shards import STRATA, Block, Shard, blocks_of, cut, strata_of
 from models.dispatch.fast.solve import FastSolver
 from models.dispatch.fast.sweeps import Point, Sweeper
 from models.dispatch.fast.warm import LastDuals
@@ -213,32 +213,6 @@ def test_the_order_inside_a_stratum_is_no_order_of_size(workers: ThreadPoolExecu
                 larger_first.append(size_kw[first : first + half].mean() > size_kw[last - half : last].mean())
     assert len(larger_first) > 20
     assert 0.25 < np.mean(larger_first) < 0.75
-
-
-@few
-@given(seed=SEEDS, resources=st.integers(1, 400), rows=st.integers(1, 12))
-def test_a_sample_stands_for_all(workers: ThreadPoolExecutor, seed: int, resources: int, rows: int) -> None:
-    strata = strata_of(ready(random_problem(seed, resources=resources, intervals=8), workers).blocks)
-    sample = sample_of(strata, rows)
-    for whole, part in zip(strata, sample, strict=True):
-        assert (part.block, part.zone, part.first) == (whole.block, whole.zone, whole.first)
-        assert len(part) == min(rows, len(whole))
-        assert part.weight * len(part) == pytest.approx(len(whole))
-        assert part.weight >= 1.0
-    assert sum(part.weight * len(part) for part in sample) == pytest.approx(sum(len(whole) for whole in strata))
-
-
-def test_the_sums_of_a_sample_are_near_to_those_of_all(workers: ThreadPoolExecutor) -> None:
-    city = ready(random_problem(2, resources=3_000, intervals=8, zones=1), workers)
-    strata = strata_of(city.blocks)
-    point = city.sweeper.points(np.zeros(len(city.rows.t)))[0]
-
-    def drawn(shards: Sequence[Shard]) -> np.ndarray:
-        return city.sweeper.sweep(shards, [point] * len(shards)).power_kw.sum(axis=0)
-
-    whole, sampled, all_of_it = drawn(strata), drawn(sample_of(strata, 30)), drawn(sample_of(strata, 10**6))
-    assert all_of_it == pytest.approx(whole, rel=1e-12)
-    assert np.abs(sampled - whole).max() < 0.05 * np.abs(whole).max()
 
 
 def test_whatever_the_cut_the_sums_are_the_same(workers: ThreadPoolExecutor) -> None:

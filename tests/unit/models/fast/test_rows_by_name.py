@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from models.dispatch.fast.admitted import admit_columns
 from models.dispatch.fast.coupling import Classes
 from models.dispatch.fast.setting import Setting, rows_in
-from models.dispatch.fast.shards import STRATA, _strata, blocks_of
+from models.dispatch.fast.shards import STRATA, _depth, _strata, blocks_of
 from models.dispatch.problem import DispatchProblem, ResourceState
 from models.dispatch.states import FleetStates, StateColumns, StateTable
 from models.fleet import Fleet, ResourceTable
@@ -149,8 +149,7 @@ def plain_strata(zone: np.ndarray, size_kw: FloatArray, zone_kw: FloatArray) -> 
         rows = order[zone[order] == z]
         passed = np.cumsum(size_kw[rows])
         count = max(1, min(len(rows), round(STRATA * passed[-1] / zone_kw[z])))
-        share = 0.5 * (np.arange(len(rows)) / len(rows) + (passed - size_kw[rows]) / passed[-1])
-        stratum[rows] = used + np.minimum((count * share).astype(np.int64), count - 1)
+        stratum[rows] = used + np.minimum((count * _depth(size_kw[rows])).astype(np.int64), count - 1)
         used += count
     order = np.lexsort((dice.random(len(zone)), stratum))
     return order, stratum[order]

@@ -17,6 +17,7 @@ from models.dispatch.fast.setting import Setting
 from models.dispatch.fast.shards import blocks_of
 from models.dispatch.fast.solution import Schedules
 from models.dispatch.fast.solve import FastSolver
+from models.dispatch.fast.sweeps import threads
 from models.dispatch.problem import DispatchProblem, ResourceState
 from models.dispatch.reference.schedule import energy_kwh
 from models.dispatch.reference.structure import entries_of
@@ -29,7 +30,7 @@ def schedules_of(problem: DispatchProblem) -> Schedules:
     tables, _ = admit_columns(problem)
     setting = Setting.of(problem)
     blocks = blocks_of(problem, tables, Classes.of(problem, tables), setting)
-    return Schedules(blocks, baseline_prices(setting, 1), None, len(problem.fleet.resource_ids))
+    return Schedules(blocks, threads(), baseline_prices(setting, 1), None, len(problem.fleet.resource_ids))
 
 
 @settings(max_examples=30, deadline=None)

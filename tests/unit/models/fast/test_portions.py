@@ -1,0 +1,165 @@
+"""A large fleet behind a sample: every row in one portion, the sample corrected, the plan as good as without."""
+
+import time
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from models.dispatch.check import check_plan
+from models.dispatch.fast import search
+from models.dispatch.fast.city import City, city_of
+from models.dispatch.fast.generation import Fixed, Generator
+from models.dispatch.fast.sampling import Sampled
+from models.dispatch.fast.shards import Shard, _depth, strata_of
+from models.dispatch.fast.solve import FastSolver
+from models.resources import ResourceKind
+from tests.fleets import ALL_KINDS, random_problem
+
+few = settings(max_examples=20, deadline=None)
+SEEDS = st.integers(0, 100_000)
+
+
+@pytest.fixture(scope="module")
+def workers() -> Iterator[ThreadPoolExecutor]:
+    with ThreadPoolExecutor(1) as pool:
+        yield pool
+
+
+def generator_of(city: City, groups: list[Shard]) -> Generator:
+    return Generator(city.rows, groups, city.sweeper, scale_of=city.scale, noise=0.0)
+
+
+def sampled_of(city: City, most: int) -> Sampled:
+    return Sampled(strata_of(city.blocks), most, lambda groups: generator_of(city, list(groups)))
+
+
+def rows_in(shards: list[Shard]) -> set[tuple[int, int]]:
+    return {(shard.block, row) for shard in shards for row in range(shard.first, shard.last)}
+
+
+def some_duals(city: City, seed: int) -> np.ndarray:
+    return np.random.default_rng(seed).uniform(0, 0.5, len(city.rows.t)) * (city.rows.penalty > 0)
+
+
+@few
+@given(seed=SEEDS, resources=st.integers(1, 300), most=st.integers(1, 12))
+def test_every_row_is_in_one_portion_and_the_sample_stands_for_those_left(
+    workers: ThreadPoolExecutor, seed: int, resources: int, most: int
+) -> None:
+    city = city_of(random_problem(seed, resources=resources, intervals=6), workers)
+    fleet = sampled_of(city, most)
+    fleet.look(np.zeros(len(city.rows.t)))
+    rows: set[tuple[int, int]] = rows_in(strata_of(city.blocks))
+    seen: set[tuple[int, int]] = set()
+    nothing = Fixed(np.zeros(len(city.rows.t)), 0.0)
+    while not fleet.whole:
+        left = sum(len(group) for group in fleet.all)
+        assert rows_in(fleet.all) == rows - seen
+        assert sum(group.weight * len(group) for group in fleet.sample.groups) == pytest.approx(left)
+        handed = rows_in(fleet.last)
+        assert not handed & seen
+        seen |= handed
+        fleet.without_last(nothing)
+    assert seen | rows_in(fleet.all) == rows
+    assert not seen & rows_in(fleet.all)
+    assert all(group.weight == pytest.approx(1.0) for group in fleet.sample.groups)
+    assert all(len(group) <= most for group in fleet.sample.groups)
+
+
+@few
+@given(seed=SEEDS, most=st.integers(1, 4))
+def test_where_all_were_asked_the_sample_says_what_all_say(workers: ThreadPoolExecutor, seed: int, most: int) -> None:
+    """Values and cost, at the λ of the look; and so it is after a kind and a portion have left."""
+    city = city_of(random_problem(seed, resources=150, intervals=8), workers)
+    duals = some_duals(city, seed)
+    fleet = sampled_of(city, most)
+    whole = generator_of(city, strata_of(city.blocks))
+    answers = whole.at(duals)
+    found = fleet.look(duals)
+    assert found.least_cny.sum() == pytest.approx(answers.least_cny.sum(), rel=1e-9)
+    own = fleet.sample.at(duals)
+    assert fleet.sample.values(own) == pytest.approx(whole.values(answers), rel=1e-9, abs=1e-6)
+    assert fleet.sample.lower(own, duals) == pytest.approx(whole.lower(answers, duals), rel=1e-9, abs=1e-6)
+    leaving = np.array([group.block == 0 for group in fleet.sample.groups])
+    for leave in (lambda given: fleet.without(leaving, given), fleet.without_last):
+        if fleet.whole:
+            break
+        before = rows_in(fleet.all)
+        leave(Fixed(np.zeros(len(city.rows.t)), 0.0))
+        assert rows_in(fleet.all) < before
+        rest = generator_of(city, fleet.all)
+        expected = rest.effect(rest.at(duals)) + city.rows.constant
+        assert fleet.sample.values(fleet.sample.at(duals)) == pytest.approx(expected, rel=1e-9, abs=1e-6)
+
+
+def test_the_bound_still_asks_those_who_have_left(workers: ThreadPoolExecutor) -> None:
+    city = city_of(random_problem(3, resources=200, intervals=8), workers)
+    duals = some_duals(city, 3)
+    fleet = sampled_of(city, 2)
+    least = fleet.look(duals).least_cny.sum()
+    fleet.without(np.array([group.block == 1 for group in fleet.sample.groups]), Fixed(np.zeros(len(city.rows.t)), 0.0))
+    assert fleet.look(duals).least_cny.sum() == pytest.approx(least, rel=1e-12)
+
+
+def test_a_glance_is_nearer_to_the_truth_than_the_sample_alone(workers: ThreadPoolExecutor) -> None:
+    city = city_of(random_problem(4, resources=3_000, intervals=6, zones=1), workers)
+    duals = some_duals(city, 4)
+    whole = generator_of(city, strata_of(city.blocks))
+    truth = whole.values(whole.at(duals))
+    fleet = sampled_of(city, 4)
+    alone = fleet.sample.values(fleet.sample.at(duals))
+    fleet.glance(duals)
+    assert np.abs(fleet.sample.values(fleet.sample.at(duals)) - truth).mean() < 0.6 * np.abs(alone - truth).mean()
+
+
+def test_few_large_rows_among_many_small_ones_have_a_stratum_to_themselves() -> None:
+    """A sample of both together would be worthless: one row of 600 kW would stand for ten of them, or none."""
+    size_kw = np.sort(np.concatenate([np.linspace(200, 600, 50), np.linspace(2, 6, 5_000)]))[::-1]
+    stratum = (4 * _depth(size_kw)).astype(int)
+    assert set(stratum[:50]) & set(stratum[50:]) == set()
+    even = _depth(np.linspace(6, 4, 1_000))
+    assert (np.diff(even) > 0).all()
+    assert even[0] == 0
+    assert even[-1] < 1
+
+
+def test_sizes_of_nothing_are_all_alike() -> None:
+    assert _depth(np.zeros(5)) == pytest.approx(0.5 * np.arange(5) / 5)
+    assert np.isfinite(_depth(np.array([3.0, 0.0, 0.0]))).all()
+    assert (_depth(np.array([3.0, 0.0, 0.0])) < 1).all()
+
+
+@pytest.mark.parametrize("kinds", [ALL_KINDS, (ResourceKind.INTERRUPTIBLE_LOAD, ResourceKind.GENERATOR)])
+def test_a_plan_by_portions_is_whole_and_honest(
+    kinds: tuple[ResourceKind, ...], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Every row has its schedule, once; the checker recomputes bound and cost; all switch, or all kinds at once."""
+    problem = random_problem(11, kinds=kinds, resources=2_500, intervals=12, zones=2, events=1)
+    by_itself = FastSolver().solve(problem, deadline_s=60, gap=1e-3)
+    monkeypatch.setattr(search, "SAMPLE_ROWS", 500)
+    solver = FastSolver()
+    solution = solver.solve_stream(problem, deadline_s=60, gap=1e-3)
+    assert solution.facts["sample_rows"] < solution.facts["rows"] / 2
+    plan = solution.plan()
+    report = check_plan(problem, plan)
+    assert report.ok, report.violations[:3]
+    assert plan.lower_bound_cny <= by_itself.objective_cny
+    scale = max(abs(plan.objective_cny - plan.baseline_cost_cny), 1e-3 * abs(plan.baseline_cost_cny))
+    assert (plan.objective_cny - by_itself.objective_cny) / scale < 2e-2
+    again = solver.solve_stream(problem, deadline_s=60, gap=1e-3)
+    assert again.gap < 0.1  # where all switch, 500 rows of large units are rounded with nobody to make it good
+
+
+def test_a_corner_without_time_is_the_mix_itself(workers: ThreadPoolExecutor) -> None:
+    city = city_of(random_problem(5, resources=80, intervals=24, events=2), workers)
+    generator = generator_of(city, strata_of(city.blocks))
+    center = generator.steer(time.monotonic() + 60)
+    mix = generator.blend(center, until=time.monotonic() + 60, rounds=3, enough_cny=1.0)
+    late = generator.corner(mix, until=time.monotonic() - 1)
+    assert len(late.theta) == len(generator.pool)
+    assert late.values == pytest.approx(mix.values)
+    assert generator.corner(late, until=time.monotonic() + 60).cost_cny <= late.cost_cny + 1e-6 * abs(late.cost_cny)
