@@ -55,14 +55,14 @@ _FAR, _FURTHER, _FARTHEST = 3.0, 3.0, 8.0
 """A search for a centre ends with a pull no less than the first; until then it is made so many times longer."""
 _ROWS = 4
 """Times that a master is solved again because it violated a row that was not in it."""
-_USED, _NEEDED = 0.01, 0.1
-"""A proximal master keeps columns with such a share of their group, and this part of the others, by reduced cost."""
+_WEIGHTY, _KEPT = 1e-4, 0.6
+"""A master keeps columns with such a share of their group, and this part of the others, by reduced cost."""
+_LEAN_WEIGHTY, _LEAN_KEPT = 0.01, 0.1
+"""The same for a proximal master in a hurry: it is good enough with few."""
 _DIRECTIONS = 3
 """Directions that every group learns for the next mix."""
 _SHELF = 4
 """Columns of a group, about, that are put aside for mixing, the newest."""
-_WEIGHTY, _KEPT = 1e-4, 0.6
-"""The same when mixing; a corner may choose a column with such a share."""
 _WIDEST = 12
 """Columns of a group that a corner chooses from."""
 _SLOPPY = 0.1
@@ -247,10 +247,10 @@ class Generator:
         return mix
 
     def _shelve(self, mix: Mix) -> None:
-        """Put columns aside that a proximal master hardly uses: it needs few."""
-        unused = mix.theta < _USED
+        """Put columns aside that a proximal master hardly uses."""
+        unused = mix.theta < _LEAN_WEIGHTY
         if unused.any():
-            kept = ~unused | (mix.reduced < np.quantile(mix.reduced[unused], _NEEDED))
+            kept = ~unused | (mix.reduced < np.quantile(mix.reduced[unused], _LEAN_KEPT))
             self.shelf.take(self.pool.chosen(~kept))
             newest = np.arange(len(self.shelf)) >= len(self.shelf) - _SHELF * len(self.groups)
             self.shelf = self.shelf.chosen(newest)
@@ -262,11 +262,13 @@ class Generator:
         if unused.any():
             self.pool = self.pool.chosen(~unused | (mix.reduced < np.quantile(mix.reduced[unused], _KEPT)))
 
-    def approach(self, center: FloatArray, *, until: float, rounds: int, enough: float) -> tuple[FloatArray, Columns]:
+    def approach(
+        self, center: FloatArray, *, until: float, rounds: int, enough: float, lean: bool = False
+    ) -> tuple[FloatArray, Columns]:
         """A better centre, with everybody's answers at it.
 
         Proximal rounds, until the master hopes for no more than ``enough`` of the gap's scale.  Every answer is a
-        column, and ``known_cny`` is L at the centre.
+        column, and ``known_cny`` is L at the centre.  ``lean``: the masters are quicker, and see less.
         """
         answers = self.learn(center)
         self.known_cny = self.lower(answers, center)
@@ -277,8 +279,10 @@ class Generator:
                 break
             price, give = self.tame(self.rows.penalty, center), self.size_kw() / pull
             mix = self._central(price, duals, _SLOPPY * left, center=center, give_kw=give)
-            if k:
+            if k and lean:
                 self._shelve(mix)
+            elif k:
+                self._prune(mix)
             duals = self.rows.netted(mix.duals)
             columns = self.learn(duals)
             found, hope = self.lower(columns, duals), mix.model_cny - self.known_cny
@@ -341,15 +345,29 @@ class Generator:
             for _ in range(_DIRECTIONS):
                 self.between(center, duals)
 
-    def corner(self, mix: Mix, until: float, widest: int = _WIDEST) -> Mix:
-        """A mix about as good with few columns in use, chosen among the ``widest`` heaviest of every group in ``mix``.
+    def corner(self, mix: Mix, until: float) -> Mix:
+        """A mix no worse with few columns in use, chosen among the heaviest of every group and what it does in ``mix``.
 
-        Only these stay.  If there is no time, ``mix`` itself.
+        (The heaviest alone may leave no way to keep every row.)  Only columns in use stay.  If there is no time,
+        ``mix`` itself.
         """
-        rank = _rank(self.pool.group, -mix.theta)
-        chosen = (rank == 0) | ((rank < widest) & (mix.theta > _WEIGHTY))
-        self.pool = self.pool.chosen(chosen)
-        return self.settled(replace(mix, theta=mix.theta[chosen], reduced=mix.reduced[chosen]), until)
+        began, pool = time.monotonic(), self.pool
+        rank = _rank(pool.group, -mix.theta)
+        heavy = (rank == 0) | ((rank < _WIDEST) & (mix.theta > _WEIGHTY))
+        self.pool = pool.chosen(heavy)
+        few = len(self.pool)
+        self.pool.take(pool.mixed(mix.theta, len(self.groups)))
+        found = self._master().corner(until)
+        self.pool = pool
+        if found is not None:
+            theta = found.theta[few:][pool.group] * mix.theta
+            theta[heavy] += found.theta[:few]
+            mix = replace(found, theta=theta, reduced=np.zeros(len(pool)))
+            self.tell(f"corner: {mix.cost_cny:.9g}, {(found.theta[few:] > 0).sum()} as before, {mix.seconds:.2f} s")
+        used = (rank == 0) | (mix.theta > 0)
+        self.pool = pool.chosen(used)
+        self.seconds["master"] += time.monotonic() - began
+        return replace(mix, theta=mix.theta[used], reduced=mix.reduced[used])
 
     def settled(self, mix: Mix, until: float) -> Mix:
         """The cheapest mix of the columns there are, with few in use; ``mix`` of some of them if there is no time."""

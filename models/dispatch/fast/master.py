@@ -20,6 +20,7 @@ from typing import Any
 import highspy
 import numpy as np
 from numpy.typing import NDArray
+from scipy import sparse
 
 from models.dispatch.fast import interior
 from models.dispatch.fast.coupling import CouplingRows
@@ -67,6 +68,13 @@ class Pool:
         points = [point for point, stays in zip(self.points, which, strict=True) if stays]
         group, cost_cny = self.group[which], self.cost_cny[which]
         return Pool(group, self.power_kw[which], self.classed_kw[which], cost_cny, points)
+
+    def mixed(self, theta: FloatArray, groups: int) -> "Pool":
+        """What each of the groups does in the mix θ (columns,), as one column; no single point stands behind it."""
+        weights = sparse.csr_array((theta, (self.group, np.arange(len(self)))), shape=(groups, len(self)))
+        power_kw, classed_kw, cost_cny = (weights @ each for each in (self.power_kw, self.classed_kw, self.cost_cny))
+        nowhere = Point(np.empty(0), np.empty((0, 0)))
+        return Pool(np.arange(groups), power_kw, classed_kw, cost_cny, [nowhere] * groups)
 
     def none(self) -> "Pool":
         """No column."""

@@ -181,7 +181,8 @@ class Search:
         self, generator: Generator, center: FloatArray, part: float, hope: float = HOPE
     ) -> tuple[FloatArray, Columns]:
         until = self.limits.by(part)
-        return generator.approach(center, until=until, rounds=APPROACH, enough=hope * self.limits.gap)
+        lean = any(group.weight > 1 for group in generator.groups)  # a sample need not be right to the last digit
+        return generator.approach(center, until=until, rounds=APPROACH, enough=hope * self.limits.gap, lean=lean)
 
     def _blend(self, generator: Generator, center: FloatArray, rounds: int, part: float = SEARCH) -> Mix:
         gap_cny = self.limits.gap * self.city.scale(generator.known_cny)
