@@ -141,7 +141,7 @@ def _slope_one(frame: _Frame, found: Points) -> list[str]:
     x0, y0, x1, y1 = frame.x(start * last / value), frame.y(start), frame.x(last), frame.y(value)
     return [
         f'<line x1="{x0:.1f}" y1="{y0:.1f}" x2="{x1:.1f}" y2="{y1:.1f}" stroke="#999" stroke-dasharray="5 5"/>',
-        _text(x0 + 60, y0 + 4, "proportional", "start", "#888"),
+        _text((x0 + x1) / 2 + 10, (y0 + y1) / 2 + 16, "proportional", "start", "#888"),
     ]
 
 

@@ -1,7 +1,7 @@
 """The fast solver: the city problem by column generation, for a fleet of any size.
 
 1. The rows are admitted, sorted into blocks and strata, and their baseline is summed (``city``).
-2. A centre is found, duals at which the bound is nearly best: for a sample of a large fleet, then for all (``search``).
+2. A centre is found, duals at which the bound is nearly best; a sample stands for a large fleet (``search``).
 3. The mix there becomes one schedule per row (``allocation``), and the cost is computed from these schedules.
 """
 
@@ -44,7 +44,8 @@ class FastSolver:
     def solve(self, problem: DispatchProblem, *, deadline_s: float, gap: float = 1e-4) -> DispatchPlan:
         """The best plan found, within ``gap`` if there is time.
 
-        Raises ``DeadlineError`` if there is none ``deadline_s`` seconds from now, ``SolverError`` if a solver fails.
+        Raises ``DeadlineError`` if a small city, solved whole, has none ``deadline_s`` seconds from now; ``SolverError``
+        if a solver fails.
         """
         return self.solve_stream(problem, deadline_s=deadline_s, gap=gap).plan()
 
