@@ -46,6 +46,8 @@ log = structlog.get_logger(__name__)
 STEP = timedelta(minutes=5)
 REFERENCE_DEVICES = 2_000
 """Up to so many devices the readable reference model keeps up with a cycle."""
+CYCLE_DEADLINE_S, CYCLE_DEVICES_PER_S = 5.0, 10_000
+"""A large fleet's cycle may be planned for so long, and a second more for every so many devices."""
 FINE_HISTORY_DEVICES = 5_000
 """Up to so many devices the earlier days are told in quarters of an hour."""
 HABITS_KNOWN_AFTER = 3
@@ -352,11 +354,19 @@ def _settings(setup: DaySetup, folder: Path) -> Settings:
         "service": {"time_zone": str(setup.generated.scenario.zone), "data_dir": folder},
         "mqtt": {"broker": "auto", "port": _free_port()},
         "real_time": {"quiet_cycle_s": 3600.0},
-        "solver": {"gap": 0.01, "method": "fast" if setup.generated.resources > REFERENCE_DEVICES else "reference"},
+        "solver": _solver(setup.generated.resources),
     }
     for section, values in setup.settings.items():
         overrides[section] = {**overrides.get(section, {}), **values}
     return load_settings(None, overrides)
+
+
+def _solver(resources: int) -> dict[str, object]:
+    """Who plans a fleet of so many devices, how well and for how long at most."""
+    if resources <= REFERENCE_DEVICES:
+        return {"gap": 0.01, "method": "reference"}
+    deadline_s = CYCLE_DEADLINE_S + resources / CYCLE_DEVICES_PER_S
+    return {"gap": 0.01, "method": "fast", "real_time_deadline_s": deadline_s}
 
 
 def _free_port() -> int:

@@ -25,7 +25,7 @@ from models.plan import DispatchPlan
 log = structlog.get_logger(__name__)
 
 GRACE_S = 0.5
-"""The solver minds the deadline by itself; the worker is killed so much later."""
+"""The solver minds the deadline by itself; the worker is killed so much later, if nobody says otherwise."""
 START_S = 120.0
 """A worker that starts must be ready, or say what it is doing, in so many seconds: a cold machine imports and compiles
 slowly."""
@@ -106,7 +106,7 @@ class SolverPool:
     ``make`` is called in the worker and must be importable there.  The clock of the deadline starts when ``solve`` is
     called, except that starting a worker (first solve, or after a kill) is not counted.  ``starting`` hears what a
     worker does before it is ready, ``solving`` what it does then; ``facts`` are what it
-    noted of the last solve.
+    noted of the last solve.  ``grace_s``: how late an answer may be before the worker is killed for it.
     """
 
     def __init__(
@@ -115,8 +115,9 @@ class SolverPool:
         *,
         starting: Callable[[str], None] = _log,
         solving: Callable[[str], None] = lambda _: None,
+        grace_s: float = GRACE_S,
     ) -> None:
-        self._make, self._starting, self._solving = make, starting, solving
+        self._make, self._starting, self._solving, self._grace_s = make, starting, solving, grace_s
         self.facts: Mapping[str, Any] = {}
         self._context = multiprocessing.get_context("spawn")
         self._process: BaseProcess | None = None
@@ -136,8 +137,8 @@ class SolverPool:
     async def solve(self, problem: DispatchProblem, *, deadline_s: float, gap: float = 1e-4) -> DispatchPlan:
         """The best plan found within ``deadline_s`` seconds.
 
-        Raises ``DeadlineError`` if there is none by then (the worker is killed), ``SolverError`` if the solver fails or
-        its process dies, and whatever ``VppError`` the solver raised.
+        Raises ``DeadlineError`` if there is none by then and its grace (the worker is killed), ``SolverError`` if the
+        solver fails or its process dies, and whatever ``VppError`` the solver raised.
         """
         called = time.monotonic()
         async with self._one:
@@ -151,7 +152,7 @@ class SolverPool:
             # Pickled by a thread, so that the loop goes on; a plain message is a few MB at most.
             task = await asyncio.to_thread(pickle.dumps, (problem, left, gap))
             try:
-                answer = await self._exchange(pipe, task, left + GRACE_S)
+                answer = await self._exchange(pipe, task, left + self._grace_s)
             except TimeoutError:
                 await self._kill()
                 raise DeadlineError(deadline_s) from None

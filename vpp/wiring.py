@@ -40,7 +40,7 @@ from vpp.runtime import Runtime
 from vpp.service import Service
 from vpp.session_baseline import SessionBaselines
 from vpp.settings import Settings
-from vpp.solver_pool import SolverPool, fast_solver, reference_solver
+from vpp.solver_pool import GRACE_S, SolverPool, fast_solver, reference_solver
 from vpp.state import LiveState
 from vpp.uplink import Uplink
 
@@ -84,7 +84,7 @@ async def open_service(
     store = Store(settings.store_url, observe=metrics.observe_store)
     # Two workers: the day ahead does not keep a cycle waiting, and each gets ready beside the other.
     make = fast_solver if settings.solver.method == "fast" else reference_solver
-    pools = day_ahead_pool, real_time_pool = SolverPool(make), SolverPool(make)
+    pools = day_ahead_pool, real_time_pool = SolverPool(make), SolverPool(make, grace_s=_real_time_grace_s(settings))
     warming = asyncio.create_task(_warm(pools if solver is None else ()), name="solvers get ready")
     try:
         await asyncio.to_thread(store.migrate)
@@ -98,6 +98,15 @@ async def open_service(
         await day_ahead_pool.close()
         await real_time_pool.close()
         store.close()
+
+
+def _real_time_grace_s(settings: Settings) -> float:
+    """How late a cycle's plan may be: the fast solver looks at the clock between its rounds only, and a plan that is
+    seconds late in a cycle of minutes is worth more than the last one.
+    """
+    solver = settings.solver
+    late = min(solver.real_time_deadline_s, settings.real_time.cycle_s / 10)
+    return max(GRACE_S, late) if solver.method == "fast" else GRACE_S
 
 
 async def _warm(pools: Sequence[SolverPool]) -> None:

@@ -97,6 +97,35 @@ async def test_a_deadline_that_is_too_short_fails_in_time_and_the_next_solve_wor
         await pool.close()
 
 
+class LateSolver:
+    """Answers half a second after its deadline, with an error of its own."""
+
+    def __init__(self, voice: Voice) -> None:
+        """Says nothing."""
+
+    def solve(self, problem: DispatchProblem, *, deadline_s: float, gap: float = 1e-4) -> DispatchPlan:
+        time.sleep(deadline_s + 0.5)
+        raise SolverError("nothing", "late, but here")
+
+    def prepare(self, problem: DispatchProblem) -> None:
+        """Nothing to prepare."""
+
+
+async def test_an_answer_that_is_late_counts_within_the_grace_and_only_then() -> None:
+    patient, strict = SolverPool(LateSolver, grace_s=20.0), SolverPool(LateSolver, grace_s=0.1)
+    problem = random_problem(1, resources=2)
+    try:
+        with pytest.raises(SolverError, match="late, but here"):
+            await patient.solve(problem, deadline_s=0.2)
+        assert patient.worker_pid is not None
+        with pytest.raises(DeadlineError):
+            await strict.solve(problem, deadline_s=0.2)
+        assert strict.worker_pid is None
+    finally:
+        await patient.close()
+        await strict.close()
+
+
 async def test_a_worker_that_minds_no_deadline_is_killed_without_blocking_the_loop() -> None:
     pool = SolverPool(StubbornSolver)
     beats = 0
