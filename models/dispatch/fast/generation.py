@@ -50,8 +50,10 @@ _PIECES = 4
 _PULL = 0.3
 """A row that is off by all that moves in it moves a proximal λ by so much at first, CNY per kWh."""
 _LONGER, _SHORTER = 1.5, 0.7
-"""What becomes of the pull when the centre moved, and when it was far too long."""
-_FAR, _FURTHER, _FARTHEST = 3.0, 3.0, 8.0
+"""What becomes of the pull when the centre moved, and when a step was too long."""
+_TOO_LONG = 0.3
+"""A step is that if L falls by more than this part of what the master hoped for."""
+_FAR, _FURTHER, _FARTHEST = 3.0, 3.0, 15.0
 """A search for a centre ends with a pull no less than the first; until then it is made so many times longer."""
 _ROWS = 4
 """Times that a master is solved again because it violated a row that was not in it."""
@@ -292,7 +294,7 @@ class Generator:
             )
             if found > self.known_cny:
                 center, answers, self.known_cny, pull = duals, columns, found, min(pull * _LONGER, _FARTHEST)
-            elif self.known_cny - found > hope:
+            elif self.known_cny - found > _TOO_LONG * hope:
                 pull *= _SHORTER
             left = max(hope, 1e-6 * self.scale_of(self.known_cny))
             if hope <= enough * self.scale_of(self.known_cny):

@@ -28,6 +28,8 @@ from models.dispatch.fast.sweeps import Columns
 from models.intervals import FloatArray
 
 Mask = NDArray[np.bool_]
+Moment = float | tuple[float, float]
+"""A part of the deadline: of any, or of long and of short ones."""
 
 SAMPLE_ROWS, SAMPLE_ROWS_PER_S = 200_000, 5_000.0
 """Rows of the sample at most, and for every second of the deadline; a fleet not twice as large is solved without."""
@@ -52,14 +54,14 @@ KEPT = 1e-6
 """Slacks that cost less than this part of the gap's scale are nothing."""
 NOISE_PER_KWH = 2e-5
 """Spread of the tiny price by which rows with equal choices differ, CNY per kWh."""
-SAMPLED, NEAR = 0.27, 0.53
-"""Parts of the deadline by which a centre is found, of a sample and of a whole fleet,"""
-AGAIN, SEARCH, SETTLE = 0.66, 0.8, 0.88
-"""by which that of the rest is found, the search stops, and the allocation,"""
-SOON, PORTION = 0.45, 0.62
-"""and by which, of a large fleet, the rest's centre is found, and new ones after its portions."""
-LAST = 0.95
-"""No corner is looked for after that."""
+NEAR, AGAIN, SEARCH, SETTLE, LAST = 0.53, 0.66, 0.8, 0.88, 0.95
+"""Parts of the deadline by which a whole fleet's centre is found, that of the rest, the search stops, the allocation,
+and after which no corner and no bound is looked for."""
+SAMPLED, SOON, PORTION = (0.42, 0.27), (0.52, 0.45), (0.66, 0.62)
+"""Those by which a sample's centre is found, the rest's, and new ones after portions: of long deadlines, and of short
+ones, of which handing out takes more."""
+SHORT_S = 10.0
+"""A short deadline."""
 
 
 @dataclass(frozen=True)
@@ -70,9 +72,10 @@ class Limits:
     deadline_s: float
     gap: float
 
-    def by(self, part: float) -> float:
-        """The moment when a part of the deadline is over."""
-        return self.began + part * self.deadline_s
+    def by(self, part: Moment) -> float:
+        """The moment when a part of the deadline is over; of two parts, the second is for a short deadline."""
+        long, short = part if isinstance(part, tuple) else (part, part)
+        return self.began + self.deadline_s * (long + (short - long) * min(1.0, SHORT_S / self.deadline_s))
 
 
 @dataclass
@@ -166,6 +169,8 @@ class Search:
             every = np.ones(len(rest.groups), dtype=np.bool_)
             self._give(every, fleet.all, handout, rest, self._settled(rest, mix, center))
         handout.finish()
+        slacks_cny = rows_cost(city.rows, city.rows.values(handout.zone_kw, handout.class_kw))
+        self._look_again(center, handout.cost_cny + slacks_cny)
         self.facts |= {"passes": rest.passes, "sweeps_s": rest.seconds["sweeps"], "master_s": rest.seconds["master"]}
         self.mark("allocation")
         return handout
@@ -174,11 +179,24 @@ class Search:
         """A mix to hand out: for a portion it need not keep every row, since others will make it good."""
         return self._blend(fleet.sample, center, rounds) if fleet.whole else fleet.sample.balanced(center)
 
-    def _late(self, part: float) -> bool:
+    def _look_again(self, center: FloatArray, cost_cny: float) -> None:
+        """The bound at the last centre of all, if the first one's is not good enough and there is time.
+
+        Where prices must rise far there was not enough of it for the first.
+        """
+        gap = (cost_cny - self.bound.value_cny) / self.city.scale(cost_cny)
+        if gap <= self.limits.gap or self._late(LAST):
+            return
+        whole = self._generator(strata_of(self.city.blocks))
+        found = bound_of(self.city.rows, whole.at(center), center)
+        self.tell(f"bound {found.value_cny:.9g}")
+        self.bound = found if found.value_cny > self.bound.value_cny else self.bound
+
+    def _late(self, part: Moment) -> bool:
         return time.monotonic() > self.limits.by(part)
 
     def _approach(
-        self, generator: Generator, center: FloatArray, part: float, hope: float = HOPE
+        self, generator: Generator, center: FloatArray, part: Moment, hope: float = HOPE
     ) -> tuple[FloatArray, Columns]:
         until = self.limits.by(part)
         lean = any(group.weight > 1 for group in generator.groups)  # a sample need not be right to the last digit

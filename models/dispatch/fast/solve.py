@@ -44,8 +44,8 @@ class FastSolver:
     def solve(self, problem: DispatchProblem, *, deadline_s: float, gap: float = 1e-4) -> DispatchPlan:
         """The best plan found, within ``gap`` if there is time.
 
-        Raises ``DeadlineError`` if a small city, solved whole, has none ``deadline_s`` seconds from now; ``SolverError``
-        if a solver fails.
+        Raises ``DeadlineError`` if a small city, solved whole, has none ``deadline_s`` seconds from now, and
+        ``SolverError`` if a solver fails.
         """
         return self.solve_stream(problem, deadline_s=deadline_s, gap=gap).plan()
 

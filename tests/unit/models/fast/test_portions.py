@@ -163,3 +163,24 @@ def test_a_corner_without_time_is_the_mix_itself(workers: ThreadPoolExecutor) ->
     assert len(late.theta) == len(generator.pool)
     assert late.values == pytest.approx(mix.values)
     assert generator.corner(late, until=time.monotonic() + 60).cost_cny <= late.cost_cny + 1e-6 * abs(late.cost_cny)
+
+
+def test_a_first_centre_cut_short_is_made_good_by_the_bound_at_the_last(monkeypatch: pytest.MonkeyPatch) -> None:
+    problem = random_problem(12, resources=2_500, intervals=12, zones=2, events=1)
+    monkeypatch.setattr(search, "SAMPLE_ROWS", 500)
+    monkeypatch.setattr(search, "SAMPLED", (0.0, 0.0))
+    told: list[str] = []
+    solution = FastSolver(tell=told.append).solve_stream(problem, deadline_s=60, gap=1e-4)
+    bounds = [float(line.split()[1]) for line in told if line.startswith("bound")]
+    assert len(bounds) >= 2
+    assert bounds[-1] > bounds[0]
+    assert solution.lower_bound_cny == pytest.approx(bounds[-1], rel=1e-8)
+    assert check_plan(problem, solution.plan()).ok
+
+
+def test_a_short_deadline_leaves_more_of_it_for_handing_out() -> None:
+    by = {deadline: search.Limits(0.0, deadline, 1e-3).by((0.4, 0.2)) / deadline for deadline in (1.0, 10.0, 60.0, 1e6)}
+    assert by[1.0] == pytest.approx(0.2)
+    assert by[10.0] == pytest.approx(0.2)
+    assert 0.2 < by[60.0] < by[1e6] <= 0.4
+    assert search.Limits(5.0, 10.0, 1e-3).by(0.5) == pytest.approx(10.0)
