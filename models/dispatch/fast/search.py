@@ -39,9 +39,9 @@ LOOKS = 3
 """Times that the whole fleet is asked, at most, after the sample's centre was found."""
 APPROACH = 40
 """Proximal rounds at most."""
-HOPE, ROUGHLY = 0.3, 3.0
+HOPE, ROUGHLY = 0.15, 3.0
 """What the master may still hope for at the end of them, as a part of the gap asked for; of a sample, so much more."""
-ENOUGH, GOOD, WELL = 0.3, 0.6, 0.1
+ENOUGH, GOOD, WELL = 0.3, 0.6, 0.05
 """How near to what is proven for the rest a mix must come, as a part of the gap asked for: so near, or nearer where
 what is handed out has cost so much that more than this would be lost in all, but never nearer than that."""
 FIRST = 2
