@@ -60,7 +60,7 @@ $(READY): requirements.lock pyproject.toml | $(UV)
 	@touch $@
 
 # What the fast solver compiles is kept in the user's cache; a worker would do it at its first start otherwise.
-$(WARM): $(READY) $(wildcard models/dispatch/fast/pricing/*.py)
+$(WARM): $(READY) $(wildcard models/dispatch/fast/pricing/*.py models/dispatch/fast/*.py)
 	@$(BIN)/vpp warm-up
 	@touch $@
 	@echo "setup: ready, try $(BIN)/vpp --help"

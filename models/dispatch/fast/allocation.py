@@ -1,11 +1,10 @@
 """Allocation: from a mix of columns to one schedule for every row.
 
-A row's schedules may be mixed where a mix is a schedule again (charging one way, curtailing, shifting, thermal, sun).
-Rows of other kinds (stores: mixing charge with discharge wastes less and overfills; everything that switches) take
-one of their group's columns each: a group that the master splits is cut, in the proportions of the mix, into pieces
-that take one column each.  What that changes in the sums, the rows that can be mixed make good: the master is solved
-once more over them.  With many small rows against few coupling rows the loss vanishes (Shapley-Folkman); the true
-one is in the gap, because the cost is computed from what is handed out.
+A row's schedules may be mixed where a mix is a schedule again (``mixing``).  Everything that switches takes one of its
+group's columns: a group that the master splits is cut, in the proportions of the mix, into pieces that take one column
+each.  What that changes in the sums, the rows that can be mixed make good: the master is solved once more over them.
+With many small rows against few coupling rows the loss vanishes (Shapley-Folkman); the true one is in the gap, because
+the cost is computed from what is handed out.
 
 Source: J.-P. Aubin, I. Ekeland, Math. Oper. Res. 1 (1976) 225 (the duality gap of many small integer resources).
 """

@@ -30,7 +30,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from models.dispatch.fast.coupling import CouplingRows
-from models.dispatch.fast.master import Master, Mix, Pool
+from models.dispatch.fast.master import Master, Mix, Pool, size_kw
 from models.dispatch.fast.setting import IndexArray
 from models.dispatch.fast.shards import Shard
 from models.dispatch.fast.sweeps import Columns, Point, Sweeper
@@ -41,10 +41,14 @@ TURNS = 60
 """Turns of a steered sweep: each moves the duals of the next, and is small against all of them."""
 STEERING = (3.0, 2.0, 1.5, 1.0, 0.7, 0.5, 0.35, 0.25)
 """How far a row that is off by all that moves in it moves its price, CNY per kWh, sweep by sweep."""
+CORRECTING = (0.1, 0.05)
+"""The same from a λ that was good for yesterday's problem, or the last cycle's."""
 _MEMORY = 0.5
 """Weight of the last answer in what is expected of a group."""
 _LAST = 3
 """Steered sweeps whose mean λ counts."""
+_FOLLOW_PER_KWH = 10.0
+"""What makes a row follow a plan, CNY per kWh: more than any price is worth to it."""
 _PIECES = 4
 """Pieces of work of one turn."""
 _PULL = 0.3
@@ -57,18 +61,16 @@ _FAR, _FURTHER, _FARTHEST = 3.0, 3.0, 15.0
 """A search for a centre ends with a pull no less than the first; until then it is made so many times longer."""
 _ROWS = 4
 """Times that a master is solved again because it violated a row that was not in it."""
-_WEIGHTY, _KEPT = 1e-4, 0.6
-"""A master keeps columns with such a share of their group, and this part of the others, by reduced cost."""
-_LEAN_WEIGHTY, _LEAN_KEPT = 0.01, 0.1
-"""The same for a proximal master in a hurry: it is good enough with few."""
-_DIRECTIONS = 3
-"""Directions that every group learns for the next mix."""
-_SHELF = 4
-"""Columns of a group, about, that are put aside for mixing, the newest."""
+_KEPT = 16
+"""Columns of a group that stay, the cheapest at the newest prices."""
 _WIDEST = 12
 """Columns of a group that a corner chooses from."""
+_DIRECTIONS = 3
+"""Directions that every group learns for the next mix."""
 _SLOPPY = 0.1
 """A master in the search is solved to this part of the gap that is left."""
+_COLD, _WARM = 0.1, 1e-3
+"""Which is believed to be so much, as a part of the gap's scale, before the first master, and when one goes on."""
 
 
 @dataclass(frozen=True)
@@ -97,17 +99,14 @@ class Generator:
         self.scale_of, self.noise, self.tell = scale_of, noise, tell
         self.fixed = Fixed(np.zeros(len(rows.t)), 0.0) if fixed is None else fixed
         self.pool = Pool.empty(rows.intervals, int((rows.zone == -2).sum()))
-        self.shelf = self.pool.none()
         self.seconds = {"sweeps": 0.0, "master": 0.0}
         self.passes = 0.0
         self.known_cny = -np.inf
         self._zone_of = np.array([group.zone for group in self.groups], dtype=np.int64)
         self._count = sum(len(group) for group in self.groups)
         self._active: NDArray[np.bool_] | None = None
+        self.moved: tuple[FloatArray, FloatArray] | None = None
         self._dice = np.random.default_rng(_SEED)
-        self._local = rows.zone >= 0
-        self._city = rows.zone == -1
-        self._classed = rows.zone == -2
 
     # ---- sweeps
 
@@ -157,35 +156,29 @@ class Generator:
         made = self._beside(
             [replace(group, weight=w) for group, w in zip(self.groups, weight.tolist(), strict=True)], fixed
         )
-        made.pool, made.shelf = self.pool.times(ratio), self.shelf.times(ratio)
+        made.pool = self.pool.times(ratio)
+        if self.moved is not None:
+            made.moved = self.moved[0] * ratio[:, None], self.moved[1] * ratio[:, None]
         return made
 
     def size_kw(self) -> FloatArray:
-        """What is large for a row, (N,) kW: what its zone draws; a tenth of a target, or of the city."""
-        rows, pool = self.rows, self.pool
-        zone_kw = np.zeros((rows.zones, rows.intervals))
-        share = len(self.groups) / max(1, len(pool))
-        np.add.at(zone_kw, self._zone_of[pool.group], np.abs(pool.power_kw) * share)
-        size = zone_kw.mean(axis=1)
-        found = np.empty(len(rows.t))
-        found[self._local] = size[rows.zone[self._local]]
-        found[self._city] = 0.1 * size.sum()
-        largest = np.zeros(len(rows.families))
-        np.maximum.at(largest, rows.family, np.abs(rows.constant))
-        found[self._classed] = 0.1 * largest[rows.family[self._classed]]
-        return np.maximum(found, 1e-6)
+        """What is large for a row, (N,) kW."""
+        return size_kw(self.rows, self._zone_of, self.pool)
 
     # ---- steering
 
-    def steer(self, until: float) -> FloatArray:
-        """λ from nothing, by steered sweeps with falling gains; their answers are columns."""
-        duals = np.zeros(len(self.rows.t))
+    def steer(self, until: float, start: FloatArray | None = None) -> FloatArray:
+        """λ from nothing, or from a ``start`` (N,) nearby, by steered sweeps with falling gains.
+
+        Their answers are columns.
+        """
+        duals = np.zeros(len(self.rows.t)) if start is None else start
         points = self._points(duals, self.noise)
         last = self._sweep(self.groups, points)
         self._take(last, points)
         expected = Columns(*(each.copy() for each in (last.power_kw, last.classed_kw, last.least_cny, last.cost_cny)))
         unit, means = 1.0 / self.size_kw(), [duals]
-        for k, price in enumerate(STEERING):
+        for k, price in enumerate(STEERING if start is None else CORRECTING):
             if k:  # the last answer alone would be an echo: who was asked at high prices would give way for good
                 expected.power_kw[:] += _MEMORY * (last.power_kw - expected.power_kw)
                 expected.classed_kw[:] += _MEMORY * (last.classed_kw - expected.classed_kw)
@@ -228,62 +221,73 @@ class Generator:
             turn[own] = self._dice.permutation(len(own)) * TURNS // max(TURNS, len(own))
         return [found for t in range(TURNS) if (found := np.flatnonzero(turn == t)).size]
 
+    def follow(self, duals: FloatArray) -> None:
+        """Everybody's schedule nearest to the plan there was, as columns: they keep the rows that it kept."""
+        points = [replace(point, pull=_FOLLOW_PER_KWH) for point in self._points(duals, 0.0)]
+        self._take(self._sweep(self.groups, points), points)
+
+    def move_followers(self, power_kw: FloatArray, classed_kw: FloatArray) -> None:
+        """Add so much, (G, T) and (G, K), to columns that follow the plan, instead of what was added the last time."""
+        pool, before = self.pool, self.moved
+        followers = np.flatnonzero([point.pull > 0 for point in pool.points])
+        group = pool.group[followers]
+        pool.power_kw[followers] += power_kw[group]
+        pool.classed_kw[followers] += classed_kw[group]
+        if before is not None:
+            pool.power_kw[followers] -= before[0][group]
+            pool.classed_kw[followers] -= before[1][group]
+        self.moved = power_kw, classed_kw
+
     # ---- masters
 
-    def _master(self) -> Master:
-        master = Master(self.rows, self._zone_of, self.pool, self.fixed.values, self.fixed.cost_cny)
+    def _master(self, inside_kw: FloatArray | float = 0.0) -> Master:
+        master = Master(self.rows, self._zone_of, self.pool, self.fixed.values + inside_kw, self.fixed.cost_cny)
         if self._active is not None:
-            master.active |= self._active
+            master.active = self._active
         return master
 
-    def _central(self, price: FloatArray, start: FloatArray, tolerance_cny: float, **near: FloatArray) -> Mix:
+    def _central(
+        self,
+        price: FloatArray,
+        start: FloatArray,
+        tolerance_cny: float,
+        inside_kw: FloatArray | float = 0.0,
+        **near: FloatArray,
+    ) -> Mix:
         began = time.monotonic()
-        master = self._master()
+        master = self._master(inside_kw)
         for _ in range(1 if near else _ROWS):
             known = int(master.active.sum())
             mix = master.central(price, start, tolerance_cny=tolerance_cny, run=self.sweeper.workers.map, **near)
             if int(master.active.sum()) == known:
                 break
-        self._active = master.active
+        self._active = master.near(mix.values)
         self.seconds["master"] += time.monotonic() - began
         return mix
 
-    def _shelve(self, mix: Mix) -> None:
-        """Put columns aside that a proximal master hardly uses."""
-        unused = mix.theta < _LEAN_WEIGHTY
-        if unused.any():
-            kept = ~unused | (mix.reduced < np.quantile(mix.reduced[unused], _LEAN_KEPT))
-            self.shelf.take(self.pool.chosen(~kept))
-            newest = np.arange(len(self.shelf)) >= len(self.shelf) - _SHELF * len(self.groups)
-            self.shelf = self.shelf.chosen(newest)
+    def _prune(self, mix: Mix, most: int = _KEPT) -> None:
+        """Let columns go that are dearer than the ``most`` cheapest of their group."""
+        kept = _rank(self.pool.group, mix.reduced) < most
+        if not kept.all():
             self.pool = self.pool.chosen(kept)
 
-    def _prune(self, mix: Mix) -> None:
-        """Let columns go that are out of use and dear."""
-        unused = mix.theta < _WEIGHTY
-        if unused.any():
-            self.pool = self.pool.chosen(~unused | (mix.reduced < np.quantile(mix.reduced[unused], _KEPT)))
-
-    def approach(
-        self, center: FloatArray, *, until: float, rounds: int, enough: float, lean: bool = False
-    ) -> tuple[FloatArray, Columns]:
+    def approach(self, center: FloatArray, *, until: float, rounds: int, enough: float) -> tuple[FloatArray, Columns]:
         """A better centre, with everybody's answers at it.
 
         Proximal rounds, until the master hopes for no more than ``enough`` of the gap's scale.  Every answer is a
-        column, and ``known_cny`` is L at the centre.  ``lean``: the masters are quicker, and see less.
+        column, and ``known_cny`` is L at the centre.
         """
+        at_first = _COLD if self.known_cny == -np.inf else _WARM
         answers = self.learn(center)
         self.known_cny = self.lower(answers, center)
         pull, duals = _PULL, center
-        left = 0.1 * self.scale_of(self.known_cny)
+        left = at_first * self.scale_of(self.known_cny)
         for k in range(rounds):
             if time.monotonic() > until:
                 break
             price, give = self.tame(self.rows.penalty, center), self.size_kw() / pull
             mix = self._central(price, duals, _SLOPPY * left, center=center, give_kw=give)
-            if k and lean:
-                self._shelve(mix)
-            elif k:
+            if k:
                 self._prune(mix)
             duals = self.rows.netted(mix.duals)
             columns = self.learn(duals)
@@ -303,14 +307,6 @@ class Generator:
                 pull *= _FURTHER  # the master may hope for little because it may not look far
         return center, answers
 
-    def balanced(self, center: FloatArray) -> Mix:
-        """The proximal master's mix at a centre: rows are off by what they give way, little at a good centre."""
-        price, give = self.tame(self.rows.penalty, center), self.size_kw() / _FARTHEST
-        tolerance_cny = _SLOPPY * 1e-3 * self.scale_of(self.known_cny)
-        mix = self._central(price, center, tolerance_cny, center=center, give_kw=give)
-        self.tell(f"balanced {mix.cost_cny:.9g}, slacks {rows_cost(self.rows, mix.values):.4g}, {mix.seconds:.2f} s")
-        return mix
-
     def learn(self, duals: FloatArray) -> Columns:
         """Everybody's answers at one point, as columns."""
         columns = self.at(duals)
@@ -328,8 +324,6 @@ class Generator:
         Ends when the mix costs no more than ``enough_cny`` above ``known_cny``, or gains less than a third of that.
         """
         bound_cny = self.known_cny
-        self.pool.take(self.shelf)
-        self.shelf = self.shelf.none()
         best, duals = np.inf, center
         while True:
             mix = self._central(self.rows.penalty, duals, _SLOPPY * enough_cny)
@@ -343,45 +337,53 @@ class Generator:
             if mix.cost_cny - bound_cny <= enough_cny or stalled or rounds <= 0 or time.monotonic() > until:
                 return mix
             best, duals = mix.cost_cny, mix.duals
-            self._prune(mix)
+            self._prune(mix, 2 * _KEPT)  # true penalties forgive less
             for _ in range(_DIRECTIONS):
                 self.between(center, duals)
 
-    def corner(self, mix: Mix, until: float) -> Mix:
+    def exact(self, duals: FloatArray, tolerance_cny: float) -> Mix:
+        """The cheapest mix of the columns there are, from duals (N,) near to the best.
+
+        The last digit of a row costs as much as any other, so rows are kept from a little inside.
+        """
+        inside_kw = np.full(len(self.rows.t), self._master().residual_kw)
+        mix = self._central(self.rows.penalty, duals, tolerance_cny, inside_kw)
+        values = mix.values - inside_kw
+        saved_cny = rows_cost(self.rows, mix.values) - rows_cost(self.rows, values)
+        mix = replace(mix, values=values, cost_cny=mix.cost_cny - saved_cny)
+        self.tell(f"exact {mix.cost_cny:.9g}, slacks {rows_cost(self.rows, values):.4g}, {mix.seconds:.2f} s")
+        return mix
+
+    def thinned(self, mix: Mix, until: float) -> Mix:
         """A mix no worse with few columns in use, chosen among the heaviest of every group and what it does in ``mix``.
 
-        (The heaviest alone may leave no way to keep every row.)  Only columns in use stay.  If there is no time,
-        ``mix`` itself.
+        (The heaviest alone may leave no way to keep every row.)  Handing out asks every row once for each column, and
+        a central mix uses nearly all.  Only columns in use stay.  If there is no time, ``mix`` itself.
         """
-        began, pool = time.monotonic(), self.pool
+        pool = self.pool
         rank = _rank(pool.group, -mix.theta)
-        heavy = (rank == 0) | ((rank < _WIDEST) & (mix.theta > _WEIGHTY))
+        heavy = rank < _WIDEST
         self.pool = pool.chosen(heavy)
         few = len(self.pool)
         self.pool.take(pool.mixed(mix.theta, len(self.groups)))
-        found = self._master().corner(until)
+        found = self.corner(until)
         self.pool = pool
-        if found is not None:
-            theta = found.theta[few:][pool.group] * mix.theta
-            theta[heavy] += found.theta[:few]
-            mix = replace(found, theta=theta, reduced=np.zeros(len(pool)))
-            self.tell(f"corner: {mix.cost_cny:.9g}, {(found.theta[few:] > 0).sum()} as before, {mix.seconds:.2f} s")
-        used = (rank == 0) | (mix.theta > 0)
+        if found is None:
+            return mix
+        theta = found.theta[few:][pool.group] * mix.theta
+        theta[heavy] += found.theta[:few]
+        used = (rank == 0) | (theta > 0)
         self.pool = pool.chosen(used)
-        self.seconds["master"] += time.monotonic() - began
-        return replace(mix, theta=mix.theta[used], reduced=mix.reduced[used])
+        return replace(found, theta=theta[used], reduced=np.zeros(int(used.sum())))
 
-    def settled(self, mix: Mix, until: float) -> Mix:
-        """The cheapest mix of the columns there are, with few in use; ``mix`` of some of them if there is no time."""
+    def corner(self, until: float) -> Mix | None:
+        """The cheapest mix of the columns there are, with few in use; None if there is no time."""
         began = time.monotonic()
         found = self._master().corner(until)
         self.seconds["master"] += time.monotonic() - began
-        if found is None:
-            missing = len(self.pool) - len(mix.theta)
-            return replace(mix, theta=np.concatenate([mix.theta, np.zeros(missing)]))
-        self.tell(
-            f"corner: {found.cost_cny:.9g}, slacks {rows_cost(self.rows, found.values):.4g}, {found.seconds:.2f} s"
-        )
+        if found is not None:
+            missed = rows_cost(self.rows, found.values)
+            self.tell(f"corner {found.cost_cny:.9g}, slacks {missed:.4g}, {found.seconds:.2f} s")
         return found
 
     def restricted(self, groups: IndexArray, fixed: Fixed) -> "Generator":
@@ -389,7 +391,9 @@ class Generator:
         place = np.full(len(self.groups), -1, dtype=np.int64)
         place[groups] = np.arange(len(groups))
         made = self._beside([self.groups[g] for g in groups], fixed)
-        made.pool, made.shelf = self.pool.of(place), self.shelf.of(place)
+        made.pool = self.pool.of(place)
+        if self.moved is not None:
+            made.moved = self.moved[0][groups], self.moved[1][groups]
         return made
 
     def _beside(self, groups: Sequence[Shard], fixed: Fixed) -> "Generator":

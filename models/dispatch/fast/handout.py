@@ -1,15 +1,16 @@
 """Handing out: every row's schedule, once, in place; and what all of them add up to and cost."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
 from models.dispatch.fast.allocation import Part
 from models.dispatch.fast.mixing import Mixing, changes, powers
+from models.dispatch.fast.pricing.common import Near
 from models.dispatch.fast.setting import IndexArray
 from models.dispatch.fast.shards import Block, Shard
-from models.dispatch.fast.sweeps import Sweeper
+from models.dispatch.fast.sweeps import Point, Sweeper
 from models.dispatch.problem import DispatchProblem
 from models.intervals import FloatArray
 
@@ -62,6 +63,28 @@ class Handout:
         for resource, schedules in shared:
             np.add.at(self.power_kw, resource, schedules)
 
+    def follow(self, parts: Sequence[Part], points: Sequence[Point], stray_per_kwh: float) -> None:
+        """Give every row the cheapest schedule that stays near to its mix, at its zone's of ``points`` (Z,).
+
+        A kWh off the mix costs ``stray_per_kwh``; what a row is off, the next of its zone is asked to make good.
+        """
+        owed_kw = np.zeros_like(self.zone_kw)
+        for part in parts:
+            block = self._blocks[part.block]
+            zone = int(block.zone[part.first])
+            mix_kw, _ = _mix_of(part, block, self._sweeper)
+            prices = self._sweeper.prices(points[zone])._replace(pull=stray_per_kwh)
+            near = Near(np.full(len(block), np.nan), np.zeros((len(block), mix_kw.shape[1])))
+            for i, wanted_kw in zip(range(part.first, part.last), mix_kw, strict=True):
+                near.plan_kw[i] = wanted_kw + owed_kw[zone]
+                schedule, row = np.empty((1, mix_kw.shape[1])), np.array([i])
+                sums = self._sweeper.sums_near(Shard(part.block, i, i + 1, zone), prices, near, schedule)
+                owed_kw[zone] = near.plan_kw[i] - schedule[0]
+                self.zone_kw[zone] += sums.power_kw
+                self.class_kw += sums.class_kw
+                self.cost_cny += _cost_of_mix(block, row, schedule, float(sums.totals[2]), self._sweeper)
+                self.power_kw[block.members.resource[i]] = schedule[0]
+
     def finish(self) -> None:
         """Everybody has a schedule: add what only a whole charger can tell."""
         self.cost_cny += _of_chargers(self._problem, self._blocks, self.power_kw)
@@ -85,30 +108,38 @@ def _hand_out_part(part: Part, blocks: Sequence[Block], sweeper: Sweeper, power:
         found.shared.append((resource[~alone], schedules[~alone]))
 
 
+def _mix_of(
+    part: Part, block: Block, sweeper: Sweeper, of: Callable[[FloatArray], FloatArray] = lambda power_kw: power_kw
+) -> tuple[FloatArray, float]:
+    """The mix (rows, T) of a part's answers, or ``of`` what they make, and of their own costs, CNY.
+
+    It need not be a schedule.
+    """
+    mixed, own = np.zeros((part.last - part.first, part.points[0].zone.size)), 0.0
+    for weight, point in zip(part.weights, part.points, strict=True):
+        schedules = np.empty_like(mixed)
+        sums = sweeper.sums(_shard(part, block), sweeper.prices(point), schedules)
+        mixed += weight * of(schedules)
+        own += weight * float(sums.totals[2])
+    return mixed, own
+
+
 def _shard(part: Part, block: Block) -> Shard:
     return Shard(part.block, part.first, part.last, int(block.zone[part.first]))
 
 
 def _mixed(part: Part, block: Block, sweeper: Sweeper, found: _Sum) -> FloatArray:
     """Schedules (rows, T) that are mixes of answers at several points."""
-    shard, rows = _shard(part, block), np.arange(part.first, part.last)
-    mixed = np.zeros((len(rows), found.zone_kw.shape[1]))
-    own = 0.0
-    by_level = block.pricer.mixing is Mixing.BY_LEVEL
-    units = block.pricer.take(block.units, rows) if by_level else None
-    for weight, point in zip(part.weights, part.points, strict=True):
-        schedules = np.empty_like(mixed)
-        sums = sweeper.sums(shard, sweeper.prices(point), schedules)
-        mixed += weight * (changes(units, schedules) if by_level else schedules)
-        if not by_level:
-            found.zone_kw[shard.zone] += weight * sums.power_kw
-            found.class_kw += weight * sums.class_kw
-        own += weight * float(sums.totals[2])
-    if by_level:
-        mixed = powers(units, mixed)
-        found.zone_kw[shard.zone] += mixed.sum(axis=0)
-        reliable = mixed * block.members.reliability[rows, None]
-        np.add.at(found.class_kw, block.members.price_class[rows], reliable)
+    zone, rows = int(block.zone[part.first]), np.arange(part.first, part.last)
+    if block.pricer.mixing is Mixing.BY_LEVEL:
+        units = block.pricer.take(block.units, rows)
+        change, own = _mix_of(part, block, sweeper, lambda schedules: changes(units, schedules))
+        mixed = powers(units, change)
+    else:
+        mixed, own = _mix_of(part, block, sweeper)
+    found.zone_kw[zone] += mixed.sum(axis=0)
+    reliable = mixed * block.members.reliability[rows, None]
+    np.add.at(found.class_kw, block.members.price_class[rows], reliable)
     found.cost_cny += _cost_of_mix(block, rows, mixed, own, sweeper)
     return mixed
 

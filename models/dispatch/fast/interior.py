@@ -10,8 +10,9 @@ With k = 0 this is the master's linear program.  With k > 0 its dual is the prox
 say clearly that it should not, which a bundle of few columns cannot.  In both cases the answer is a *central* one, not
 a corner: its prices are an average of all that are nearly best, and hardly jump when columns come.
 
-Mehrotra's predictor and corrector; the normal equations are a block per zone (K columns, G groups, R rows: (G + R)²)
-and a Schur complement for the C rows over the city.
+Mehrotra's predictor and corrector.  Of the normal equations a zone's groups go first: what is left of its K columns is
+how they differ from their group's weighted mean, a block (R²) of its R rows, and a Schur complement for the C rows
+over the city.
 
 Source: S. Mehrotra, SIAM J. Optim. 2 (1992) 575; J. Gondzio, P. González-Brevis, P. Munari, Eur. J. Oper. Res. 224
 (2013) 41 (central prices in column generation); C. Lemaréchal, A. Nemirovskii, Y. Nesterov, Math. Program. 69 (1995)
@@ -23,9 +24,11 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from scipy.linalg import solve_triangular
+from scipy.linalg import cho_solve
 from threadpoolctl import ThreadpoolController
 
+from models.dispatch.fast import interior_zone as kernel
+from models.dispatch.fast.setting import IndexArray
 from models.intervals import FloatArray
 
 MOST = 80
@@ -36,22 +39,23 @@ _SHARE = 0.995
 """Part of the way to the border that a step goes."""
 _INSIDE = 1e-3
 """A starting λ keeps so far from 0 and q, as a share of q."""
-_RIDGE = 1e-14
-"""Relative addition to the diagonal of the normal equations."""
+_PIECES = 4
+"""Pieces in which zones are worked on side by side."""
 _THREADS = ThreadpoolController()
 """Of the linear algebra: on matrices as small as a zone's, several threads are ten times slower than one."""
 
 
 @dataclass(frozen=True)
 class Block:
-    """A zone's columns: ``entries`` (K, G + R + C): one 1 for the column's group, its rows, the rows over the city.
+    """A zone's columns: ``entries`` (K, R + C): the zone's rows, the rows over the city.
 
-    ``cost``: (K,).  ``groups``: G ≥ 1.  ``limit``, ``penalty``, ``center``, ``stiffness``: (R,) b, q, c and k.
+    ``group``: (K,) rising from 0, every group at least once.  ``cost``: (K,).  ``limit``, ``penalty``, ``center``,
+    ``stiffness``: (R,) b, q, c and k.
     """
 
     entries: FloatArray
     cost: FloatArray
-    groups: int
+    group: IndexArray
     limit: FloatArray
     penalty: FloatArray
     center: FloatArray
@@ -86,161 +90,47 @@ class Answer:
     steps: int
 
 
-class _Ends:
-    """λ ≥ 0 with its room w, and q − λ ≥ 0 with its slack s, of some rows."""
-
-    def __init__(self, rows: Block | Rows, start: FloatArray) -> None:
-        self.rows = rows
-        self.price = np.clip(start, _INSIDE * rows.penalty, (1 - _INSIDE) * rows.penalty)
-        self.below = rows.penalty - self.price  # kept apart: it may be smaller than the rounding of q
-        self.room = self.slack = np.empty(0)
-
-    def limit(self) -> FloatArray:
-        return np.asarray(self.rows.limit + self.rows.stiffness * (self.price - self.rows.center))
-
-    def begin(self, value: FloatArray, mu: float) -> None:
-        free = self.limit() - value
-        extra = np.minimum(mu / np.minimum(self.price, self.below), 0.1 * (1 + np.abs(free))) + 1e-6
-        self.room, self.slack = np.maximum(free, 0) + extra, np.maximum(-free, 0) + extra
-
-    def missing(self, value: FloatArray) -> FloatArray:
-        return np.asarray(self.limit() - value - self.room + self.slack)
-
-    def product(self) -> float:
-        return float(self.room @ self.price + self.slack @ self.below)
-
-    def diagonal(self) -> FloatArray:
-        return np.asarray(self.room / self.price + self.slack / self.below + self.rows.stiffness)
-
-    def constant(self, target: tuple[FloatArray, FloatArray]) -> FloatArray:
-        return np.asarray(target[0] / self.price - target[1] / self.below)
-
-    def targets(self, mu: float, last: "_Step | None") -> tuple[FloatArray, FloatArray]:
-        room, slack = mu - self.room * self.price, mu - self.slack * self.below
-        if last is not None:
-            room, slack = room - last.room * last.price, slack + last.slack * last.price
-        return room, slack
-
-    def step(self, change: FloatArray, target: tuple[FloatArray, FloatArray]) -> "_Step":
-        """``change``: of λ."""
-        room = (target[0] - self.room * change) / self.price
-        slack = (target[1] + self.slack * change) / self.below
-        return _Step(change, room, slack)
-
-    def move(self, step: "_Step", primal: float, dual: float) -> None:
-        self.price = self.price + dual * step.price
-        self.below = self.below - dual * step.price
-        self.room = self.room + primal * step.room
-        self.slack = self.slack + primal * step.slack
-
-    def product_after(self, step: "_Step", primal: float, dual: float) -> float:
-        price, below = self.price + dual * step.price, self.below - dual * step.price
-        room, slack = self.room + primal * step.room, self.slack + primal * step.slack
-        return float(room @ price + slack @ below)
-
-    def lengths(self, step: "_Step") -> tuple[float, float]:
-        return (
-            min(_length(self.room, step.room), _length(self.slack, step.slack)),
-            min(_length(self.price, step.price), _length(self.below, -step.price)),
-        )
+def _ends(rows: Block | Rows, start: FloatArray) -> kernel.Ends:
+    price = np.clip(start, _INSIDE * rows.penalty, (1 - _INSIDE) * rows.penalty)
+    limit, center, stiffness = (np.ascontiguousarray(each) for each in (rows.limit, rows.center, rows.stiffness))
+    work = np.zeros((7, len(price)))
+    return kernel.Ends(limit, center, stiffness, price, rows.penalty - price, *work)
 
 
-@dataclass(frozen=True)
-class _Step:
-    price: FloatArray
-    room: FloatArray
-    slack: FloatArray
-
-
-class _Zone:
-    """A block's iterate."""
-
-    def __init__(self, block: Block, shared_price: FloatArray, start: FloatArray) -> None:
-        self.block = block
-        self.ends = _Ends(block, start)
-        ones = block.entries[:, : block.groups]
-        self.group = np.argmax(ones, axis=1)
-        self.theta = ones @ (1 / ones.sum(axis=0))
-        reduced = block.cost + block.entries[:, block.groups :] @ np.concatenate([self.ends.price, shared_price])
-        least = np.full(block.groups, np.inf)
-        np.minimum.at(least, self.group, reduced)
-        above = np.bincount(self.group, weights=(reduced - least[self.group]) * self.theta, minlength=block.groups)
-        self.y = least - np.maximum(above, 1e-3 * np.abs(least) + 1e-9)
-        self.reduced = reduced - self.y[self.group]
-
-    @property
-    def size(self) -> int:
-        return self.block.groups + len(self.block.limit)
-
-    def evaluate(self, shared_price: FloatArray) -> FloatArray:
-        """Rows' values (G + R + C,); sets what is missing."""
-        value = self.block.entries.T @ self.theta
-        groups = self.block.groups
-        self.lacking = np.concatenate([1 - value[:groups], self.ends.missing(value[groups : self.size])])
-        prices = np.concatenate([self.y, -self.ends.price, -shared_price])
-        self.off = self.block.cost - self.block.entries @ prices - self.reduced
-        return np.asarray(value)
-
-    def factor(self) -> FloatArray:
-        """Its part of the Schur complement (C, C)."""
-        self.ratio = self.theta / self.reduced
-        normal = self.block.entries.T @ (self.block.entries * self.ratio[:, None])
-        rows = np.arange(self.block.groups, self.size)
-        normal[rows, rows] += self.ends.diagonal()
-        every = np.arange(self.size)
-        normal[every, every] *= 1 + _RIDGE
-        self.lower = np.linalg.cholesky(normal[: self.size, : self.size])
-        self.across = _forward(self.lower, normal[: self.size, self.size :])
-        own = normal[self.size :, self.size :]
-        ridge = np.diag(_RIDGE * np.diagonal(own))  # of what it was: the difference may be nothing but rounding
-        return np.asarray(own + ridge - self.across.T @ self.across)
-
-    def targets(self, mu: float, last: "_ZoneStep | None") -> tuple[FloatArray, tuple[FloatArray, FloatArray]]:
-        theta = mu - self.theta * self.reduced
-        if last is None:
-            return theta, self.ends.targets(mu, None)
-        return theta - last.theta * last.reduced, self.ends.targets(mu, last.ends)
-
-    def forward(self, target: tuple[FloatArray, tuple[FloatArray, FloatArray]]) -> FloatArray:
-        """What it adds to the right side of the Schur complement (C,)."""
-        moved = self.block.entries.T @ (target[0] / self.reduced - self.ratio * self.off)
-        right = self.lacking - moved[: self.size]
-        right[self.block.groups :] -= self.ends.constant(target[1])
-        self.half = _forward(self.lower, right)
-        return np.asarray(-moved[self.size :] - self.across.T @ self.half)
-
-    def step(self, shared: FloatArray, target: tuple[FloatArray, tuple[FloatArray, FloatArray]]) -> "_ZoneStep":
-        """``shared``: change of −λ over the city, (C,)."""
-        own = _backward(self.lower, self.half - self.across @ shared)
-        reduced = self.off - self.block.entries @ np.concatenate([own, shared])
-        theta = (target[0] - self.theta * reduced) / self.reduced
-        groups = self.block.groups
-        return _ZoneStep(theta, reduced, own[:groups], self.ends.step(-own[groups:], target[1]))
-
-    def lengths(self, step: "_ZoneStep") -> tuple[float, float]:
-        primal, dual = self.ends.lengths(step.ends)
-        return min(primal, _length(self.theta, step.theta)), min(dual, _length(self.reduced, step.reduced))
-
-    def product(self) -> float:
-        return float(self.theta @ self.reduced) + self.ends.product()
-
-    def product_after(self, step: "_ZoneStep", primal: float, dual: float) -> float:
-        theta, reduced = self.theta + primal * step.theta, self.reduced + dual * step.reduced
-        return float(theta @ reduced) + self.ends.product_after(step.ends, primal, dual)
-
-    def move(self, step: "_ZoneStep", primal: float, dual: float) -> None:
-        self.theta = self.theta + primal * step.theta
-        self.reduced = self.reduced + dual * step.reduced
-        self.y = self.y + dual * step.y
-        self.ends.move(step.ends, primal, dual)
-
-
-@dataclass(frozen=True)
-class _ZoneStep:
-    theta: FloatArray
-    reduced: FloatArray
-    y: FloatArray
-    ends: _Step
+def _zone(block: Block, shared_price: FloatArray, start: FloatArray) -> kernel.Zone:
+    ends, group = _ends(block, start), block.group
+    entries = np.ascontiguousarray(block.entries)
+    columns, width = entries.shape
+    firsts = np.flatnonzero(np.diff(group, prepend=-1))
+    groups, rows = len(firsts), len(ends.price)
+    theta = 1.0 / np.bincount(group)[group]
+    reduced = block.cost + entries @ np.concatenate([ends.price, shared_price])
+    least = np.minimum.reduceat(reduced, firsts)
+    above = np.add.reduceat((reduced - least[group]) * theta, firsts)
+    y = least - np.maximum(above, 1e-3 * np.abs(least) + 1e-9)
+    return kernel.Zone(
+        entries=entries,
+        cost=np.ascontiguousarray(block.cost),
+        firsts=np.append(firsts, columns),
+        ends=ends,
+        theta=theta,
+        reduced=reduced - y[group],
+        y=y,
+        short=np.zeros(groups),
+        lacking=np.zeros(rows),
+        off=np.zeros(columns),
+        ratio=np.zeros(columns),
+        weight=np.zeros(groups),
+        mean=np.zeros((groups, width)),
+        apart=np.zeros((columns, width)),
+        normal=np.zeros((width, width)),
+        grouped=np.zeros(groups),
+        half=np.zeros(rows),
+        d_theta=np.zeros(columns),
+        d_reduced=np.zeros(columns),
+        d_y=np.zeros(groups),
+        t_theta=np.zeros(columns),
+    )
 
 
 def solve_interior(
@@ -268,99 +158,137 @@ def _solve(
     tolerance: float,
     run: Callable[..., Iterator[Any]],
 ) -> Answer:
-    shared = _Ends(rows, shared_start)
-    zones = [_Zone(block, shared.price, own) for block, own in zip(blocks, start, strict=True)]
+    city = _City(blocks, rows, start, shared_start, run)
     proximal = bool(rows.stiffness.any()) or any(bool(block.stiffness.any()) for block in blocks)
-    count = sum(len(zone.theta) + 2 * len(zone.ends.price) for zone in zones) + 2 * len(shared.price)
-    mu = sum(float(zone.theta @ zone.reduced) for zone in zones) / max(1, sum(len(zone.theta) for zone in zones))
-    values = [zone.block.entries.T @ zone.theta for zone in zones]
-    for zone, value in zip(zones, values, strict=True):
-        zone.ends.begin(value[zone.block.groups : zone.size], mu)
-    total = sum((value[zone.size :] for zone, value in zip(zones, values, strict=True)), np.zeros(len(rows.limit)))
-    shared.begin(total, mu)
     for steps in range(MOST + 1):
-        total = np.zeros(len(rows.limit))
-        for zone in zones:
-            total += zone.evaluate(shared.price)[zone.size :]
-        lacking = shared.missing(total)
-        gap = shared.product() + sum(zone.product() for zone in zones)
-        worst = max([np.abs(lacking).max(initial=0.0), *(np.abs(zone.lacking).max() for zone in zones)])
+        gap, worst = city.evaluate()
         if (gap <= tolerance and worst <= (NEARLY if proximal else FEASIBLE)) or steps == MOST or gap <= 1e-13:
             break
-        try:
-            step = _newton(zones, shared, lacking, gap, count, run)
-        except np.linalg.LinAlgError:  # what is left is rounding
+        found = city.newton(gap)
+        if found is None:  # what is left is rounding
             break
-        primal, dual = _lengths(zones, shared, *step)
-        primal, dual = _SHARE * primal, _SHARE * dual
+        primal, dual = _SHARE * found[0], _SHARE * found[1]
         if proximal:  # λ is in the primal rows: one length for both
             primal = dual = min(primal, dual)
-        for zone, own in zip(zones, step[0], strict=True):
-            zone.move(own, primal, dual)
-        shared.move(step[1], primal, dual)
+        city.go(primal, dual)
+    zones, shared = city.zones, city.shared
     return Answer(
         theta=[zone.theta for zone in zones],
         reduced=[zone.reduced for zone in zones],
         local=[zone.ends.price for zone in zones],
         shared=shared.price,
         cost=float(rows.penalty @ shared.slack)
-        + sum(float(zone.block.cost @ zone.theta + zone.block.penalty @ zone.ends.slack) for zone in zones),
-        bound=sum(float(zone.y.sum() - zone.ends.price @ zone.block.limit) for zone in zones)
+        + sum(
+            float(block.cost @ zone.theta + block.penalty @ zone.ends.slack)
+            for block, zone in zip(blocks, zones, strict=True)
+        ),
+        bound=sum(
+            float(zone.y.sum() - zone.ends.price @ block.limit) for block, zone in zip(blocks, zones, strict=True)
+        )
         - float(shared.price @ rows.limit),
         gap=gap,
         steps=steps,
     )
 
 
-def _newton(
-    zones: Sequence[_Zone],
-    shared: _Ends,
-    lacking: FloatArray,
-    gap: float,
-    count: int,
-    run: Callable[..., Iterator[Any]],
-) -> tuple[list[_ZoneStep], _Step]:
-    """Predictor, then corrector."""
-    normal = np.diag(shared.diagonal())
-    for part in run(_Zone.factor, zones):
-        normal += part
-    every = np.arange(len(normal))
-    normal[every, every] *= 1 + _RIDGE
-    lower = np.asarray(np.linalg.cholesky(normal))
+class _City:
+    """The iterate: zones, and the rows over the city."""
 
-    def towards(mu: float, last: tuple[list[_ZoneStep], _Step] | None) -> tuple[list[_ZoneStep], _Step]:
-        targets = [zone.targets(mu, None if last is None else last[0][z]) for z, zone in enumerate(zones)]
-        target = shared.targets(mu, None if last is None else last[1])
-        right = lacking - shared.constant(target)
-        for zone, own in zip(zones, targets, strict=True):
-            right = right + zone.forward(own)
-        change = _backward(lower, _forward(lower, right)) if len(right) else right
-        steps = [zone.step(change, own) for zone, own in zip(zones, targets, strict=True)]
-        return steps, shared.step(-change, target)
+    def __init__(
+        self,
+        blocks: Sequence[Block],
+        rows: Rows,
+        start: Sequence[FloatArray],
+        shared_start: FloatArray,
+        run: Callable[..., Iterator[Any]],
+    ) -> None:
+        self.shared, self._run = _ends(rows, shared_start), run
+        self.zones = [_zone(block, self.shared.price, own) for block, own in zip(blocks, start, strict=True)]
+        zones, self._width = self.zones, len(rows.limit)
+        self._count = sum(len(zone.theta) + 2 * len(zone.ends.price) for zone in zones) + 2 * self._width
+        mu = sum(float(zone.theta @ zone.reduced) for zone in zones) / max(1, sum(len(zone.theta) for zone in zones))
+        total = np.zeros(self._width)
+        for zone in zones:
+            value = zone.theta @ zone.entries
+            kernel.begin(zone.ends, value, mu)
+            total += value[len(zone.ends.price) :]
+        kernel.begin(self.shared, total, mu)
+        self._lacking = np.empty(self._width)
+        turns = np.arange(len(zones)) % _PIECES
+        self._pieces = [[zones[z] for z in np.flatnonzero(turns == turn)] for turn in range(min(_PIECES, len(zones)))]
 
-    first = towards(0.0, None)
-    primal, dual = _lengths(zones, shared, *first)
-    after = shared.product_after(first[1], primal, dual)
-    after += sum(zone.product_after(own, primal, dual) for zone, own in zip(zones, first[0], strict=True))
-    return towards(max(0.0, after / gap) ** 3 * gap / count, first)
+    def _each(self, work: Callable[[kernel.Zone], Any]) -> list[Any]:
+        """``work`` on every zone, several side by side; the answers in no order."""
+        return [
+            found for part in self._run(lambda piece: [work(zone) for zone in piece], self._pieces) for found in part
+        ]
+
+    def evaluate(self) -> tuple[float, float]:
+        """The sum of the products, and the largest residual."""
+
+        def ask(zone: kernel.Zone) -> tuple[FloatArray, tuple[float, float]]:
+            value = np.empty(zone.entries.shape[1])
+            found = kernel.evaluate(zone, self.shared.price, value)
+            return value[len(zone.ends.price) :], found
+
+        total, gap, worst = np.zeros(self._width), kernel.product_after(self.shared, 0.0, 0.0), 0.0
+        for value, (residual, product) in self._each(ask):
+            total += value
+            gap, worst = gap + product, max(worst, residual)
+        return gap, max(worst, kernel.missing(self.shared, total, self._lacking))
+
+    def newton(self, gap: float) -> tuple[float, float] | None:
+        """Predictor, then corrector: how far primal and dual may go; None if the equations cannot be solved."""
+        width = self._width
+
+        def factored(zone: kernel.Zone) -> FloatArray | None:
+            schur = np.empty((width, width))
+            return schur if kernel.factor(zone, schur) else None
+
+        normal = np.diag([kernel.diagonal(self.shared, n) for n in range(width)]).reshape(width, width)
+        for part in self._each(factored):
+            if part is None:
+                return None
+            normal += part
+        every = np.arange(width)
+        normal[every, every] *= 1 + kernel.RIDGE
+        try:
+            lower = np.asarray(np.linalg.cholesky(normal)) if width else normal
+        except np.linalg.LinAlgError:
+            return None
+        primal, dual = self._towards(lower, 0.0, corrected=False)
+        after = kernel.product_after(self.shared, primal, dual)
+        after += sum(kernel.zone_after(zone, primal, dual) for zone in self.zones)
+        return self._towards(lower, max(0.0, after / gap) ** 3 * gap / self._count, corrected=True)
+
+    def _towards(self, lower: FloatArray, mu: float, *, corrected: bool) -> tuple[float, float]:
+        """The step towards products of ``mu``; how far primal and dual may go."""
+        width, shared = self._width, self.shared
+
+        def forward(zone: kernel.Zone) -> FloatArray:
+            right = np.empty(width)
+            kernel.forward(zone, mu, corrected, right)
+            return right
+
+        kernel.aim(shared, mu, corrected)
+        right = self._lacking - np.array([kernel.aimed(shared, n) for n in range(width)])
+        for part in self._each(forward):
+            right += part
+        change = cho_solve((lower, True), right, check_finite=False) if width else right
+        shared.d_price[:] = -change
+        found = [kernel.follow(shared), *self._each(lambda zone: kernel.step(zone, change))]
+        primal, dual = (1.0 / max(1.0, *(each[k] for each in found)) for k in range(2))
+        return primal, dual
+
+    def go(self, primal: float, dual: float) -> None:
+        """Go these lengths."""
+        kernel.move(self.shared, primal, dual)
+        for zone in self.zones:
+            kernel.go(zone, primal, dual)
 
 
-def _lengths(
-    zones: Sequence[_Zone], shared: _Ends, steps: Sequence[_ZoneStep], shared_step: _Step
-) -> tuple[float, float]:
-    found = [shared.lengths(shared_step), *(zone.lengths(own) for zone, own in zip(zones, steps, strict=True))]
-    return min(1.0, *(primal for primal, _ in found)), min(1.0, *(dual for _, dual in found))
-
-
-def _length(x: FloatArray, change: FloatArray) -> float:
-    """How far x may go before it is 0."""
-    falling = change < 0
-    return float(np.min(-x[falling] / change[falling], initial=np.inf))
-
-
-def _forward(lower: FloatArray, right: FloatArray) -> FloatArray:
-    return np.asarray(solve_triangular(lower, right, lower=True, check_finite=False))
-
-
-def _backward(lower: FloatArray, right: FloatArray) -> FloatArray:
-    return np.asarray(solve_triangular(lower.T, right, lower=False, check_finite=False))
+def warm_up() -> None:
+    """Compile the steps of a zone, or load what is compiled."""
+    nothing, one = np.empty(0), np.ones(1)
+    block = Block(np.ones((1, 1)), one, np.zeros(1, dtype=np.int64), one, one, one, one)
+    solve_interior([block], Rows(nothing, nothing, nothing, nothing), [one], nothing, 1e-3)

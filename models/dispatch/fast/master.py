@@ -6,7 +6,7 @@
                 θ, slack ≥ 0
 
 ``central``: an answer from the middle of all good ones, for prices (``interior``).  ``corner``: one with few columns
-in use, for handing out (HiGHS).  Zone rows enter when a mix violates them.
+in use, for handing out (HiGHS).  Rows enter when a mix violates them.
 
 Source: G. Dantzig, P. Wolfe, Operations Research 8 (1960) 101; M. Lübbecke, J. Desrosiers, Oper. Res. 53 (2005) 1007.
 """
@@ -30,7 +30,7 @@ from models.errors import SolverError
 from models.intervals import FloatArray
 
 _INSIDE = 0.2
-"""A zone row whose value is above minus this share of what its zone draws is in the master from the start."""
+"""A row whose value is above minus this share of what is large for it (``size_kw``) is in the next master."""
 
 
 @dataclass
@@ -93,6 +93,21 @@ class Pool:
         return Pool(self.group, power_kw, classed_kw, self.cost_cny * each, list(self.points))
 
 
+def size_kw(rows: CouplingRows, zone_of_group: IndexArray, pool: Pool) -> FloatArray:
+    """What is large for a row, (N,) kW: what its zone draws; a tenth of a target, or of the city."""
+    share = len(zone_of_group) / max(1, len(pool)) / rows.intervals
+    size = share * np.bincount(
+        zone_of_group[pool.group], weights=np.abs(pool.power_kw).sum(axis=1), minlength=rows.zones
+    )
+    found = np.full(len(rows.t), 0.1 * size.sum())
+    local, classed = rows.zone >= 0, rows.zone == -2
+    found[local] = size[rows.zone[local]]
+    largest = np.zeros(len(rows.families))
+    np.maximum.at(largest, rows.family, np.abs(rows.constant))
+    found[classed] = 0.1 * largest[rows.family[classed]]
+    return np.asarray(np.maximum(found, 1e-6))
+
+
 @dataclass(frozen=True)
 class Mix:
     """An answer of the master: θ (columns,), λ (N,) CNY per kWh, row values (N,) and cost in CNY, slack included.
@@ -116,7 +131,8 @@ class Master:
     """One linear program over a pool.
 
     ``zone_of_group``: (G,).  ``fixed_values``: (N,) and ``fixed_cost_cny``: what is decided already and in no column.
-    ``active``: (N,) rows that are in the program; others enter when a mix violates them.
+    ``active``: (N,) rows that are in the program; others enter when a mix violates them.  At first those that matter
+    where every group does a bit of all it can.
     """
 
     rows: CouplingRows
@@ -133,21 +149,24 @@ class Master:
         self.unit_cny = max(1.0, float(np.abs(pool.cost_cny).mean()))
         self._classed = np.flatnonzero(rows.zone == -2)
         self._city = np.flatnonzero(rows.zone == -1)
-        self.active = rows.zone < 0
-        size = np.zeros(rows.zones)
-        np.add.at(size, self.zone_of_group[pool.group], power / rows.intervals)
-        columns = np.bincount(pool.group, minlength=len(self.zone_of_group)).max(initial=1)
         even = 1.0 / np.bincount(pool.group, minlength=len(self.zone_of_group))[pool.group]
-        near = self.values(np.asarray(even)) > -_INSIDE * size[np.maximum(rows.zone, 0)] / columns
-        self.active |= near
+        self.active = self.near(self.values(np.asarray(even)))
+
+    @property
+    def residual_kw(self) -> float:
+        """By so much a central mix may miss a row, kW: the interior method is no more exact."""
+        return interior.FEASIBLE * self.unit_kw
+
+    def near(self, values: FloatArray) -> NDArray[np.bool_]:
+        """Rows (N,) that matter, or nearly, where they have these ``values`` (N,)."""
+        return np.asarray(values > -_INSIDE * size_kw(self.rows, self.zone_of_group, self.pool))
 
     def values(self, theta: FloatArray) -> FloatArray:
         """Left side of every row, (N,), at the mix θ."""
         rows, pool = self.rows, self.pool
-        zone_kw = np.zeros((rows.zones, rows.intervals))
-        used = np.flatnonzero(theta)
-        np.add.at(zone_kw, self.zone_of_group[pool.group[used]], theta[used, None] * pool.power_kw[used])
-        return rows.constant + self.fixed_values + rows.effect(zone_kw, theta[used] @ pool.classed_kw[used])
+        zone_of = self.zone_of_group[pool.group]
+        weights = sparse.csr_array((theta, (zone_of, np.arange(len(pool)))), shape=(rows.zones, len(pool)))
+        return rows.constant + self.fixed_values + rows.effect(weights @ pool.power_kw, theta @ pool.classed_kw)
 
     def central(
         self,
@@ -182,12 +201,12 @@ class Master:
         zone_of = self.zone_of_group[pool.group]
         for zone in np.unique(self.zone_of_group).tolist():
             members = np.flatnonzero(zone_of == zone)
-            groups = np.flatnonzero(self.zone_of_group == zone)
+            members = members[np.argsort(pool.group[members], kind="stable")]
+            _, group = np.unique(pool.group[members], return_inverse=True)
             local = np.flatnonzero((rows.zone == zone) & self.active)
             power = pool.power_kw[members] / self.unit_kw
             entries = np.concatenate(
                 [
-                    pool.group[members][:, None] == groups,
                     power[:, rows.t[local]],
                     power[:, city_t],
                     pool.classed_kw[members][:, classed] / self.unit_kw,
@@ -195,7 +214,7 @@ class Master:
                 axis=1,
                 dtype=np.float64,
             )
-            blocks.append(interior.Block(entries, pool.cost_cny[members] / self.unit_cny, len(groups), *ends(local)))
+            blocks.append(interior.Block(entries, pool.cost_cny[members] / self.unit_cny, group, *ends(local)))
             members_of.append(members)
             locals_of.append(local)
         found = interior.solve_interior(
@@ -237,6 +256,7 @@ class Master:
         """
         began, iterations = time.monotonic(), 0
         price = self.rows.penalty
+        self.active |= self.rows.zone < 0
         order = np.flatnonzero(self.active)
         highs: Any = highspy.Highs()  # type: ignore[no-untyped-call]
         # An interior method first: it does not mind how many columns there are; then the simplex method, warm.

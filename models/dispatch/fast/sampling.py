@@ -4,8 +4,9 @@ The other rows are handed out in portions, the largest first.  After each one it
 stands for less, and what it misjudged is made good by those who are left.  The last portion is the sample itself, of
 which nothing has to be guessed.  So a fleet of any size needs few sweeps: one for each bound, one for handing out.
 
-What the sample says is corrected by a control variate: the answers of all at one λ, which the bound needs anyway.  It
-must be fair only about what its rows do differently at other prices.
+What the sample says is corrected by control variates: the answers of all at one λ, which the bound needs anyway, and
+for columns that follow the last plan (real time) that plan's sums.  It must be fair only about what its rows do
+differently at other prices, or beside their plan.
 
 Source: W. Cochran, Sampling Techniques (3rd ed. 1977) ch. 5 (strata), 7 (regression and difference estimators).
 """
@@ -13,6 +14,7 @@ Source: W. Cochran, Sampling Techniques (3rd ed. 1977) ch. 5 (strata), 7 (regres
 import itertools
 from collections.abc import Callable, Sequence
 from dataclasses import replace
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -48,6 +50,7 @@ class Sampled:
         self._given = self.sample.fixed
         self._answers: list[Columns] = []
         self._asked = np.empty(0)
+        self._planned: list[_Sums] = []
 
     @property
     def whole(self) -> bool:
@@ -75,6 +78,13 @@ class Sampled:
             self._answers += [_times(asked, _sizes(portion) / known) for portion in others]
         self._correct(self._given)
 
+    def follow(self, duals: FloatArray) -> None:
+        """Columns that follow the last plan, as right about all who are left as the plan itself."""
+        self.sample.follow(duals)
+        if not self.whole:
+            self._planned = [_Sums(*portion.sweeper.planned(portion.groups)) for portion in self._portions]
+            self._correct(self._given)
+
     def look(self, duals: FloatArray) -> Columns:
         """What everybody does at λ (N,), part by part; the sample is corrected by those who are left.
 
@@ -101,15 +111,18 @@ class Sampled:
                 Columns(each.power_kw[kept], each.classed_kw[kept], each.least_cny[kept], each.cost_cny[kept])
                 for each in self._answers
             ]
+            self._planned = [_Sums(each.power_kw[kept], each.classed_kw[kept]) for each in self._planned]
             self._correct(given)
 
     def without_last(self, given: Fixed) -> None:
         """The last portion is handed out: with what was before, that is what is ``given``."""
-        del self._portions[-1], self._answers[-1]
+        del self._portions[-1], self._answers[-1], self._planned[-1:]
         weight = np.array([group.weight for group in self._standing()])
         self.sample = self.sample.weighted(weight, given)
         if self.whole:
             self._portions = [self.sample]
+            if self._planned:
+                self.sample.move_followers(*(np.zeros_like(each) for each in self._planned[0]))
         else:
             self._correct(given)
 
@@ -129,6 +142,25 @@ class Sampled:
             values = values + portion.effect(answers)
             cost_cny += float(answers.cost_cny.sum())
         self.sample.fixed = Fixed(given.values + values, given.cost_cny + cost_cny)
+        if self._planned:
+            self._correct_followers(own)
+
+    def _correct_followers(self, asked: Columns) -> None:
+        """Columns that follow the plan are off by what the *plan* of the sample is, not by what ``asked`` of it is."""
+        weight = np.array([group.weight for group in self.sample.groups])[:, None]
+        power_kw = asked.power_kw - weight * self._planned[0].power_kw
+        classed_kw = asked.classed_kw - weight * self._planned[0].classed_kw
+        for plan, answers in zip(self._planned, self._answers, strict=True):
+            power_kw = power_kw + plan.power_kw - answers.power_kw
+            classed_kw = classed_kw + plan.classed_kw - answers.classed_kw
+        self.sample.move_followers(power_kw, classed_kw)
+
+
+class _Sums(NamedTuple):
+    """Sums of every group: (G, T), and (G, K) for the rows over classes."""
+
+    power_kw: FloatArray
+    classed_kw: FloatArray
 
 
 def _sizes(portion: Generator) -> FloatArray:

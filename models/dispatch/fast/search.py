@@ -2,10 +2,10 @@
 
 *Centre.*  A large fleet is asked in a sample, which stands for all (``sampling``).
 
-*Handing out*, so that each makes good what the ones before could not keep: what switches takes one of its group's
-schedules (unless all do), and a new centre is looked for beside it (a pump of 24 MW in a zone that moves 70 MW cannot
-be made good at the old one); then the portions of a large fleet, until the sample is left; then who mixes by level,
-then by power.
+*Handing out*, so that each makes good what the ones before could not keep: what switches (unless all do) takes one of
+its group's schedules, or, where they are few, each its own that is near to the mix, and a new centre is looked for
+beside it (a pump of 24 MW in a zone that moves 70 MW cannot be made good at the old one); then the portions of a large
+fleet, until the sample is left; then who mixes by level, then by power.
 """
 
 import time
@@ -31,7 +31,7 @@ Mask = NDArray[np.bool_]
 Moment = float | tuple[float, float]
 """A part of the deadline: of any, or of long and of short ones."""
 
-SAMPLE_ROWS, SAMPLE_ROWS_PER_S = 200_000, 5_000.0
+SAMPLE_ROWS, SAMPLE_ROWS_PER_S = 200_000, 8_000.0
 """Rows of the sample at most, and for every second of the deadline; a fleet not twice as large is solved without."""
 LEAST_ROWS = 8
 """Rows of a stratum in the sample at least."""
@@ -50,11 +50,20 @@ ROUNDS = 20
 """Mixes at most after that."""
 SETTLING = 3
 """Mixes at most while those who mix by power make good the rest."""
+UNIT_ROWS = 40
+"""Rows of a group at most whose rows are rounded one by one."""
+DIVIDED = 0.99
+"""Of which no column has more of the mix than this."""
+FOLLOW_PER_KWH = 0.02
+"""What it costs them to stray from their mix, CNY per kWh: little beside a tariff's spread, for at the mix's prices
+all its columns cost the same, and it need not be met everywhere."""
+MANY_ROWS, MANY_COLUMNS = 50_000, 8
+"""More rows than this are handed out from a mix of no more columns of a group than that, about."""
 KEPT = 1e-6
 """Slacks that cost less than this part of the gap's scale are nothing."""
 NOISE_PER_KWH = 2e-5
 """Spread of the tiny price by which rows with equal choices differ, CNY per kWh."""
-NEAR, AGAIN, SEARCH, SETTLE, LAST = 0.53, 0.66, 0.8, 0.88, 0.95
+NEAR, AGAIN, SEARCH, SETTLE, LAST = 0.53, 0.66, (0.8, 0.65), (0.88, 0.75), (0.95, 0.85)
 """Parts of the deadline by which a whole fleet's centre is found, that of the rest, the search stops, the allocation,
 and after which no corner and no bound is looked for."""
 SAMPLED, SOON, PORTION = (0.42, 0.27), (0.52, 0.45), (0.66, 0.62)
@@ -111,8 +120,9 @@ class Search:
         center = np.zeros(len(city.rows.t)) if start is None else start
         if not fleet.whole:
             fleet.glance(center)
-        if start is None:
-            center = sample.steer(self.limits.by(SAMPLED))
+        if start is not None and city.sweeper.near_a_plan:
+            fleet.follow(center)
+        center = sample.steer(self.limits.by(SAMPLED), start)
         if fleet.whole:
             center, answers = self._approach(sample, center, NEAR)
             self.bound = bound_of(city.rows, answers, center)
@@ -145,9 +155,10 @@ class Search:
         mix = self._mix(fleet, center, FIRST if switching_first else ROUNDS)
         self.facts["mix_gap"] = (mix.cost_cny - self.bound.value_cny) / city.scale(mix.cost_cny)
         if switching_first:
-            if fleet.whole and not self._late(NEAR):  # a mix in a corner has less to round, but takes seconds
-                mix = fleet.sample.corner(mix, self.limits.by(LAST))
-            fleet.without(switches, self._give(switches, fleet.all, handout, fleet.sample, mix))
+            units = switches & self._units(fleet, mix)
+            self._follow(units, fleet, handout, mix)
+            given = self._give(switches & ~units, fleet.all, handout, fleet.sample, mix)
+            fleet.without(switches, given)
             self.mark("switching")
             center, _ = self._approach(fleet.sample, center, AGAIN if fleet.whole else SOON)
             mix = self._mix(fleet, center)
@@ -161,7 +172,7 @@ class Search:
         self.mark("mix")
         by_level = self._mixing(fleet.sample, Mixing.BY_LEVEL)
         if by_level.any():
-            mix = fleet.sample.corner(mix, self.limits.by(LAST))
+            mix = self._thinned(fleet.sample, mix)
             fleet.without(by_level, self._give(by_level, fleet.all, handout, fleet.sample, mix))
             mix = self._blend(fleet.sample, center, SETTLING, SETTLE) if fleet.sample.groups else mix
         rest = fleet.sample
@@ -177,7 +188,7 @@ class Search:
 
     def _mix(self, fleet: Sampled, center: FloatArray, rounds: int = ROUNDS) -> Mix:
         """A mix to hand out: for a portion it need not keep every row, since others will make it good."""
-        return self._blend(fleet.sample, center, rounds) if fleet.whole else fleet.sample.balanced(center)
+        return self._blend(fleet.sample, center, rounds if fleet.whole else 1)
 
     def _look_again(self, center: FloatArray, cost_cny: float) -> None:
         """The bound at the last centre of all, if the first one's is not good enough and there is time.
@@ -198,11 +209,9 @@ class Search:
     def _approach(
         self, generator: Generator, center: FloatArray, part: Moment, hope: float = HOPE
     ) -> tuple[FloatArray, Columns]:
-        until = self.limits.by(part)
-        lean = any(group.weight > 1 for group in generator.groups)  # a sample need not be right to the last digit
-        return generator.approach(center, until=until, rounds=APPROACH, enough=hope * self.limits.gap, lean=lean)
+        return generator.approach(center, until=self.limits.by(part), rounds=APPROACH, enough=hope * self.limits.gap)
 
-    def _blend(self, generator: Generator, center: FloatArray, rounds: int, part: float = SEARCH) -> Mix:
+    def _blend(self, generator: Generator, center: FloatArray, rounds: int, part: Moment = SEARCH) -> Mix:
         gap_cny = self.limits.gap * self.city.scale(generator.known_cny)
         lost = max(0.0, generator.known_cny - self.bound.value_cny) / gap_cny
         enough = min(ENOUGH, max(WELL, GOOD - lost))
@@ -212,16 +221,37 @@ class Search:
         blocks = self.city.blocks
         return np.array([blocks[group.block].pricer.mixing is how for group in generator.groups], dtype=np.bool_)
 
+    def _units(self, fleet: Sampled, mix: Mix) -> Mask:
+        """Groups of few rows that the mix divides, and that can stay near to it: each row is rounded by itself."""
+        blocks, heaviest = self.city.blocks, np.zeros(len(fleet.sample.groups))
+        np.maximum.at(heaviest, fleet.sample.pool.group, mix.theta)
+        few = [blocks[group.block].pricer.follows and len(group) <= UNIT_ROWS for group in fleet.all]
+        return np.array(few, dtype=np.bool_) & (heaviest < DIVIDED)
+
     def _settled(self, generator: Generator, mix: Mix, center: FloatArray) -> Mix:
-        """The best mix with few columns; new ones as long as slacks cost something."""
+        """The best mix, to the last digit; with new columns as long as slacks cost something."""
         nothing_cny = KEPT * self.city.scale(generator.known_cny)
-        mix = generator.corner(mix, self.limits.by(LAST))
-        for _ in range(SETTLING):
+        for k in range(SETTLING):
+            if k:
+                generator.between(center, generator.tame(mix.duals, center))
+            mix = generator.exact(mix.duals, nothing_cny)
             if rows_cost(self.city.rows, mix.values) <= nothing_cny or time.monotonic() > self.limits.by(SETTLE):
-                break
-            generator.between(center, generator.tame(mix.duals, center))
-            mix = generator.settled(mix, self.limits.by(LAST))
-        return mix
+                return self._thinned(generator, mix)
+        return generator.corner(self.limits.by(LAST)) or mix
+
+    def _thinned(self, generator: Generator, mix: Mix) -> Mix:
+        """The same mix with few columns, where asking every row for many of them would take longer than finding it."""
+        groups = generator.groups
+        many = sum(len(group) for group in groups) > MANY_ROWS and len(mix.theta) > MANY_COLUMNS * len(groups)
+        return generator.thinned(mix, self.limits.by(LAST)) if many else mix
+
+    def _follow(self, mine: Mask, fleet: Sampled, handout: Handout, mix: Mix) -> None:
+        """Hand out schedules near to what the groups ``mine`` do in the mix."""
+        city, sample = self.city, fleet.sample
+        columns = supports(sample.pool, mix.theta, len(sample.groups))
+        parts = [mixed(fleet.all[g], columns[g], sample.pool, mix.theta) for g in np.flatnonzero(mine).tolist()]
+        parts.sort(key=lambda part: -city.blocks[part.block].pricer.work)  # the largest have the others after them
+        handout.follow(parts, city.sweeper.points(mix.duals), FOLLOW_PER_KWH)
 
     def _give(
         self,

@@ -61,7 +61,8 @@ class FastSolver:
         rows = sum(len(block) for block in city.blocks)
         if 0 < rows * len(problem.grid) <= self._small:
             return self._solve_whole(city, clock, deadline_s, gap)
-        search = Search(city, Limits(began, deadline_s, gap), self._tell, clock.mark)
+        now = time.monotonic()
+        search = Search(city, Limits(now, deadline_s - (now - began), gap), self._tell, clock.mark)
         handout = search.run(self._last.find(city.rows))
         self._last.remember(city.rows, search.bound.duals)
         values = city.rows.values(handout.zone_kw, handout.class_kw)

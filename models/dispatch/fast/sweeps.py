@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import Any, Protocol, TypeVar
 
 import numpy as np
+from scipy import sparse
 
 from models.dispatch.fast.coupling import CouplingRows
 from models.dispatch.fast.pricing.common import Near, Prices, Sums, empty_sums
@@ -38,11 +39,15 @@ def threads() -> Executor:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Point:
-    """What duals add to the prices of a zone's rows, CNY per kWh: (T,), and (C, T) times reliability."""
+    """What duals add to the prices of a zone's rows, CNY per kWh: (T,), and (C, T) times reliability.
+
+    ``noise``, ``pull``: as in ``Prices``.
+    """
 
     zone: FloatArray
     by_class: FloatArray
     noise: float = 0.0
+    pull: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -115,7 +120,13 @@ class Sweeper:
             stray=self._stray,
             switch=self._switch,
             noise=point.noise * self._noise if point.noise > 0 else self._silence,
+            pull=point.pull,
         )
+
+    @property
+    def near_a_plan(self) -> bool:
+        """Whether there is a plan to stay near to."""
+        return any(block.near.now_kw.size > 0 for block in self.blocks)
 
     def untouched(self) -> Point:
         """No duals: tariffs alone."""
@@ -148,6 +159,19 @@ class Sweeper:
     def classed(self, class_kw: FloatArray) -> FloatArray:
         """What sums per class (C, T) do to every row over classes, (K,)."""
         return np.asarray(np.einsum("kc,kc->k", self.classed_weight, class_kw.T[self._classed_t]))
+
+    def planned(self, shards: Sequence[Shard]) -> tuple[FloatArray, FloatArray]:
+        """What the last plan of every shard's rows (weight 1) adds up to: (S, T), and (S, K) in rows over classes."""
+
+        def add_up(shard: Shard) -> tuple[FloatArray, FloatArray]:
+            block, rows = self.blocks[shard.block], slice(shard.first, shard.last)
+            plan_kw = np.nan_to_num(block.near.plan_kw[rows])
+            place = (block.members.price_class[rows], np.arange(len(shard)))
+            by_class = sparse.csr_array((block.members.reliability[rows], place), shape=(self.classes, len(shard)))
+            return plan_kw.sum(axis=0), self.classed(by_class @ plan_kw)
+
+        found = list(self.workers.map(add_up, shards))
+        return np.array([power for power, _ in found]), np.array([classed for _, classed in found])
 
     def sums(self, shard: Shard, prices: Prices, power_out: FloatArray = NO_SCHEDULES) -> Sums:
         """Sums of a shard's rows (weight 1) at given prices; schedules into ``power_out`` (rows, T) if it has rows."""

@@ -1,9 +1,10 @@
-"""Compile the oracles, or load what is compiled already, before a deadline runs."""
+"""Compile the oracles and the master's steps, or load what is compiled already, before a deadline runs."""
 
 from collections.abc import Callable
 
 import numpy as np
 
+from models.dispatch.fast import interior
 from models.dispatch.fast.admitted import admit_columns
 from models.dispatch.fast.baseline import baseline_prices
 from models.dispatch.fast.coupling import Classes
@@ -15,10 +16,14 @@ from models.dispatch.problem import DispatchProblem
 
 
 def warm_up(problem: DispatchProblem, tell: Callable[[str], None] = lambda _: None) -> None:
-    """Ask every oracle that ``problem`` needs about one row; ``tell`` hears which is next.
+    """Solve a master of one column and ask every oracle that ``problem`` needs about one row.
+
+    ``tell`` hears what is next.
 
     What numba compiles depends on the types of the arrays and on nothing in them, so one problem stands for all.
     """
+    tell("the master")
+    interior.warm_up()
     tables, _ = admit_columns(problem)
     setting = Setting.of(problem)
     classes = Classes.of(problem, tables)

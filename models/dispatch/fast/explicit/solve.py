@@ -14,7 +14,7 @@ from models.dispatch.fast.explicit.program import ArrayProgram, ArraySolution
 from models.dispatch.fast.explicit.standing import needless_cny
 from models.dispatch.fast.explicit.units import Units
 from models.dispatch.problem import DispatchProblem
-from models.errors import DeadlineError, SolverError
+from models.errors import DeadlineError
 from models.intervals import FloatArray
 from models.plan import Admission, RequirementAmount, relative_gap
 
@@ -194,7 +194,7 @@ def _search(first: _Relaxed, *, gap: float, base_cny: float, until: float, guess
     if guess:
         split = np.unique(city.model.owner[np.flatnonzero(fractional)])
         best, bound = _guess(first, split.tolist(), gap=gap, base_cny=base_cny, until=until)
-        if _is_close(best, bound, gap, base_cny):
+        if best is not None and _is_close(best, bound, gap, base_cny):
             return _Whole(best, bound, True)
     offset = city.constant - base_cny
     try:
@@ -223,8 +223,11 @@ def _is_close(best: ArraySolution, bound: float, gap: float, base_cny: float) ->
 
 def _guess(
     first: _Relaxed, split: list[int], *, gap: float, base_cny: float, until: float
-) -> tuple[ArraySolution, float]:
-    """(the best whole solution found by letting split resources decide at the duals, the Lagrangian bound)."""
+) -> tuple[ArraySolution | None, float]:
+    """(the best whole solution found by letting split resources decide at the duals, the Lagrangian bound).
+
+    None if there was no time for any: branch and bound may still find one.
+    """
     city, program, relaxed = first.city, first.program, first.solution
     units, offset = Units(city.model), city.constant - base_cny
     scale = max(abs(relaxed.objective), 1e-3 * abs(base_cny))
@@ -244,8 +247,6 @@ def _guess(
                 x[choice.columns] = choice.x
             found = program.solve_held(x, until=until, offset=offset)
         except DeadlineError:
-            if best is None:
-                raise
             break
         if best is not None and found.objective >= best.objective - 1e-9 * abs(best.objective):
             break
@@ -253,6 +254,4 @@ def _guess(
         if _is_close(best, bound, gap, base_cny):
             break
         prices = 0.5 * (prices + city.prices(found.row_dual))
-    if best is None:
-        raise SolverError("no guess", "the rounds of guessing ended before the first")
     return best, bound

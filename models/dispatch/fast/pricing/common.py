@@ -45,7 +45,8 @@ class Prices(NamedTuple):
     (K,) what it really costs (the tariff's mean).  ``zone``: (T,).  ``by_class``: (C, T).  ``stray``: (T,) cost per kWh
     off the day plan.  ``switch``: CNY per kW off the power now, in the first interval.  ``noise``: (M, T) a tiny price
     that differs from row to row (row i takes line i mod M), so that rows with equal choices spread over them; M = 0:
-    none, as any sweep for a bound must have it.
+    none, as any sweep for a bound must have it.  ``pull``: more than 0 where rows shall follow the day plan for its own
+    sake, CNY per kWh; it shapes the schedule, costs nothing, and leaves no least cost that could be a bound.
     """
 
     hours: FloatArray
@@ -57,6 +58,7 @@ class Prices(NamedTuple):
     stray: FloatArray
     switch: float
     noise: FloatArray
+    pull: float = 0.0
 
 
 class Sums(NamedTuple):
@@ -102,6 +104,9 @@ def effective_prices(
         plan_kw[t] = 0.0
     if near.now_kw.size == 0 or not members.alone[i]:
         return
+    if prices.pull > 0:
+        _follow(near, i, prices.pull, stray, plan_kw)
+        return
     for t in range(prices.hours.size):
         if prices.stray[t] > 0 and not np.isnan(near.plan_kw[i, t]):
             stray[t] = prices.stray[t]
@@ -110,6 +115,14 @@ def effective_prices(
     if not np.isnan(now) and prices.switch / prices.hours[0] > stray[0]:
         stray[0] = prices.switch / prices.hours[0]
         plan_kw[0] = now
+
+
+@jit_row
+def _follow(near: Near, i: int, pull: float, stray: FloatArray, plan_kw: FloatArray) -> None:
+    """Where there is a plan, a kWh off it costs ``pull``."""
+    for t in range(stray.size):
+        if not np.isnan(near.plan_kw[i, t]):
+            stray[t], plan_kw[t] = pull, near.plan_kw[i, t]
 
 
 @jit_row

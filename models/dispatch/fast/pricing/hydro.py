@@ -37,6 +37,8 @@ from models.intervals import FloatArray
 SHARED = ("hours",)
 """Fields of ``HydroArrays`` that are not per row."""
 
+FOLLOWED = 5.0
+"""Straying costs more than any price can pay, CNY per kWh."""
 _RUNNING_KW = 1e-6
 """Before the horizon, less than this is standing still."""
 
@@ -115,8 +117,8 @@ def _refine(
     stray: FloatArray,
     plan_kw: FloatArray,
     work: FloatArray,
-) -> None:
-    """The best changes of the level with the modes as they are; those at hand if rounding leaves no way."""
+) -> bool:
+    """The best changes of the level with the modes as they are; those at hand (False) if there is no way."""
     given, per_stored = 1.0 / units.taken[i], 1.0 / units.stored[i]
     for t in range(hours.size):
         low_kw, high_kw, slope, per_kwh = 0.0, 0.0, 0.0, 1.0
@@ -141,9 +143,20 @@ def _refine(
         False,
         work,
     )
-    if found < np.inf:
-        for t in range(hours.size):
-            work[CHANGE, t] = work[LOWEST, t] + work[USED, t]
+    if not found < np.inf:
+        return False
+    for t in range(hours.size):
+        work[CHANGE, t] = work[LOWEST, t] + work[USED, t]
+    return True
+
+
+@jit
+def _as_planned(plan_kw: FloatArray, hours: FloatArray, work: FloatArray) -> None:
+    """The modes of a plan."""
+    for t in range(hours.size):
+        work[MODE, t], work[CHANGE, t] = IDLE, 0.0
+        if abs(plan_kw[t]) > _RUNNING_KW:
+            work[MODE, t] = PUMP if plan_kw[t] > 0 else TURBINE
 
 
 @jit
@@ -191,8 +204,13 @@ def cheapest_hydro(
 ) -> tuple[float, float, float]:
     """Fill ``power_kw`` (T,) with the cheapest schedule; (least cost; own cost of the schedule; 0), CNY.
 
-    Allocates its broken lines: there are few units, and each takes a thousand times longer than that.
+    Where a plan is to be followed whatever it costs, the modes are the plan's if they can be, and there is no bound.
+    Else it allocates its broken lines: there are few units, and each takes a thousand times longer than that.
     """
+    if np.min(stray) >= FOLLOWED:
+        _as_planned(plan_kw, hours, work)
+        if _refine(units, i, hours, price, stray, plan_kw, work):
+            return -np.inf, _read_powers(units, i, hours, work, power_kw), 0.0
     fill_need(units, i, hours, work[NEED])
     reached = reach(units, i, hours, price, stray, plan_kw, work[NEED])
     least = read_way(units, i, hours, price, stray, plan_kw, reached, work)

@@ -40,7 +40,7 @@ class Pricer:
     mixed.  ``work``: time of one row, relative.  ``base``: fills the undisturbed power of a row, for kinds whose
     baseline is a profile.  ``energy``: power of rows to their energy column.  ``own_cost``: own cost of given power
     (and virtual slots), for kinds that mix and whose cost bends.  ``size``: columns whose largest tells how much
-    power a row moves.
+    power a row moves.  ``follows``: what switches, and weighs what straying from a plan costs in every interval.
     """
 
     name: str
@@ -55,6 +55,7 @@ class Pricer:
     energy: Callable[..., Any] | None = None
     own_cost: Callable[..., Any] | None = None
     size: tuple[str, ...] = ()
+    follows: bool = False
 
     def size_kw(self, table: Table) -> FloatArray:
         """About how much power each row of a table can move, (n,) kW: rows of like size are put side by side."""
@@ -119,6 +120,7 @@ PRICERS: tuple[Pricer, ...] = (
         size=("charge_limit_kw", "discharge_limit_kw"),
         work=400.0,
         energy=hydro.energy_hydro,
+        follows=True,
     ),
     Pricer(
         "charging",
@@ -226,6 +228,7 @@ PRICERS: tuple[Pricer, ...] = (
         mixing=Mixing.NOT,
         size=("power_max_kw",),
         work=6.0,
+        follows=True,
     ),
     Pricer(
         "pv",

@@ -74,9 +74,7 @@ def program(
         even = (ones / ones.sum(axis=0)).sum(axis=1) @ values
         total += even[rows:]
         limit = even[:rows] - tightness * np.abs(even[:rows]) + dice.normal(0, 0.1, rows)
-        order = dice.permutation(len(group))  # columns come in any order
-        entries = np.concatenate([ones, values], axis=1)[order]
-        blocks.append(Block(entries, dice.normal(0, 1, len(group)), len(sizes), *_ends(limit, penalty, dice)))
+        blocks.append(Block(values, dice.normal(0, 1, len(group)), group, *_ends(limit, penalty, dice)))
         start.append(dice.random(rows) * blocks[-1].penalty)
     limit = total - tightness * np.abs(total) + dice.normal(0, 0.1, shared)
     ends = Rows(*_ends(limit, penalty, dice))
@@ -91,6 +89,11 @@ def _ends(
     return limit, dear, dice.random(count) * dear, np.zeros(count)
 
 
+def groups_of(block: Block) -> int:
+    """How many groups a block's columns are in."""
+    return int(block.group[-1]) + 1
+
+
 # ---- optima by other means
 
 
@@ -101,9 +104,10 @@ def linear_optimum(of: Program) -> float:
     triples: list[tuple[int, int, float]] = []
     row, lower, upper = shared, [-np.inf] * shared, list(of.rows.limit)
     for block in of.blocks:
-        groups, rows = block.groups, len(block.limit)
-        place = [*range(row, row + groups + rows), *range(shared)]
-        for entries, price in zip(block.entries, block.cost, strict=True):
+        groups, rows = groups_of(block), len(block.limit)
+        place = [*range(row + groups, row + groups + rows), *range(shared)]
+        for entries, group, price in zip(block.entries, block.group, block.cost, strict=True):
+            triples.append((columns, row + int(group), 1.0))
             triples += [(columns, r, value) for r, value in zip(place, entries, strict=True)]
             cost.append(price)
             columns += 1
@@ -146,11 +150,11 @@ def value_of(of: Program, theta: Sequence[FloatArray]) -> float:
     """
     total, found = -of.rows.limit, 0.0
     for block, weights in zip(of.blocks, theta, strict=True):
-        ones = block.entries[:, : block.groups]
-        share = np.maximum(weights, 0) / (ones @ (ones.T @ np.maximum(weights, 0)))
+        positive = np.maximum(weights, 0)
+        share = positive / np.bincount(block.group, weights=positive)[block.group]
         values = block.entries.T @ share
-        found += float(block.cost @ share) + _beyond(block, values[block.groups :][: len(block.limit)] - block.limit)
-        total = total + values[block.groups + len(block.limit) :]
+        found += float(block.cost @ share) + _beyond(block, values[: len(block.limit)] - block.limit)
+        total = total + values[len(block.limit) :]
     return found + _beyond(of.rows, total)
 
 
@@ -165,9 +169,9 @@ def promise_of(of: Program, local: Sequence[FloatArray], shared: FloatArray) -> 
     """A lower bound of every mix's ``value_of``, by the rows' λ (0 ≤ λ ≤ q): every group's cheapest column at them."""
     found = _pull(of.rows, shared)
     for block, own in zip(of.blocks, local, strict=True):
-        reduced = block.cost + block.entries[:, block.groups :] @ np.concatenate([own, shared])
+        reduced = block.cost + block.entries @ np.concatenate([own, shared])
         found += _pull(block, own)
-        found += sum(float(reduced[block.entries[:, g] > 0].min()) for g in range(block.groups))
+        found += sum(float(reduced[block.group == g].min()) for g in range(groups_of(block)))
     return found
 
 

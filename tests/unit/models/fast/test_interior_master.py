@@ -30,7 +30,7 @@ def is_answered(of: Program) -> Answer:
     for block, theta, reduced in zip(of.blocks, answer.theta, answer.reduced, strict=True):
         assert (theta > 0).all()
         assert (reduced > 0).all()
-        assert block.entries[:, : block.groups].T @ theta == pytest.approx(1, abs=RESIDUAL)
+        assert np.bincount(block.group, weights=theta) == pytest.approx(1, abs=RESIDUAL)
     for rows, price in of.prices(answer):
         assert (price >= 0).all()
         assert (price <= rows.penalty).all()
@@ -87,9 +87,9 @@ def test_two_plants_and_one_line_by_hand() -> None:
     empty = of.rows
     block = replace(
         of.blocks[0],
-        entries=np.array([[1.0, 2.0], [1.0, 0.0]]),
+        entries=np.array([[2.0], [0.0]]),
         cost=np.array([0.0, 3.0]),
-        groups=1,
+        group=np.array([0, 0]),
         limit=np.array([0.5]),
         penalty=np.array([10.0]),
         center=np.zeros(1),
@@ -204,14 +204,15 @@ def test_edges_of_the_proximal_program(edge: str, seed: int, stiffness: float) -
 def test_a_column_that_is_there_three_times_changes_nothing(seed: int, stiffness: float) -> None:
     of = program(seed).with_stiffness(stiffness)
     blocks = [
-        replace(block, entries=np.tile(block.entries, (3, 1)), cost=np.tile(block.cost, 3)) for block in of.blocks
+        replace(block, **{name: np.repeat(getattr(block, name), 3, axis=0) for name in ("entries", "cost", "group")})
+        for block in of.blocks
     ]
     thrice = replace(of, blocks=tuple(blocks))
     once, answer = is_answered(of), is_answered(thrice)
     off = 2 * RESIDUAL * thrice.scale
     assert value_of(thrice, answer.theta) == pytest.approx(value_of(of, once.theta), abs=off)
     for theta in answer.theta:  # a central answer has no preference among them
-        assert np.ptp(theta.reshape(3, -1), axis=0) == pytest.approx(0, abs=1e-5)
+        assert np.ptp(theta.reshape(-1, 3), axis=1) == pytest.approx(0, abs=1e-5)
 
 
 @few
@@ -240,8 +241,8 @@ def test_rows_that_every_mix_just_meets_are_no_trouble(
     """Devices that do the same at any price, and limits exactly at that: rows depend on each other, with no room."""
     value = np.random.default_rng(seed).normal(0, 3, rows)
     ends, none = (value.copy(), np.full(rows, 10.0), np.zeros(rows), np.zeros(rows)), (np.empty(0),) * 4
-    entries = np.tile(np.concatenate([[1.0], value]), (copies, 1))
-    block = Block(entries, np.full(copies, cost), 1, *(ends if local else none))
+    entries, group = np.tile(value, (copies, 1)), np.zeros(copies, dtype=np.int64)
+    block = Block(entries, np.full(copies, cost), group, *(ends if local else none))
     start, no_start = np.full(rows, 0.3), np.empty(0)
     is_linear_optimum(
         Program(
@@ -257,14 +258,10 @@ def test_rows_that_every_mix_just_meets_are_no_trouble(
 @given(seed=SEEDS, unit=st.sampled_from([1e-3, 1e3]))
 def test_the_unit_of_a_row_does_not_matter(seed: int, unit: float) -> None:
     of = program(seed)
-
-    def inside(rows: int, groups: int) -> np.ndarray:
-        return np.concatenate([np.ones(groups), np.full(rows + len(of.rows.limit), unit)])
-
     blocks = tuple(
         replace(
             block,
-            entries=block.entries * inside(len(block.limit), block.groups),
+            entries=block.entries * unit,
             limit=block.limit * unit,
             penalty=block.penalty / unit,
         )

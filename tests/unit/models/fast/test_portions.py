@@ -3,6 +3,7 @@
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -11,11 +12,14 @@ from hypothesis import strategies as st
 
 from models.dispatch.check import check_plan
 from models.dispatch.fast import search
+from models.dispatch.fast.allocation import mixed, split, supports
 from models.dispatch.fast.city import City, city_of
 from models.dispatch.fast.generation import Fixed, Generator
+from models.dispatch.fast.handout import Handout
 from models.dispatch.fast.sampling import Sampled
 from models.dispatch.fast.shards import Shard, _depth, strata_of
 from models.dispatch.fast.solve import FastSolver
+from models.dispatch.problem import RealTimeTerms
 from models.resources import ResourceKind
 from tests.fleets import ALL_KINDS, random_problem
 
@@ -154,15 +158,20 @@ def test_a_plan_by_portions_is_whole_and_honest(
     assert again.gap < 0.1  # where all switch, 500 rows of large units are rounded with nobody to make it good
 
 
-def test_a_corner_without_time_is_the_mix_itself(workers: ThreadPoolExecutor) -> None:
+def test_a_thinned_mix_has_few_columns_and_costs_no_more_or_is_the_mix_itself_without_time(
+    workers: ThreadPoolExecutor,
+) -> None:
     city = city_of(random_problem(5, resources=80, intervals=24, events=2), workers)
     generator = generator_of(city, strata_of(city.blocks))
     center = generator.steer(time.monotonic() + 60)
     mix = generator.blend(center, until=time.monotonic() + 60, rounds=3, enough_cny=1.0)
-    late = generator.corner(mix, until=time.monotonic() - 1)
+    late = generator.thinned(mix, until=time.monotonic() - 1)
+    assert late is mix
     assert len(late.theta) == len(generator.pool)
-    assert late.values == pytest.approx(mix.values)
-    assert generator.corner(late, until=time.monotonic() + 60).cost_cny <= late.cost_cny + 1e-6 * abs(late.cost_cny)
+    thin = generator.thinned(mix, until=time.monotonic() + 60)
+    assert thin.cost_cny <= mix.cost_cny + 1e-6 * abs(mix.cost_cny)
+    assert len(thin.theta) == len(generator.pool)
+    assert (thin.theta > 1e-9).sum() < (mix.theta > 1e-9).sum()
 
 
 def test_a_first_centre_cut_short_is_made_good_by_the_bound_at_the_last(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -184,3 +193,50 @@ def test_a_short_deadline_leaves_more_of_it_for_handing_out() -> None:
     assert by[10.0] == pytest.approx(0.2)
     assert 0.2 < by[60.0] < by[1e6] <= 0.4
     assert search.Limits(5.0, 10.0, 1e-3).by(0.5) == pytest.approx(10.0)
+
+
+def test_units_that_follow_their_mix_are_nearer_to_it_than_any_column(workers: ThreadPoolExecutor) -> None:
+    """What a few pumps and generators are off their mix, the others of their zone must make good."""
+    off_kwh = {"follow": 0.0, "one column": 0.0}
+    for seed in range(8):
+        problem = random_problem(
+            seed, kinds=(ResourceKind.STORAGE, ResourceKind.GENERATOR), resources=30, intervals=24, zones=1, events=2
+        )
+        city = city_of(problem, workers)
+        generator = generator_of(city, strata_of(city.blocks))
+        center, _ = generator.approach(
+            generator.steer(time.monotonic() + 60), until=time.monotonic() + 60, rounds=10, enough=1e-5
+        )
+        mix = generator.blend(center, until=time.monotonic() + 60, rounds=3, enough_cny=1e-3)
+        columns = supports(generator.pool, mix.theta, len(generator.groups))
+        units = [g for g, group in enumerate(generator.groups) if city.blocks[group.block].pricer.follows]
+        theta = np.where(np.isin(generator.pool.group, units), mix.theta, 0.0)
+        wanted_kw = theta @ generator.pool.power_kw
+        follow, one = (Handout(problem, city.blocks, city.sweeper) for _ in range(2))
+        parts = [mixed(generator.groups[g], columns[g], generator.pool, mix.theta) for g in units]
+        follow.follow(parts, city.sweeper.points(mix.duals), search.FOLLOW_PER_KWH)
+        carry = 0.0
+        for g in units:
+            split_parts, carry = split(generator.groups[g], columns[g], generator.pool, mix.theta, carry)
+            one.add(split_parts)
+        off_kwh["follow"] += np.abs(follow.zone_kw[0] - wanted_kw) @ problem.grid.hours
+        off_kwh["one column"] += np.abs(one.zone_kw[0] - wanted_kw) @ problem.grid.hours
+        assert follow.zone_kw.sum(axis=0) == pytest.approx(follow.power_kw.sum(axis=0))
+    assert off_kwh["follow"] < 0.7 * off_kwh["one column"]
+
+
+def test_following_a_plan_gives_the_plan_where_a_device_can_do_it(workers: ThreadPoolExecutor) -> None:
+    """A re-plan's first columns: what was planned, at any prices, so that they keep the rows that the plan kept."""
+    problem = random_problem(5, resources=60, intervals=16, kinds=(ResourceKind.THERMAL_LOAD, ResourceKind.EV_SESSION))
+    plan = FastSolver(small=0).solve(problem, deadline_s=30, gap=1e-2)
+    again = replace(
+        problem,
+        baseline_kw=plan.baseline_kw,
+        real_time=RealTimeTerms(plan.power_kw[:, 0].copy(), plan.power_kw, np.zeros(len(problem.grid))),
+    )
+    city = city_of(again, workers)
+    generator = generator_of(city, strata_of(city.blocks))
+    generator.follow(some_duals(city, 1))
+    zone_kw = np.zeros((len(problem.zones), len(problem.grid)))
+    np.add.at(zone_kw, [group.zone for group in generator.groups], generator.pool.power_kw)
+    assert zone_kw.sum(axis=0) == pytest.approx(plan.power_kw.sum(axis=0), abs=1e-4)
