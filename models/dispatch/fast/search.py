@@ -55,8 +55,8 @@ UNIT_ROWS = 40
 DIVIDED = 0.99
 """Of which no column has more of the mix than this."""
 FOLLOW_PER_KWH = 0.02
-"""What it costs them to stray from their mix, CNY per kWh: little beside a tariff's spread, for at the mix's prices
-all its columns cost the same, and it need not be met everywhere."""
+"""What it costs them to stray from their mix, CNY per kWh: little beside a tariff's spread, for at the centre's
+prices all columns of a mix cost about the same, and it need not be met everywhere."""
 MANY_ROWS, MANY_COLUMNS = 50_000, 8
 """More rows than this are handed out from a mix of no more columns of a group than that, about."""
 KEPT = 1e-6
@@ -156,7 +156,7 @@ class Search:
         self.facts["mix_gap"] = (mix.cost_cny - self.bound.value_cny) / city.scale(mix.cost_cny)
         if switching_first:
             units = switches & self._units(fleet, mix)
-            self._follow(units, fleet, handout, mix)
+            self._follow(units, fleet, handout, mix, center)
             given = self._give(switches & ~units, fleet.all, handout, fleet.sample, mix)
             fleet.without(switches, given)
             self.mark("switching")
@@ -245,13 +245,16 @@ class Search:
         many = sum(len(group) for group in groups) > MANY_ROWS and len(mix.theta) > MANY_COLUMNS * len(groups)
         return generator.thinned(mix, self.limits.by(LAST)) if many else mix
 
-    def _follow(self, mine: Mask, fleet: Sampled, handout: Handout, mix: Mix) -> None:
-        """Hand out schedules near to what the groups ``mine`` do in the mix."""
+    def _follow(self, mine: Mask, fleet: Sampled, handout: Handout, mix: Mix, center: FloatArray) -> None:
+        """Hand out schedules near to what the groups ``mine`` do in the mix.
+
+        At the centre's prices: those of a mix that misses a row are its penalty.
+        """
         city, sample = self.city, fleet.sample
         columns = supports(sample.pool, mix.theta, len(sample.groups))
         parts = [mixed(fleet.all[g], columns[g], sample.pool, mix.theta) for g in np.flatnonzero(mine).tolist()]
         parts.sort(key=lambda part: -city.blocks[part.block].pricer.work)  # the largest have the others after them
-        handout.follow(parts, city.sweeper.points(mix.duals), FOLLOW_PER_KWH)
+        handout.follow(parts, city.sweeper.points(center), FOLLOW_PER_KWH)
 
     def _give(
         self,
