@@ -14,7 +14,7 @@ import shutil
 import socket
 import time
 from collections import Counter
-from collections.abc import AsyncIterator, Callable, Iterable
+from collections.abc import AsyncIterator, Callable, Iterable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field, replace
 from datetime import date, datetime, timedelta
@@ -95,24 +95,17 @@ class DaySetup:
 async def run_day(setup: DaySetup, out: Path, progress: Progress) -> DayResult:
     """Run the day and write its result folder into ``out``; the service's own files stay in ``out/service``."""
     began = time.monotonic()
-    service_dir = out / "service"
-    if service_dir.exists():
-        shutil.rmtree(service_dir)
-    settings = _settings(setup, service_dir)
-    scenario, generated = setup.generated.scenario, setup.generated
-    clock = VirtualClock(generated.bank.now, patience_s=300.0 + generated.resources / 50)
-    driver = _Driver(setup, settings, clock, progress)
-    async with open_service(settings, clock, setup.feed, baseline_method=BASELINE_METHOD) as service:
-        await driver.commission(service)
-        midnight = scenario.midnight(setup.market_day)
-        end = midnight + timedelta(days=1, hours=6)
+    scenario = setup.generated.scenario
+    midnight = scenario.midnight(setup.market_day)
+    end = midnight + timedelta(days=1, hours=6)
+    async with _commissioned(setup, out, progress) as (driver, service):
         async with driver.living(service):
             await driver.day_ahead(service)
             await driver.until(midnight, 0.45)
             driver.fleet.mark()
             driver.expect_silence(service)
             await driver.until(end, 0.95)
-            day = await service.runtime.measured(midnight, end)
+        day = await service.runtime.measured(midnight, end)
         progress("核算与报告", "measuring and writing the report", 0.96)
         truth = driver.truth(service, day)
         result = build_result(
@@ -129,6 +122,27 @@ async def run_day(setup: DaySetup, out: Path, progress: Progress) -> DayResult:
         )
     write_result(out, result)
     return result
+
+
+async def run_until_ordered(setup: DaySetup, out: Path, progress: Progress) -> Sequence[EventRecord]:
+    """Run the day until its events are approved and stop there; their records say what could be ordered."""
+    async with _commissioned(setup, out, progress) as (driver, service), driver.living(service):
+        return await driver.day_ahead(service)
+
+
+@asynccontextmanager
+async def _commissioned(setup: DaySetup, out: Path, progress: Progress) -> AsyncIterator[tuple["_Driver", Service]]:
+    """A service that knows its fleet and the fleet's earlier days."""
+    service_dir = out / "service"
+    if service_dir.exists():
+        shutil.rmtree(service_dir)
+    settings = _settings(setup, service_dir)
+    generated = setup.generated
+    clock = VirtualClock(generated.bank.now, patience_s=300.0 + generated.resources / 50)
+    driver = _Driver(setup, settings, clock, progress)
+    async with open_service(settings, clock, setup.feed, baseline_method=BASELINE_METHOD) as service:
+        await driver.commission(service)
+        yield driver, service
 
 
 BASELINE_METHOD = "ten_of_ten"
@@ -232,8 +246,11 @@ class _Driver:
 
     # ---- the operator
 
-    async def day_ahead(self, service: Service) -> None:
-        """The service plans tomorrow; the operator declares, a second person approves, aggregators answer."""
+    async def day_ahead(self, service: Service) -> Sequence[EventRecord]:
+        """The service plans tomorrow; the operator declares, a second person approves, aggregators answer.
+
+        The events as they were declared.
+        """
         planned_at = self.setup.declare_at - timedelta(minutes=30)
         await self.until(planned_at, 0.28)
         self.progress("日前计划", "planning the day ahead", 0.30)
@@ -251,6 +268,7 @@ class _Driver:
         self.progress("批准与通知", "approval and notices", 0.38)
         await service.approve([record.event.event_id for record in records], "approver-wang")
         await self.clock.settle()
+        return records
 
     def _tell_sizing(self, record: EventRecord) -> None:
         five, firm, ordered = record.five_percent_kw or 0.0, record.callable_kw or 0.0, record.event.target_kw

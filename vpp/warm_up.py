@@ -1,11 +1,14 @@
 """The pricing oracles, compiled once on a machine: nobody's deadline pays for it, and no two processes do it at once.
 
-Compiling takes about a minute of one core, loading what is compiled half a second (``models/dispatch/fast/pricing/
+Compiling takes about a minute of two cores, loading what is compiled half a second (``models/dispatch/fast/pricing/
 jit.py`` says where it is kept).
 """
 
 import contextlib
 import fcntl
+import os
+import subprocess
+import sys
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -30,9 +33,35 @@ def ready_oracles(tell: Tell = lambda _: None) -> int:
 
     ``tell`` hears what is going on while something is compiled, and every ten seconds while another process does it.
     """
-    with _alone(tell), _Compiling(tell) as compiling:
-        warm_up(example_problem(EVERY_KIND), compiling.at)
+    with _alone(tell), _Compiling(tell) as compiling, contextlib.ExitStack() as helper:
+        helped = False
+
+        def at(what: str) -> None:
+            nonlocal helped
+            if compiling.functions and not helped and (os.cpu_count() or 1) > 1:
+                helped = True
+                helper.enter_context(_helper())
+            compiling.at(what)
+
+        warm_up(example_problem(EVERY_KIND), at)
     return compiling.functions
+
+
+@contextlib.contextmanager
+def _helper() -> Iterator[None]:
+    """A process of its own that begins at the other end: what it has compiled is loaded when it is needed."""
+    work = "from vpp.warm_up import from_the_end; from_the_end()"
+    process = subprocess.Popen([sys.executable, "-c", work])  # noqa: S603 - ourselves
+    try:
+        yield
+    finally:
+        process.terminate()
+        process.wait()
+
+
+def from_the_end() -> None:
+    """Compile the oracles beginning with the last."""
+    warm_up(example_problem(EVERY_KIND), last_first=True)
 
 
 class _Compiling(event.Listener):

@@ -1,14 +1,16 @@
 """The baseline's sums: what the whole fleet draws undisturbed, per zone and price class, and what that costs."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 
 from models.dispatch.fast.coupling import Classes
 from models.dispatch.fast.doubtful import corrected
 from models.dispatch.fast.given import Owners, table_sums
-from models.dispatch.fast.pricing.common import NOTHING_NEAR, Prices
+from models.dispatch.fast.pricing.common import NOTHING_NEAR, Prices, Sums
 from models.dispatch.fast.setting import Setting
 from models.dispatch.fast.shards import Block, Shard, cut
 from models.dispatch.fast.sweeps import Sweeper
@@ -19,15 +21,20 @@ from models.intervals import FloatArray
 @dataclass(frozen=True)
 class Baseline:
     """``zone_kw``: (Z, T).  ``class_kw``: (C, T) times reliability.  ``late_per_kwh``: (K,) price of virtual slots in
-    the baseline problem.  ``cost_cny``: tariffs and own costs, no penalties.  ``corrected``: resources whose baseline
-    is not their oracle's, by row.
+    the baseline problem.  ``corrected``: resources whose baseline is not their oracle's, by row.
     """
 
     zone_kw: FloatArray
     class_kw: FloatArray
     late_per_kwh: FloatArray
-    cost_cny: float
     corrected: Mapping[int, FloatArray]
+    cost: Callable[[], float]
+    """What ``cost_cny`` waits for: only the gap needs it, and the search may begin without."""
+
+    @cached_property
+    def cost_cny(self) -> float:
+        """Tariffs and own costs, no penalties."""
+        return self.cost()
 
 
 def baseline_prices(setting: Setting, classes: int) -> Prices:
@@ -53,36 +60,37 @@ def baseline_of(
 ) -> Baseline:
     """Sums of the baseline: of the market day's table if the problem gives one, else of every row's own.
 
-    With a given table the own costs in ``cost_cny`` are those of the rows' own baseline: a table says what was drawn,
-    not at what wear.
+    With a given table the own costs in ``cost_cny`` are those of the rows' own baseline, computed aside: a table says
+    what was drawn, not at what wear.
     """
     count, width = len(setting.hours), len(classes.aggregator_of)
     zone_kw, class_kw = np.zeros((len(problem.zones), count)), np.zeros((width, count))
     prices = baseline_prices(setting, width)
     shards = [shard for shard in cut(blocks, 8) if blocks[shard.block].pricer.base is None]
-    cost = own = 0.0
 
-    def ask(shard: Shard) -> tuple[int, FloatArray, FloatArray, FloatArray]:
-        sums = sweeper.sums_near(shard, prices, NOTHING_NEAR)
-        return shard.zone, sums.power_kw, sums.class_kw, sums.totals
+    def ask(shard: Shard) -> Sums:
+        return sweeper.sums_near(shard, prices, NOTHING_NEAR)
 
-    for zone, power, by_class, totals in sweeper.workers.map(ask, shards):
-        zone_kw[zone] += power
-        class_kw += by_class
-        cost += float(totals[1])
-        own += float(totals[2])
     if problem.baseline_kw is not None:
         owners = Owners.of(blocks, len(problem.baseline_kw))
         groups = (len(zone_kw), len(class_kw), len(setting.tariffs))
         given = table_sums(problem.baseline_kw, owners, groups, sweeper.workers.map)
-        cost = own + float(((given.tariff_kw * setting.tariffs) @ setting.hours).sum())
-        return Baseline(given.zone_kw, given.class_kw, prices.late, cost, {})
+        drawn_cny = float(((given.tariff_kw * setting.tariffs) @ setting.hours).sum())
+        aside = ThreadPoolExecutor(1)
+        own = aside.submit(lambda: drawn_cny + sum(float(ask(shard).totals[2]) for shard in shards))
+        aside.shutdown(wait=False)
+        return Baseline(given.zone_kw, given.class_kw, prices.late, {}, own.result)
+    cost = 0.0
+    for shard, sums in zip(shards, sweeper.workers.map(ask, shards), strict=True):
+        zone_kw[shard.zone] += sums.power_kw
+        class_kw += sums.class_kw
+        cost += float(sums.totals[1])
     for block in blocks:
         if block.pricer.base is not None:
             cost += _profiled(block, setting, zone_kw, class_kw)
     better = corrected(problem, blocks, sweeper, prices)
     cost += better.cost_cny + _exchange(blocks, sweeper, prices, better.power_kw, zone_kw, class_kw)
-    return Baseline(zone_kw, class_kw, prices.late, cost, better.power_kw)
+    return Baseline(zone_kw, class_kw, prices.late, better.power_kw, lambda: cost)
 
 
 def _exchange(

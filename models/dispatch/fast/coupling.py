@@ -195,6 +195,20 @@ class CouplingRows:
         np.add.at(by_class.T, self.t[classed], self.class_weight[classed] * duals[classed, None])
         return zone, by_class
 
+    def prices_each(self, duals: FloatArray, zone: IndexArray) -> tuple[FloatArray, FloatArray]:
+        """The same for many λ (P, N), each for one ``zone`` (P,): (P, T), and (P, C, T)."""
+        count, width = len(duals), max(1, self.classes)
+        own = np.zeros((count, self.intervals))
+        city = np.flatnonzero(self.zone == -1)
+        np.add.at(own.T, self.t[city], duals[:, city].T)
+        for z in np.unique(zone).tolist():
+            asked, local = np.flatnonzero(zone == z), np.flatnonzero(self.zone == z)
+            own[np.ix_(asked, self.t[local])] += duals[np.ix_(asked, local)]
+        by_class = np.zeros((self.intervals, width, count))
+        for n in np.flatnonzero(self.zone == -2).tolist():
+            by_class[self.t[n]] += self.class_weight[n][:, None] * duals[:, n]
+        return own, np.ascontiguousarray(by_class.transpose(2, 1, 0))
+
     def values(self, zone_kw: FloatArray, class_kw: FloatArray) -> FloatArray:
         """Left side of every row, (N,), given the portfolio's sums per zone (Z, T) and class (C, T)."""
         classed = self.zone == -2

@@ -94,9 +94,11 @@ class Generator:
         noise: float,
         tell: Callable[[str], None] = lambda _: None,
         fixed: Fixed | None = None,
+        steady: float = 0.0,
     ) -> None:
+        """``steady``: as in ``Prices``, for every answer of these groups."""
         self.rows, self.groups, self.sweeper = rows, list(groups), sweeper
-        self.scale_of, self.noise, self.tell = scale_of, noise, tell
+        self.scale_of, self.noise, self.steady, self.tell = scale_of, noise, steady, tell
         self.fixed = Fixed(np.zeros(len(rows.t)), 0.0) if fixed is None else fixed
         self.pool = Pool.empty(rows.intervals, int((rows.zone == -2).sum()))
         self.seconds = {"sweeps": 0.0, "master": 0.0}
@@ -105,23 +107,25 @@ class Generator:
         self._zone_of = np.array([group.zone for group in self.groups], dtype=np.int64)
         self._count = sum(len(group) for group in self.groups)
         self._active: NDArray[np.bool_] | None = None
-        self.moved: tuple[FloatArray, FloatArray] | None = None
+        self._all = np.arange(len(self.groups))
         self._dice = np.random.default_rng(_SEED)
 
     # ---- sweeps
 
-    def _sweep(self, groups: Sequence[Shard], points: Sequence[Point], pieces: int = 64) -> Columns:
+    def _sweep(self, points: Sequence[Point], members: IndexArray | None = None, pieces: int = 64) -> Columns:
+        """What some groups answer, everybody if ``members`` (n,) is not given."""
         began = time.monotonic()
+        groups = self.groups if members is None else [self.groups[g] for g in members.tolist()]
         columns = self.sweeper.sweep(groups, points, pieces)
         self.seconds["sweeps"] += time.monotonic() - began
         self.passes += sum(len(group) for group in groups) / max(1, self._count)
         return columns
 
-    def _take(self, columns: Columns, points: Sequence[Point]) -> None:
-        self.pool.add(np.arange(len(self.groups)), columns, points)
+    def _take(self, columns: Columns, points: Sequence[Point], members: IndexArray | None = None) -> None:
+        self.pool.add(self._all if members is None else members, columns, points)
 
     def _points(self, duals: FloatArray, noise: float) -> list[Point]:
-        of_zone = self.sweeper.points(duals, noise)
+        of_zone = self.sweeper.points(duals, noise, self.steady)
         return [of_zone[zone] for zone in self._zone_of]
 
     def values(self, columns: Columns) -> FloatArray:
@@ -136,7 +140,7 @@ class Generator:
 
     def at(self, duals: FloatArray) -> Columns:
         """Everybody at one point."""
-        return self._sweep(self.groups, self._points(duals, 0.0))
+        return self._sweep(self._points(duals, 0.0))
 
     def lower(self, columns: Columns, duals: FloatArray) -> float:
         """L(λ) of these groups, CNY, for the search: with what their answers cost, not with what is proven of them."""
@@ -148,7 +152,7 @@ class Generator:
         inner, outer = self._points(center, self.noise), self._points(outside, self.noise)
         steps = self._dice.random(len(self.groups))
         points = [_step(a, b, share) for a, b, share in zip(inner, outer, steps.tolist(), strict=True)]
-        self._take(self._sweep(self.groups, points), points)
+        self._take(self._sweep(points), points)
 
     def weighted(self, weight: FloatArray, fixed: Fixed) -> "Generator":
         """The same groups, with their columns, where a row counts ``weight`` (G,) times, beside what is ``fixed``."""
@@ -157,8 +161,6 @@ class Generator:
             [replace(group, weight=w) for group, w in zip(self.groups, weight.tolist(), strict=True)], fixed
         )
         made.pool = self.pool.times(ratio)
-        if self.moved is not None:
-            made.moved = self.moved[0] * ratio[:, None], self.moved[1] * ratio[:, None]
         return made
 
     def size_kw(self) -> FloatArray:
@@ -174,9 +176,9 @@ class Generator:
         """
         duals = np.zeros(len(self.rows.t)) if start is None else start
         points = self._points(duals, self.noise)
-        last = self._sweep(self.groups, points)
+        last = self._sweep(points)
         self._take(last, points)
-        expected = Columns(*(each.copy() for each in (last.power_kw, last.classed_kw, last.least_cny, last.cost_cny)))
+        expected = last.copied()
         unit, means = 1.0 / self.size_kw(), [duals]
         for k, price in enumerate(STEERING if start is None else CORRECTING):
             if k:  # the last answer alone would be an echo: who was asked at high prices would give way for good
@@ -199,17 +201,16 @@ class Generator:
         points: list[Point | None] = [None] * len(self.groups)
         for members in turns:
             mean += duals / len(turns)
-            of_zone = self.sweeper.points(duals, self.noise)
+            of_zone = self.sweeper.points(duals, self.noise, self.steady)
             own = [of_zone[zone] for zone in self._zone_of[members]]
-            answer = self._sweep([self.groups[g] for g in members], own, pieces=_PIECES)
+            answer = self._sweep(own, members, _PIECES)
             change = np.zeros((rows.zones, rows.intervals))
             np.add.at(change, self._zone_of[members], answer.power_kw - expected.power_kw[members])
             moved = rows.effect(change, (answer.classed_kw - expected.classed_kw[members]).sum(axis=0))
             duals = rows.netted(np.clip(duals + gain * (moved + drift), 0.0, rows.penalty))
             for g, point in zip(members.tolist(), own, strict=True):
                 points[g] = point
-            for name in ("power_kw", "classed_kw", "least_cny", "cost_cny"):
-                getattr(last, name)[members] = getattr(answer, name)
+            last.renew(members, answer)
         self._take(last, [point for point in points if point is not None])
         return duals, mean
 
@@ -224,19 +225,12 @@ class Generator:
     def follow(self, duals: FloatArray) -> None:
         """Everybody's schedule nearest to the plan there was, as columns: they keep the rows that it kept."""
         points = [replace(point, pull=_FOLLOW_PER_KWH) for point in self._points(duals, 0.0)]
-        self._take(self._sweep(self.groups, points), points)
+        self._take(self._sweep(points), points)
 
-    def move_followers(self, power_kw: FloatArray, classed_kw: FloatArray) -> None:
-        """Add so much, (G, T) and (G, K), to columns that follow the plan, instead of what was added the last time."""
-        pool, before = self.pool, self.moved
-        followers = np.flatnonzero([point.pull > 0 for point in pool.points])
-        group = pool.group[followers]
-        pool.power_kw[followers] += power_kw[group]
-        pool.classed_kw[followers] += classed_kw[group]
-        if before is not None:
-            pool.power_kw[followers] -= before[0][group]
-            pool.classed_kw[followers] -= before[1][group]
-        self.moved = power_kw, classed_kw
+    def recall(self, asked: FloatArray, groups: IndexArray) -> None:
+        """Columns of ``groups`` (P,) at λ ``asked`` (P, N), which were good ones before."""
+        points = self.sweeper.points_each(asked, self._zone_of[groups], self.noise, self.steady)
+        self._take(self._sweep(points, groups), points, groups)
 
     # ---- masters
 
@@ -376,6 +370,16 @@ class Generator:
         self.pool = pool.chosen(used)
         return replace(found, theta=theta[used], reduced=np.zeros(int(used.sum())))
 
+    def heaviest(self, mix: Mix, most: int, tolerance_cny: float) -> Mix:
+        """The cheapest mix of the ``most`` heaviest columns of every group, if it keeps rows as well; else ``mix``."""
+        pool = self.pool
+        self.pool = pool.chosen(_rank(pool.group, -mix.theta) < most)
+        found = self.exact(mix.duals, tolerance_cny)
+        if rows_cost(self.rows, found.values) <= rows_cost(self.rows, mix.values) + tolerance_cny:
+            return found
+        self.pool = pool
+        return mix
+
     def corner(self, until: float) -> Mix | None:
         """The cheapest mix of the columns there are, with few in use; None if there is no time."""
         began = time.monotonic()
@@ -392,8 +396,6 @@ class Generator:
         place[groups] = np.arange(len(groups))
         made = self._beside([self.groups[g] for g in groups], fixed)
         made.pool = self.pool.of(place)
-        if self.moved is not None:
-            made.moved = self.moved[0][groups], self.moved[1][groups]
         return made
 
     def _beside(self, groups: Sequence[Shard], fixed: Fixed) -> "Generator":
@@ -406,6 +408,7 @@ class Generator:
             noise=self.noise,
             tell=self.tell,
             fixed=fixed,
+            steady=self.steady,
         )
         made._active, made.known_cny = self._active, self.known_cny
         made.passes, made.seconds = self.passes, self.seconds
@@ -425,6 +428,8 @@ def _step(inner: Point, outer: Point, share: float) -> Point:
         inner.zone + share * (outer.zone - inner.zone),
         inner.by_class + share * (outer.by_class - inner.by_class),
         inner.noise,
+        steady=inner.steady,
+        duals=inner.duals + share * (outer.duals - inner.duals),
     )
 
 

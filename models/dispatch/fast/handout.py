@@ -74,12 +74,13 @@ class Handout:
             zone = int(block.zone[part.first])
             mix_kw, _ = _mix_of(part, block, self._sweeper)
             prices = self._sweeper.prices(points[zone])._replace(pull=stray_per_kwh)
-            near = Near(np.full(len(block), np.nan), np.zeros((len(block), mix_kw.shape[1])))
+            wanted = np.empty((1, mix_kw.shape[1]))
+            near = Near(np.zeros(len(block), dtype=np.int64), np.full(1, np.nan), wanted, np.empty((0, 0)))
             for i, wanted_kw in zip(range(part.first, part.last), mix_kw, strict=True):
-                near.plan_kw[i] = wanted_kw + owed_kw[zone]
+                near.plan_kw[0] = wanted_kw + owed_kw[zone]
                 schedule, row = np.empty((1, mix_kw.shape[1])), np.array([i])
                 sums = self._sweeper.sums_near(Shard(part.block, i, i + 1, zone), prices, near, schedule)
-                owed_kw[zone] = near.plan_kw[i] - schedule[0]
+                owed_kw[zone] = near.plan_kw[0] - schedule[0]
                 self.zone_kw[zone] += sums.power_kw
                 self.class_kw += sums.class_kw
                 self.cost_cny += _cost_of_mix(block, row, schedule, float(sums.totals[2]), self._sweeper)
@@ -94,7 +95,7 @@ def _hand_out_part(part: Part, blocks: Sequence[Block], sweeper: Sweeper, power:
     block, rows = blocks[part.block], slice(part.first, part.last)
     if len(part.points) == 1:
         schedules = np.empty((part.last - part.first, power.shape[1]))
-        sums = sweeper.sums(_shard(part, block), sweeper.prices(part.points[0]), schedules)
+        sums = sweeper.sums(_shard(part, block), sweeper.prices(part.points[0], real=True), schedules)
         found.zone_kw[block.zone[part.first]] += sums.power_kw
         found.class_kw += sums.class_kw
         found.cost_cny += float(sums.totals[1])
@@ -118,7 +119,7 @@ def _mix_of(
     mixed, own = np.zeros((part.last - part.first, part.points[0].zone.size)), 0.0
     for weight, point in zip(part.weights, part.points, strict=True):
         schedules = np.empty_like(mixed)
-        sums = sweeper.sums(_shard(part, block), sweeper.prices(point), schedules)
+        sums = sweeper.sums(_shard(part, block), sweeper.prices(point, real=True), schedules)
         mixed += weight * of(schedules)
         own += weight * float(sums.totals[2])
     return mixed, own
@@ -153,9 +154,10 @@ def _cost_of_mix(block: Block, rows: IndexArray, power_kw: FloatArray, own: floa
     if block.pricer.own_cost is not None:
         own = float(block.pricer.own_cost(block.pricer.take(block.units, rows), prices.hours, power_kw, late).sum())
     cost += own
-    if block.near.now_kw.size:
+    if block.near.row.size:
         alone = block.members.alone[rows]
-        cost += sweeper.moving_cost(block.near.now_kw[rows][alone], block.near.plan_kw[rows][alone], power_kw[alone])
+        planned = block.near.row[rows[alone]]
+        cost += sweeper.moving_cost(block.near.now_kw[planned], block.near.plan_kw[planned], power_kw[alone])
     return cost
 
 

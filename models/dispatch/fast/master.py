@@ -55,6 +55,15 @@ class Pool:
         """Take in one column for each of ``groups`` (rows of ``columns`` in the same order)."""
         self.take(Pool(groups, columns.power_kw, columns.classed_kw, columns.cost_cny, list(points)))
 
+    @property
+    def columns(self) -> Columns:
+        """What they do, without names."""
+        return Columns(self.power_kw, self.classed_kw, np.zeros(len(self)), self.cost_cny)
+
+    def replace(self, columns: Columns) -> None:
+        """Let every column do something else."""
+        self.power_kw, self.classed_kw, self.cost_cny = columns.power_kw, columns.classed_kw, columns.cost_cny
+
     def take(self, other: "Pool") -> None:
         """Take in other columns of the same groups."""
         self.group = np.concatenate([self.group, other.group])

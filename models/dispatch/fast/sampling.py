@@ -4,17 +4,17 @@ The other rows are handed out in portions, the largest first.  After each one it
 stands for less, and what it misjudged is made good by those who are left.  The last portion is the sample itself, of
 which nothing has to be guessed.  So a fleet of any size needs few sweeps: one for each bound, one for handing out.
 
-What the sample says is corrected by control variates: the answers of all at one λ, which the bound needs anyway, and
-for columns that follow the last plan (real time) that plan's sums.  It must be fair only about what its rows do
-differently at other prices, or beside their plan.
+What the sample says is corrected by a control variate: the answers of all at one λ, which the bound needs anyway, or,
+in real time, the last plan.  It must be fair only about what its rows do differently at other prices, or beside their
+plan; and there they are asked to stay steady, because a sample says little about who moves for next to nothing.
 
 Source: W. Cochran, Sampling Techniques (3rd ed. 1977) ch. 5 (strata), 7 (regression and difference estimators).
 """
 
+import functools
 import itertools
 from collections.abc import Callable, Sequence
 from dataclasses import replace
-from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -50,7 +50,7 @@ class Sampled:
         self._given = self.sample.fixed
         self._answers: list[Columns] = []
         self._asked = np.empty(0)
-        self._planned: list[_Sums] = []
+        self._planned: list[Columns] = []
 
     @property
     def whole(self) -> bool:
@@ -75,24 +75,25 @@ class Sampled:
         if others:
             asked = others[0].at(duals)
             known = np.maximum(1.0, _sizes(others[0]))
-            self._answers += [_times(asked, _sizes(portion) / known) for portion in others]
+            self._answers += [asked.times(_sizes(portion) / known) for portion in others]
         self._correct(self._given)
 
-    def follow(self, duals: FloatArray) -> None:
-        """Columns that follow the last plan, as right about all who are left as the plan itself."""
-        self.sample.follow(duals)
-        if not self.whole:
-            self._planned = [_Sums(*portion.sweeper.planned(portion.groups)) for portion in self._portions]
-            self._correct(self._given)
+    def recollect(self, steady_per_kwh: float) -> None:
+        """Correct the sample by what the last plan says about all who are left; its rows stay steady."""
+        self.sample.steady = steady_per_kwh
+        self._planned = [portion.sweeper.planned(portion.groups) for portion in self._portions]
+        self._correct(self._given)
 
     def look(self, duals: FloatArray) -> Columns:
         """What everybody does at λ (N,), part by part; the sample is corrected by those who are left.
 
         Before the first portion is handed out.
         """
-        self._answers, self._asked = [portion.at(duals) for portion in self._portions], duals
-        self._correct(self._given)
-        answers = [*self._answers, *(gone.at(duals) for gone in self._gone)]
+        answers = [portion.at(duals) for portion in self._portions]
+        if not self._planned:
+            self._answers, self._asked = answers, duals
+            self._correct(self._given)
+        answers += [gone.at(duals) for gone in self._gone]
         names = ("power_kw", "classed_kw", "least_cny", "cost_cny")
         return Columns(*(np.concatenate([getattr(each, name) for each in answers]) for name in names))
 
@@ -107,22 +108,17 @@ class Sampled:
             nothing = Fixed(np.zeros_like(given.values), 0.0)
             self._gone += [portion.restricted(np.flatnonzero(groups), nothing) for portion in self._portions]
             self._portions = [portion.restricted(kept, nothing) for portion in self._portions]
-            self._answers = [
-                Columns(each.power_kw[kept], each.classed_kw[kept], each.least_cny[kept], each.cost_cny[kept])
-                for each in self._answers
-            ]
-            self._planned = [_Sums(each.power_kw[kept], each.classed_kw[kept]) for each in self._planned]
+            self._answers = [each.of(kept) for each in self._answers]
+            self._planned = [each.of(kept) for each in self._planned]
             self._correct(given)
 
     def without_last(self, given: Fixed) -> None:
         """The last portion is handed out: with what was before, that is what is ``given``."""
-        del self._portions[-1], self._answers[-1], self._planned[-1:]
+        del self._portions[-1], self._answers[-1:], self._planned[-1:]
         weight = np.array([group.weight for group in self._standing()])
         self.sample = self.sample.weighted(weight, given)
         if self.whole:
             self._portions = [self.sample]
-            if self._planned:
-                self.sample.move_followers(*(np.zeros_like(each) for each in self._planned[0]))
         else:
             self._correct(given)
 
@@ -134,39 +130,14 @@ class Sampled:
         return [replace(group, weight=weight) for group, weight in zip(groups, weights.tolist(), strict=True)]
 
     def _correct(self, given: Fixed) -> None:
-        """Let the sample be right about those who are left where they were asked."""
-        self.sample.fixed = given
-        own = self.sample.at(self._asked)
-        values, cost_cny = -self.sample.effect(own), -float(own.cost_cny.sum())
-        for portion, answers in zip(self._portions, self._answers, strict=True):
-            values = values + portion.effect(answers)
-            cost_cny += float(answers.cost_cny.sum())
-        self.sample.fixed = Fixed(given.values + values, given.cost_cny + cost_cny)
+        """Let the sample be right about those who are left: in their plan, if there is one, else where asked."""
         if self._planned:
-            self._correct_followers(own)
-
-    def _correct_followers(self, asked: Columns) -> None:
-        """Columns that follow the plan are off by what the *plan* of the sample is, not by what ``asked`` of it is."""
-        weight = np.array([group.weight for group in self.sample.groups])[:, None]
-        power_kw = asked.power_kw - weight * self._planned[0].power_kw
-        classed_kw = asked.classed_kw - weight * self._planned[0].classed_kw
-        for plan, answers in zip(self._planned, self._answers, strict=True):
-            power_kw = power_kw + plan.power_kw - answers.power_kw
-            classed_kw = classed_kw + plan.classed_kw - answers.classed_kw
-        self.sample.move_followers(power_kw, classed_kw)
-
-
-class _Sums(NamedTuple):
-    """Sums of every group: (G, T), and (G, K) for the rows over classes."""
-
-    power_kw: FloatArray
-    classed_kw: FloatArray
+            everybody, own = self._planned, self._planned[0].times(np.array([g.weight for g in self.sample.groups]))
+        else:
+            everybody, own = self._answers, self.sample.at(self._asked)
+        off = functools.reduce(Columns.plus, [*everybody, own.negative()])
+        self.sample.fixed = Fixed(given.values + self.sample.effect(off), given.cost_cny + float(off.cost_cny.sum()))
 
 
 def _sizes(portion: Generator) -> FloatArray:
     return np.array([len(group) for group in portion.groups], dtype=np.float64)
-
-
-def _times(columns: Columns, each: FloatArray) -> Columns:
-    power_kw, classed_kw = columns.power_kw * each[:, None], columns.classed_kw * each[:, None]
-    return Columns(power_kw, classed_kw, columns.least_cny * each, columns.cost_cny * each)

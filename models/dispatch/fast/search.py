@@ -23,8 +23,9 @@ from models.dispatch.fast.handout import Handout
 from models.dispatch.fast.master import Mix
 from models.dispatch.fast.mixing import Mixing
 from models.dispatch.fast.sampling import Sampled
-from models.dispatch.fast.shards import Shard, strata_of
+from models.dispatch.fast.shards import Place, Shard, places_of, strata_of
 from models.dispatch.fast.sweeps import Columns
+from models.dispatch.fast.warm import LastMix
 from models.intervals import FloatArray
 
 Mask = NDArray[np.bool_]
@@ -57,18 +58,24 @@ DIVIDED = 0.99
 FOLLOW_PER_KWH = 0.02
 """What it costs them to stray from their mix, CNY per kWh: little beside a tariff's spread, for at the centre's
 prices all columns of a mix cost about the same, and it need not be met everywhere."""
+STEADY_PER_KWH = 0.01
+"""What a kWh off the day plan must be worth, at least, where a sample stands for many, CNY."""
+REMEMBERED = 6
+"""Columns of a stratum that the next plan begins with, the heaviest."""
 MANY_ROWS, MANY_COLUMNS = 50_000, 8
 """More rows than this are handed out from a mix of no more columns of a group than that, about."""
+ANSWERS_PER_S, HANDING, FEWEST = 400_000.0, 0.5, 4
+"""Answers of rows in a second, about; part of what is left of the deadline for handing out what is mixed; and columns
+of a group that are asked for in any case."""
 KEPT = 1e-6
 """Slacks that cost less than this part of the gap's scale are nothing."""
 NOISE_PER_KWH = 2e-5
 """Spread of the tiny price by which rows with equal choices differ, CNY per kWh."""
-NEAR, AGAIN, SEARCH, SETTLE, LAST = 0.53, 0.66, (0.8, 0.65), (0.88, 0.75), (0.95, 0.85)
+NEAR, AGAIN, SEARCH, SETTLE, LAST = (0.53, 0.35), (0.66, 0.7), (0.8, 0.72), (0.88, 0.78), (0.95, 0.85)
 """Parts of the deadline by which a whole fleet's centre is found, that of the rest, the search stops, the allocation,
-and after which no corner and no bound is looked for."""
+and after which no corner and no bound is looked for: of long deadlines, and of short ones."""
 SAMPLED, SOON, PORTION = (0.42, 0.27), (0.52, 0.45), (0.66, 0.62)
-"""Those by which a sample's centre is found, the rest's, and new ones after portions: of long deadlines, and of short
-ones, of which handing out takes more."""
+"""Those by which a sample's centre is found, the rest's, and new ones after portions."""
 SHORT_S = 10.0
 """A short deadline."""
 
@@ -91,7 +98,7 @@ class Limits:
 class Search:
     """One search; ``facts``: how it went.  ``tell`` and ``mark`` hear of it.
 
-    ``bound``: the best, with its duals.
+    ``bound``: the best, with its duals.  ``asked``: the λ (N,) behind what the strata do.
     """
 
     city: City
@@ -100,10 +107,15 @@ class Search:
     mark: Callable[[str], None]
     facts: dict[str, float] = field(default_factory=dict)
     bound: Bound = field(default_factory=lambda: Bound(-np.inf, np.empty(0)))
+    asked: dict[Place, list[FloatArray]] = field(default_factory=dict)
+    _places: list[Place] = field(default_factory=list)
+    _place: dict[tuple[int, int], Place] = field(default_factory=dict)
 
-    def run(self, start: FloatArray | None) -> Handout:
-        """One schedule for every row, from duals ``start`` (N,) of the last plan or from nothing."""
+    def run(self, start: FloatArray | None, last: LastMix) -> Handout:
+        """One schedule for every row, from duals ``start`` (N,) and the mix of the last plan, or from nothing."""
         strata = strata_of(self.city.blocks)
+        self._places = places_of(self.city.blocks, strata)
+        self._place = {(group.block, group.first): place for group, place in zip(strata, self._places, strict=True)}
         rows = sum(len(group) for group in strata)
         most = min(SAMPLE_ROWS, SAMPLE_ROWS_PER_S * self.limits.deadline_s)
         least = rows if rows <= 2 * most else max(LEAST_ROWS, int(most / len(strata)))
@@ -111,18 +123,40 @@ class Search:
         self.facts |= {"rows": float(rows), "groups": float(len(strata))}
         self.facts |= {"sample_rows": float(sum(len(group) for group in fleet.sample.groups))}
         self.facts |= {"coupling_rows": float(len(self.city.rows.t))}
-        center = self._find_center(fleet, start)
-        return self._hand_out(fleet, center)
+        handout = Handout(self.city.problem, self.city.blocks, self.city.sweeper)
+        center = self._find_center(fleet, start, last, handout)
+        self._hand_out(fleet, center, handout)
+        return handout
 
-    def _find_center(self, fleet: Sampled, start: FloatArray | None) -> FloatArray:
-        """A centre near to the best, (N,)."""
-        city, sample = self.city, fleet.sample
-        center = np.zeros(len(city.rows.t)) if start is None else start
+    def _begin(self, fleet: Sampled, start: FloatArray | None, last: LastMix, handout: Handout) -> FloatArray:
+        """A first λ (N,), and columns around it."""
+        sample, near_a_plan = fleet.sample, start is not None and self.city.sweeper.near_a_plan
         if not fleet.whole:
-            fleet.glance(center)
-        if start is not None and city.sweeper.near_a_plan:
-            fleet.follow(center)
-        center = sample.steer(self.limits.by(SAMPLED), start)
+            if near_a_plan:
+                fleet.recollect(STEADY_PER_KWH)
+            else:
+                fleet.glance(np.zeros(len(self.city.rows.t)) if start is None else start)
+        if start is not None:
+            sample.recall(*last.find(self.city.rows, self._places))
+        if start is not None and near_a_plan:
+            sample.follow(start)
+            if not fleet.whole:
+                self._keep_units(fleet, handout)
+        return fleet.sample.steer(self.limits.by(SAMPLED), start)
+
+    def _keep_units(self, fleet: Sampled, handout: Handout) -> None:
+        """Let pumps keep to their plan: one of tens of MW that strays is not made good in a short time."""
+        pool, blocks = fleet.sample.pool, self.city.blocks
+        keeps = np.array([blocks[group.block].pricer.name == "hydro" for group in fleet.sample.groups], dtype=np.bool_)
+        if keeps.any() and not keeps.all():
+            theta = np.array([float(point.pull > 0) for point in pool.points])
+            fleet.without(keeps, self._give(keeps, fleet.all, handout, fleet.sample, theta))
+
+    def _find_center(self, fleet: Sampled, start: FloatArray | None, last: LastMix, handout: Handout) -> FloatArray:
+        """A centre near to the best, (N,)."""
+        city = self.city
+        center = self._begin(fleet, start, last, handout)
+        sample = fleet.sample
         if fleet.whole:
             center, answers = self._approach(sample, center, NEAR)
             self.bound = bound_of(city.rows, answers, center)
@@ -146,10 +180,9 @@ class Search:
         self.bound = found if gained > 0 else self.bound
         return gained
 
-    def _hand_out(self, fleet: Sampled, center: FloatArray) -> Handout:
+    def _hand_out(self, fleet: Sampled, center: FloatArray, handout: Handout) -> None:
         """One schedule for every row."""
         city = self.city
-        handout = Handout(city.problem, city.blocks, city.sweeper)
         switches = self._mixing(fleet.sample, Mixing.NOT)
         switching_first = switches.any() and not switches.all()
         mix = self._mix(fleet, center, FIRST if switching_first else ROUNDS)
@@ -157,7 +190,7 @@ class Search:
         if switching_first:
             units = switches & self._units(fleet, mix)
             self._follow(units, fleet, handout, mix, center)
-            given = self._give(switches & ~units, fleet.all, handout, fleet.sample, mix)
+            given = self._give(switches & ~units, fleet.all, handout, fleet.sample, mix.theta)
             fleet.without(switches, given)
             self.mark("switching")
             center, _ = self._approach(fleet.sample, center, AGAIN if fleet.whole else SOON)
@@ -165,7 +198,7 @@ class Search:
         while not fleet.whole:
             self.mark("mix")
             every = np.ones(len(fleet.sample.groups), dtype=np.bool_)
-            fleet.without_last(self._give(every, fleet.last, handout, fleet.sample, mix, portion=True))
+            fleet.without_last(self._give(every, fleet.last, handout, fleet.sample, mix.theta, portion=True))
             self.mark("portions")
             center, _ = self._approach(fleet.sample, center, PORTION)
             mix = self._mix(fleet, center)
@@ -173,18 +206,17 @@ class Search:
         by_level = self._mixing(fleet.sample, Mixing.BY_LEVEL)
         if by_level.any():
             mix = self._thinned(fleet.sample, mix)
-            fleet.without(by_level, self._give(by_level, fleet.all, handout, fleet.sample, mix))
+            fleet.without(by_level, self._give(by_level, fleet.all, handout, fleet.sample, mix.theta))
             mix = self._blend(fleet.sample, center, SETTLING, SETTLE) if fleet.sample.groups else mix
         rest = fleet.sample
         if rest.groups:  # others than those who mix by level
             every = np.ones(len(rest.groups), dtype=np.bool_)
-            self._give(every, fleet.all, handout, rest, self._settled(rest, mix, center))
+            self._give(every, fleet.all, handout, rest, self._settled(rest, mix, center).theta)
         handout.finish()
         slacks_cny = rows_cost(city.rows, city.rows.values(handout.zone_kw, handout.class_kw))
         self._look_again(center, handout.cost_cny + slacks_cny)
         self.facts |= {"passes": rest.passes, "sweeps_s": rest.seconds["sweeps"], "master_s": rest.seconds["master"]}
         self.mark("allocation")
-        return handout
 
     def _mix(self, fleet: Sampled, center: FloatArray, rounds: int = ROUNDS) -> Mix:
         """A mix to hand out: for a portion it need not keep every row, since others will make it good."""
@@ -228,6 +260,16 @@ class Search:
         few = [blocks[group.block].pricer.follows and len(group) <= UNIT_ROWS for group in fleet.all]
         return np.array(few, dtype=np.bool_) & (heaviest < DIVIDED)
 
+    def _remember(self, groups: Sequence[int], generator: Generator, theta: FloatArray) -> None:
+        """Keep the λ of what is handed out for the next plan."""
+        pool, columns = generator.pool, supports(generator.pool, theta, len(generator.groups))
+        for g in groups:
+            group = generator.groups[g]
+            points = [pool.points[k] for k in columns[g]]
+            asked = [point.duals for point in points if point.duals.size and point.pull == 0]
+            # what most rows do is handed out first, and what makes good the rest after it
+            self.asked.setdefault(self._place[group.block, group.first], asked[:REMEMBERED])
+
     def _settled(self, generator: Generator, mix: Mix, center: FloatArray) -> Mix:
         """The best mix, to the last digit; with new columns as long as slacks cost something."""
         nothing_cny = KEPT * self.city.scale(generator.known_cny)
@@ -242,8 +284,14 @@ class Search:
     def _thinned(self, generator: Generator, mix: Mix) -> Mix:
         """The same mix with few columns, where asking every row for many of them would take longer than finding it."""
         groups = generator.groups
-        many = sum(len(group) for group in groups) > MANY_ROWS and len(mix.theta) > MANY_COLUMNS * len(groups)
-        return generator.thinned(mix, self.limits.by(LAST)) if many else mix
+        rows, columns = sum(len(group) for group in groups), len(mix.theta) / len(groups)
+        left_s = max(0.0, self.limits.by(1.0) - time.monotonic())
+        most = int(max(FEWEST, ANSWERS_PER_S * HANDING * left_s / rows))
+        if self.limits.deadline_s > 2 * SHORT_S and rows > MANY_ROWS and columns > MANY_COLUMNS:
+            mix = generator.thinned(mix, self.limits.by(LAST))
+        if len(mix.theta) > most * len(groups):
+            mix = generator.heaviest(mix, most, KEPT * self.city.scale(generator.known_cny))
+        return mix
 
     def _follow(self, mine: Mask, fleet: Sampled, handout: Handout, mix: Mix, center: FloatArray) -> None:
         """Hand out schedules near to what the groups ``mine`` do in the mix.
@@ -252,6 +300,7 @@ class Search:
         """
         city, sample = self.city, fleet.sample
         columns = supports(sample.pool, mix.theta, len(sample.groups))
+        self._remember(np.flatnonzero(mine).tolist(), sample, mix.theta)
         parts = [mixed(fleet.all[g], columns[g], sample.pool, mix.theta) for g in np.flatnonzero(mine).tolist()]
         parts.sort(key=lambda part: -city.blocks[part.block].pricer.work)  # the largest have the others after them
         handout.follow(parts, city.sweeper.points(center), FOLLOW_PER_KWH)
@@ -262,16 +311,17 @@ class Search:
         rows_of: Sequence[Shard],
         handout: Handout,
         generator: Generator,
-        mix: Mix,
+        theta: FloatArray,
         *,
         portion: bool = False,
     ) -> Fixed:
-        """Hand out what the groups ``mine`` do in the mix to ``rows_of`` them; all that is handed out by now.
+        """Hand out what the groups ``mine`` do in the mix θ to ``rows_of`` them; all that is handed out by now.
 
         ``portion``: rows are many, and take one schedule each.
         """
-        rows = self.city.rows
-        handout.add(_parts(np.flatnonzero(mine).tolist(), rows_of, generator, mix.theta, portion=portion))
+        rows, groups = self.city.rows, np.flatnonzero(mine).tolist()
+        self._remember(groups, generator, theta)
+        handout.add(_parts(groups, rows_of, generator, theta, portion=portion))
         return Fixed(rows.values(handout.zone_kw, handout.class_kw) - rows.constant, handout.cost_cny)
 
     def _generator(self, groups: Sequence[Shard]) -> Generator:

@@ -6,6 +6,7 @@ random, so that the first few of it are a fair sample of all, and a shard is two
 
 import itertools
 import math
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
@@ -129,9 +130,11 @@ def blocks_of(
     for _, roll, rows, size_kw in chosen:
         zone_kw += np.bincount(roll.attributes[0][rows], weights=size_kw, minlength=len(zone_kw))
 
+    seed = _seed_of(problem)
+
     def make(part: tuple[Pricer, Roll, IndexArray, FloatArray]) -> Block:
         pricer, roll, rows, size_kw = part
-        order, cells, strata = _strata(roll.attributes[0][rows], size_kw, zone_kw)
+        order, cells, strata = _strata(roll.attributes[0][rows], size_kw, zone_kw, seed)
         return _block(pricer, roll, rows[order], problem, classes, setting, cells, strata)
 
     return list(workers(make, chosen))
@@ -161,12 +164,21 @@ def _block(
     return Block(pricer, units, members, _near(problem, members.resource), zone, cells, strata)
 
 
-def _strata(zone: IndexArray, size_kw: FloatArray, zone_kw: FloatArray) -> tuple[IndexArray, Ranges, Ranges]:
+def _seed_of(problem: DispatchProblem) -> list[int]:
+    """The dice of a cycle: who was a sample's row made good what the others missed, and is none the next time."""
+    if problem.real_time is None:
+        return [_SEED]
+    return [_SEED, int(problem.grid.start.timestamp())]
+
+
+def _strata(
+    zone: IndexArray, size_kw: FloatArray, zone_kw: FloatArray, seed: list[int]
+) -> tuple[IndexArray, Ranges, Ranges]:
     """An order of rows (n,) by zone and stratum, random inside, with the ranges of the cells and of the strata.
 
     A cell has as many strata as it has of the zone's kW.
     """
-    dice = np.random.default_rng(_SEED)
+    dice = np.random.default_rng(seed)
     order = _sorted_by(zone, np.argsort(dice.random(len(zone))))
     stratum = np.zeros(len(zone), dtype=np.int64)
     edges = np.flatnonzero(np.diff(zone[order])) + 1
@@ -221,11 +233,10 @@ def _alone(kind: ResourceKind, columns: Columns, resource: IndexArray, setting: 
 def _near(problem: DispatchProblem, resource: IndexArray) -> Near:
     if problem.real_time is None:
         return NOTHING_NEAR
-    return Near(
-        problem.real_time.now_kw[resource],
-        # [resource] takes twice as long
-        np.ascontiguousarray(problem.real_time.plan_kw.take(resource, axis=0, mode="clip")),
-    )
+    terms = problem.real_time
+    otherwise_kw = np.empty((0, 0)) if problem.baseline_kw is None else problem.baseline_kw
+    tables = (np.ascontiguousarray(each, dtype=np.float64) for each in (terms.now_kw, terms.plan_kw, otherwise_kw))
+    return Near(resource, *tables)
 
 
 def cut(blocks: Sequence[Block], pieces: int) -> list[Shard]:
@@ -244,3 +255,18 @@ def strata_of(blocks: Sequence[Block]) -> list[Shard]:
         Shard(b, first, last, int(block.zone[first])) for b, block in enumerate(blocks) for first, last in block.strata
     ]
     return sorted(found, key=lambda shard: shard.zone)
+
+
+Place = tuple[str, int, int, int]
+"""Which stratum it is: name of the pricer, zone, the how manyth of how many in there."""
+
+
+def places_of(blocks: Sequence[Block], strata: Sequence[Shard]) -> list[Place]:
+    """Where the strata of a fleet lie, in their order."""
+    cells = [(stratum.block, stratum.zone) for stratum in strata]
+    many, seen = Counter(cells), Counter[tuple[int, int]]()
+    places = []
+    for block, zone in cells:
+        places.append((blocks[block].pricer.name, zone, seen[block, zone], many[block, zone]))
+        seen[block, zone] += 1
+    return places

@@ -16,7 +16,7 @@ from models.dispatch.fast.small import Whole, solve_whole
 from models.dispatch.fast.solution import FastSolution, Schedules
 from models.dispatch.fast.sweeps import Workers, threads
 from models.dispatch.fast.usage import peak_rss_mb
-from models.dispatch.fast.warm import LastDuals
+from models.dispatch.fast.warm import LastDuals, LastMix
 from models.dispatch.fast.warm_up import warm_up
 from models.dispatch.problem import DispatchProblem
 from models.plan import DispatchPlan
@@ -37,7 +37,7 @@ class FastSolver:
         self, workers: Workers | None = None, tell: Callable[[str], None] = lambda _: None, small: int = SMALL
     ) -> None:
         self._workers: Workers = threads() if workers is None else workers
-        self._last = LastDuals()
+        self._last, self._last_mix = LastDuals(), LastMix()
         self._tell = tell
         self._small = small
 
@@ -63,8 +63,9 @@ class FastSolver:
             return self._solve_whole(city, clock, deadline_s, gap)
         now = time.monotonic()
         search = Search(city, Limits(now, deadline_s - (now - began), gap), self._tell, clock.mark)
-        handout = search.run(self._last.find(city.rows))
+        handout = search.run(self._last.find(city.rows), self._last_mix)
         self._last.remember(city.rows, search.bound.duals)
+        self._last_mix.remember(city.rows, search.asked)
         values = city.rows.values(handout.zone_kw, handout.class_kw)
         objective = handout.cost_cny + rows_cost(city.rows, values)
         found = Whole(handout.power_kw, objective, search.bound, values)

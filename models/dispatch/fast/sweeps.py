@@ -7,13 +7,13 @@ release the GIL); an engine over several machines keeps blocks where their data 
 import os
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Executor, ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Protocol, TypeVar
 
 import numpy as np
-from scipy import sparse
 
 from models.dispatch.fast.coupling import CouplingRows
+from models.dispatch.fast.plan_sums import add_plans
 from models.dispatch.fast.pricing.common import Near, Prices, Sums, empty_sums
 from models.dispatch.fast.setting import IndexArray, Setting
 from models.dispatch.fast.shards import Block, Shard
@@ -41,13 +41,15 @@ def threads() -> Executor:
 class Point:
     """What duals add to the prices of a zone's rows, CNY per kWh: (T,), and (C, T) times reliability.
 
-    ``noise``, ``pull``: as in ``Prices``.
+    ``duals``: λ (N,) itself, empty if there is none behind it.  ``noise``, ``pull``, ``steady``: as in ``Prices``.
     """
 
     zone: FloatArray
     by_class: FloatArray
     noise: float = 0.0
     pull: float = 0.0
+    steady: float = 0.0
+    duals: FloatArray = field(default_factory=lambda: np.empty(0))
 
 
 @dataclass(frozen=True)
@@ -62,6 +64,34 @@ class Columns:
     classed_kw: FloatArray
     least_cny: FloatArray
     cost_cny: FloatArray
+
+    def of(self, shards: IndexArray) -> "Columns":
+        """Those of some shards."""
+        return Columns(*(getattr(self, name)[shards] for name in _NUMBERS))
+
+    def times(self, each: FloatArray) -> "Columns":
+        """Every column ``each`` (S,) times."""
+        return Columns(*((getattr(self, name).T * each).T for name in _NUMBERS))
+
+    def plus(self, other: "Columns") -> "Columns":
+        """The sums of two."""
+        return Columns(*(getattr(self, name) + getattr(other, name) for name in _NUMBERS))
+
+    def negative(self) -> "Columns":
+        """What takes them back."""
+        return Columns(*(-getattr(self, name) for name in _NUMBERS))
+
+    def copied(self) -> "Columns":
+        """The same in memory of its own."""
+        return Columns(*(getattr(self, name).copy() for name in _NUMBERS))
+
+    def renew(self, shards: IndexArray, answers: "Columns") -> None:
+        """Put other answers of some shards in their place."""
+        for name in _NUMBERS:
+            getattr(self, name)[shards] = getattr(answers, name)
+
+
+_NUMBERS = ("power_kw", "classed_kw", "least_cny", "cost_cny")
 
 
 class Sweeper:
@@ -101,14 +131,21 @@ class Sweeper:
         self._classed_t = rows.t[self._classed]
         self.classed_weight = rows.class_weight[self._classed]
 
-    def points(self, duals: FloatArray, noise: float = 0.0) -> list[Point]:
+    def points(self, duals: FloatArray, noise: float = 0.0, steady: float = 0.0) -> list[Point]:
         """What λ (N,) adds to the prices in every zone, (Z,)."""
         assert self.rows is not None  # noqa: S101 - coupled before the first dual
         zone, by_class = self.rows.prices(duals)
-        return [Point(each, by_class, noise) for each in zone]
+        return [Point(each, by_class, noise, steady=steady, duals=duals) for each in zone]
 
-    def prices(self, point: Point) -> Prices:
-        """The prices at a dual point."""
+    def points_each(self, duals: FloatArray, zone: IndexArray, noise: float, steady: float) -> list[Point]:
+        """What each of many λ (P, N) adds to the prices in one zone, (P,)."""
+        assert self.rows is not None  # noqa: S101 - coupled before the first dual
+        own, by_class = self.rows.prices_each(duals, zone)
+        each = zip(own, by_class, duals, strict=True)
+        return [Point(alone, classed, noise, steady=steady, duals=asked) for alone, classed, asked in each]
+
+    def prices(self, point: Point, *, real: bool = False) -> Prices:
+        """The prices at a dual point; ``real``: staying steady shapes the schedules, and is not paid."""
         setting = self._setting
         return Prices(
             hours=setting.hours,
@@ -121,12 +158,14 @@ class Sweeper:
             switch=self._switch,
             noise=point.noise * self._noise if point.noise > 0 else self._silence,
             pull=point.pull,
+            steady=point.steady,
+            steady_cost=0.0 if real else point.steady,
         )
 
     @property
     def near_a_plan(self) -> bool:
         """Whether there is a plan to stay near to."""
-        return any(block.near.now_kw.size > 0 for block in self.blocks)
+        return any(block.near.row.size > 0 for block in self.blocks)
 
     def untouched(self) -> Point:
         """No duals: tariffs alone."""
@@ -160,18 +199,19 @@ class Sweeper:
         """What sums per class (C, T) do to every row over classes, (K,)."""
         return np.asarray(np.einsum("kc,kc->k", self.classed_weight, class_kw.T[self._classed_t]))
 
-    def planned(self, shards: Sequence[Shard]) -> tuple[FloatArray, FloatArray]:
-        """What the last plan of every shard's rows (weight 1) adds up to: (S, T), and (S, K) in rows over classes."""
+    def planned(self, shards: Sequence[Shard]) -> Columns:
+        """What the last plan of every shard's rows (weight 1) adds up to; of its cost, what the tariffs take."""
+        count, k = len(self._setting.hours), len(self._classed)
 
-        def add_up(shard: Shard) -> tuple[FloatArray, FloatArray]:
-            block, rows = self.blocks[shard.block], slice(shard.first, shard.last)
-            plan_kw = np.nan_to_num(block.near.plan_kw[rows])
-            place = (block.members.price_class[rows], np.arange(len(shard)))
-            by_class = sparse.csr_array((block.members.reliability[rows], place), shape=(self.classes, len(shard)))
-            return plan_kw.sum(axis=0), self.classed(by_class @ plan_kw)
+        def add_up(shard: Shard) -> tuple[FloatArray, FloatArray, float]:
+            block, sums = self.blocks[shard.block], empty_sums(count, self.classes)
+            hours, tariffs, window = self._setting.hours, self._setting.tariffs, block.pricer.window(block.units)
+            add_plans(block.members, block.near, shard.first, shard.last, window, hours, tariffs, sums)
+            return sums.power_kw, self.classed(sums.class_kw) if k else np.empty(0), float(sums.totals[1])
 
         found = list(self.workers.map(add_up, shards))
-        return np.array([power for power, _ in found]), np.array([classed for _, classed in found])
+        power_kw, classed_kw, cost_cny = (np.array([each[k] for each in found]) for k in range(3))
+        return Columns(power_kw, classed_kw, np.zeros(len(shards)), cost_cny)
 
     def sums(self, shard: Shard, prices: Prices, power_out: FloatArray = NO_SCHEDULES) -> Sums:
         """Sums of a shard's rows (weight 1) at given prices; schedules into ``power_out`` (rows, T) if it has rows."""

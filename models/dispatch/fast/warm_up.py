@@ -15,22 +15,25 @@ from models.dispatch.fast.shards import blocks_of
 from models.dispatch.problem import DispatchProblem
 
 
-def warm_up(problem: DispatchProblem, tell: Callable[[str], None] = lambda _: None) -> None:
+def warm_up(
+    problem: DispatchProblem, tell: Callable[[str], None] = lambda _: None, *, last_first: bool = False
+) -> None:
     """Solve a master of one column and ask every oracle that ``problem`` needs about one row.
 
-    ``tell`` hears what is next.
+    ``tell`` hears what is next.  ``last_first``: in the opposite order, as somebody does who helps another process.
 
     What numba compiles depends on the types of the arrays and on nothing in them, so one problem stands for all.
     """
-    tell("the master")
-    interior.warm_up()
+    if not last_first:
+        tell("the master")
+        interior.warm_up()
     tables, _ = admit_columns(problem)
     setting = Setting.of(problem)
     classes = Classes.of(problem, tables)
     blocks = [block for block in blocks_of(problem, tables, classes, setting) if len(block)]
     count, width = len(setting.hours), max(1, len(classes.aggregator_of))
     prices = baseline_prices(setting, width)
-    for number, block in enumerate(blocks, start=1):
+    for number, block in sorted(enumerate(blocks, start=1), reverse=last_first, key=lambda pair: pair[0]):
         pricer = block.pricer
         tell(f"oracle {number} of {len(blocks)}: {pricer.name}")
         sums, power_kw = empty_sums(count, width), np.zeros((1, count))

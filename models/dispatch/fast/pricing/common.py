@@ -32,10 +32,17 @@ class Members(NamedTuple):
 
 
 class Near(NamedTuple):
-    """What a re-plan stays near to: (n,) power now and (n, T) day plan, NaN where unknown; both empty day ahead."""
+    """What a re-plan stays near to: (R,) power now and (R, T) day plan, NaN where unknown; all empty day ahead.
 
+    ``row``: (n,) whose it is.  (The plan of a million is too much to be put into the rows' own order.)
+    ``otherwise_kw``: (R, T) what those follow who have no plan, if they shall follow one (``Prices.pull``); may be
+    empty.
+    """
+
+    row: NDArray[np.int64]
     now_kw: FloatArray
     plan_kw: FloatArray
+    otherwise_kw: FloatArray
 
 
 class Prices(NamedTuple):
@@ -46,7 +53,9 @@ class Prices(NamedTuple):
     off the day plan.  ``switch``: CNY per kW off the power now, in the first interval.  ``noise``: (M, T) a tiny price
     that differs from row to row (row i takes line i mod M), so that rows with equal choices spread over them; M = 0:
     none, as any sweep for a bound must have it.  ``pull``: more than 0 where rows shall follow the day plan for its own
-    sake, CNY per kWh; it shapes the schedule, costs nothing, and leaves no least cost that could be a bound.
+    sake, CNY per kWh (a stay the plan of its charger, while it lasts); it shapes the schedule, costs nothing, and
+    leaves no least cost that could be a bound.  ``steady``: what a kWh off the day plan counts in every interval beyond
+    what it costs, CNY per kWh, so that nobody moves for nothing; ``steady_cost``: as much of it as is paid.
     """
 
     hours: FloatArray
@@ -59,6 +68,8 @@ class Prices(NamedTuple):
     switch: float
     noise: FloatArray
     pull: float = 0.0
+    steady: float = 0.0
+    steady_cost: float = 0.0
 
 
 class Sums(NamedTuple):
@@ -73,6 +84,24 @@ class Sums(NamedTuple):
     power_kw: FloatArray
     class_kw: FloatArray
     totals: FloatArray
+
+
+@jit_row
+def followed_kw(near: Near, i: int, t: int) -> float:
+    """What row i follows in t, kW: its plan, or what stands for one; NaN if nothing does."""
+    planned = near.plan_kw[near.row[i], t]
+    if np.isnan(planned) and near.otherwise_kw.size > 0:
+        return float(near.otherwise_kw[near.row[i], t])
+    return float(planned)
+
+
+@jit_row
+def _follow(near: Near, i: int, pull: float, stray: FloatArray, plan_kw: FloatArray) -> None:
+    """A kWh off what row i follows costs ``pull``."""
+    for t in range(stray.size):
+        followed = followed_kw(near, i, t)
+        if not np.isnan(followed):
+            stray[t], plan_kw[t] = pull, followed
 
 
 @jit_row
@@ -102,27 +131,21 @@ def effective_prices(
         stray[t] = 0.0
     for t in range(prices.hours.size):
         plan_kw[t] = 0.0
-    if near.now_kw.size == 0 or not members.alone[i]:
+    if near.row.size == 0:
         return
+    planned, now = near.plan_kw[near.row[i]], near.now_kw[near.row[i]]
     if prices.pull > 0:
         _follow(near, i, prices.pull, stray, plan_kw)
         return
+    if not members.alone[i]:
+        return
     for t in range(prices.hours.size):
-        if prices.stray[t] > 0 and not np.isnan(near.plan_kw[i, t]):
-            stray[t] = prices.stray[t]
-            plan_kw[t] = near.plan_kw[i, t]
-    now = near.now_kw[i]
+        if prices.stray[t] + prices.steady > 0 and not np.isnan(planned[t]):
+            stray[t] = prices.stray[t] + prices.steady
+            plan_kw[t] = planned[t]
     if not np.isnan(now) and prices.switch / prices.hours[0] > stray[0]:
         stray[0] = prices.switch / prices.hours[0]
         plan_kw[0] = now
-
-
-@jit_row
-def _follow(near: Near, i: int, pull: float, stray: FloatArray, plan_kw: FloatArray) -> None:
-    """Where there is a plan, a kWh off it costs ``pull``."""
-    for t in range(stray.size):
-        if not np.isnan(near.plan_kw[i, t]):
-            stray[t], plan_kw[t] = pull, near.plan_kw[i, t]
 
 
 @jit_row
@@ -160,12 +183,14 @@ def account(
         class_kw[t] += rho * power_kw[t]
     cost += _worth(prices.hours, tariff, power_kw)
     moved = 0.0
-    if near.now_kw.size > 0 and members.alone[i]:
-        if not np.isnan(near.now_kw[i]):
-            moved += prices.switch * abs(power_kw[0] - near.now_kw[i])
+    if near.row.size > 0 and members.alone[i]:
+        planned, now = near.plan_kw[near.row[i]], near.now_kw[near.row[i]]
+        if not np.isnan(now):
+            moved += prices.switch * abs(power_kw[0] - now)
         for t in range(prices.hours.size):
-            if prices.stray[t] > 0 and not np.isnan(near.plan_kw[i, t]):
-                moved += prices.hours[t] * prices.stray[t] * abs(power_kw[t] - near.plan_kw[i, t])
+            if not np.isnan(planned[t]):
+                off = prices.stray[t] + prices.steady_cost
+                moved += prices.hours[t] * off * abs(power_kw[t] - planned[t])
     sums.totals[0] += least
     sums.totals[1] += cost + moved
     sums.totals[2] += own + prices.late_cost[k] * late_kwh
@@ -177,5 +202,5 @@ def empty_sums(count: int, classes: int) -> Sums:
     return Sums(np.zeros(count), np.zeros((classes, count)), np.zeros(4))
 
 
-NOTHING_NEAR = Near(np.empty(0), np.empty((0, 0)))
+NOTHING_NEAR = Near(np.empty(0, dtype=np.int64), np.empty(0), np.empty((0, 0)), np.empty((0, 0)))
 """Day ahead: there is nothing to stay near to."""

@@ -6,6 +6,8 @@ exact.
 
 Where whole calls count (C5-C10), ``least`` relaxes the calls, as the checker's bound does.  The schedule keeps them
 (``whole_calls``): if the relaxed one does already, it is the optimum.
+
+Asked to follow a plan, a load gives up what the plan gave up (``planned``), scaled down to what is left of its limits.
 """
 
 from collections.abc import Mapping
@@ -28,8 +30,9 @@ from models.dispatch.fast.pricing.loads import (
     price_of_reducing,
     undisturbed,
 )
+from models.dispatch.fast.pricing.planned import planned_reduction
 from models.dispatch.fast.pricing.two_limits import two_limits
-from models.dispatch.fast.pricing.whole_calls import keep_calls
+from models.dispatch.fast.pricing.whole_calls import keep_calls, keeps_rules, least_depth
 from models.dispatch.fast.setting import IndexArray, Setting, rows_in
 from models.dispatch.states import StateColumns
 from models.fleet import Column
@@ -160,6 +163,63 @@ def cheapest_curtailable(
 
 
 @jit
+def planned_curtailable(
+    units: CurtailableArrays,
+    i: int,
+    hours: FloatArray,
+    price: FloatArray,
+    stray: FloatArray,
+    plan_kw: FloatArray,
+    power_kw: FloatArray,
+    work: FloatArray,
+) -> float:
+    """Own cost of doing what the plan does, as far as the limits allow; fills net power (T,), kW.
+
+    Less than 0 if the plan is not known throughout, or its calls are none any more.
+    """
+    count, edges = hours.size, units.edges_h
+    share, rebound_h = units.rebound_share[i], units.rebound_h[i]
+    limit, reduction, called = part(work, 1), part(work, 2), part(work, 4)
+    on, open_h, depth = units.on[i] == 1, units.open_h[i], units.curtail_share[i]
+    for t in range(count):
+        if stray[t] <= 0:
+            return -1.0
+    undisturbed(units.profiles[units.profile[i]], units.scale_kw[i], hours, price, power_kw)
+    for t in range(count):
+        limit[t] = depth * power_kw[t] if on or edges[t] >= open_h - EPS_H else 0.0
+    if share > 0 and units.past_last[i] > units.past_first[i]:
+        pieces = units.history[units.past_first[i] : units.past_last[i]]
+        add_past(pieces, edges, hours, price, share, rebound_h, power_kw)
+    planned_reduction(plan_kw, power_kw, limit, edges, hours, share, rebound_h, part(work, 3), reduction)
+    _scale_down(hours, limit, units.energy_kwh[i], units.hours_h[i], reduction)
+    if units.calls[i] >= 0:
+        for t in range(count):
+            limit[t] = depth * units.profiles[units.profile[i], t] * units.scale_kw[i]
+            called[t] = 1.0 if reduction[t] > LEAST_KW else 0.0
+            if 0 < reduction[t] < least_depth(limit[t]):
+                return -1.0
+        if not keeps_rules(called, limit, edges, count, units.rest_h[i], open_h, units.calls[i], on):
+            return -1.0
+    return float(units.cost_per_kwh[i] * give_up(reduction, edges, hours, share, rebound_h, power_kw))
+
+
+@jit
+def _scale_down(hours: FloatArray, limit: FloatArray, most_kwh: float, most_h: float, reduction: FloatArray) -> None:
+    """Scale r (T,) down to no more energy and equivalent hours than ``most_kwh`` and ``most_h``."""
+    energy_kwh, used_h, left = 0.0, 0.0, 1.0
+    for t in range(hours.size):
+        if reduction[t] > 0:
+            energy_kwh += hours[t] * reduction[t]
+            used_h += hours[t] * reduction[t] / limit[t]
+    if energy_kwh > most_kwh:
+        left = most_kwh / energy_kwh
+    if used_h > most_h:
+        left = min(left, most_h / used_h)
+    for t in range(hours.size):
+        reduction[t] *= left
+
+
+@jit
 def sweep_curtailable(
     units: CurtailableArrays,
     members: Members,
@@ -177,7 +237,13 @@ def sweep_curtailable(
     for i in range(first, last):
         effective_prices(members, near, i, prices, price, stray, plan)
         late = prices.late[members.tariff[i]]
-        answer = cheapest_curtailable(units, i, prices.hours, price, late, stray, plan, power, work)
+        own = -1.0
+        if prices.pull > 0:
+            own = planned_curtailable(units, i, prices.hours, price, stray, plan, power, work)
+        if own >= 0:
+            answer = (0.0, own, 0.0)
+        else:
+            answer = cheapest_curtailable(units, i, prices.hours, price, late, stray, plan, power, work)
         account(members, near, i, prices, power, answer, sums)
         if power_out.shape[0] > 0:
             power_out[i - first, :] = power

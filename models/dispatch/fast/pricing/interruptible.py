@@ -5,6 +5,8 @@ in that (``loads``): an interval of an interruption costs Δ_t v_t min(block, b_
 the cost of a schedule is the sum over its interruptions of a difference of prefix sums, and the best set of them under
 notice, rest, shortest, longest and number (I3-I9) is what the dynamic program in ``calls`` finds.  An interruption that
 runs at the start has every end that I7-I9 leave it.
+
+Asked to follow a plan, a load is interrupted when the plan interrupts it (``planned``).
 """
 
 from collections.abc import Mapping
@@ -16,6 +18,7 @@ from models.dispatch.fast.pricing.calls import best_calls, ends_within, part
 from models.dispatch.fast.pricing.common import WORK_ROWS, Members, Near, Prices, Sums, account, effective_prices
 from models.dispatch.fast.pricing.jit import jit
 from models.dispatch.fast.pricing.loads import (
+    LEAST_KW,
     add_past,
     calls_left,
     first_open,
@@ -27,6 +30,7 @@ from models.dispatch.fast.pricing.loads import (
     resume_after,
     undisturbed,
 )
+from models.dispatch.fast.pricing.planned import keeps_durations, planned_reduction
 from models.dispatch.fast.setting import IndexArray, Setting, rows_in
 from models.dispatch.states import StateColumns
 from models.fleet import Column
@@ -140,6 +144,53 @@ def cheapest_interruptible(
 
 
 @jit
+def planned_interruptible(
+    units: InterruptibleArrays,
+    i: int,
+    hours: FloatArray,
+    price: FloatArray,
+    stray: FloatArray,
+    plan_kw: FloatArray,
+    power_kw: FloatArray,
+    work: FloatArray,
+) -> float:
+    """Own cost of being interrupted when the plan says so; fills net power (T,), kW.
+
+    Less than 0 if the plan is not known throughout, or its interruptions are not allowed any more.
+    """
+    count, edges = hours.size, units.edges_h
+    share, rebound_h = units.rebound_share[i], units.rebound_h[i]
+    block, called = part(work, 1), part(work, 7)
+    on, open_t = units.on[i] == 1, first_open(edges, count, units.open_h[i])
+    for t in range(count):
+        if stray[t] <= 0:
+            return -1.0
+    undisturbed(units.profiles[units.profile[i]], units.scale_kw[i], hours, price, power_kw)
+    for t in range(count):
+        block[t] = min(units.block_kw[i], power_kw[t])
+    if share > 0 and units.past_last[i] > units.past_first[i]:
+        pieces = units.history[units.past_first[i] : units.past_last[i]]
+        add_past(pieces, edges, hours, price, share, rebound_h, power_kw)
+    planned_reduction(plan_kw, power_kw, block, edges, hours, share, rebound_h, part(work, 3), called)
+    running = on
+    for t in range(count):
+        if block[t] > LEAST_KW:  # where there is nothing to give up, a call goes on or does not begin
+            running = called[t] > 0.5 * block[t]
+        called[t] = 1.0 if running else 0.0
+    rest, first, last = part(work, 4), part(work, 5), part(work, 6)
+    durations = (units.shortest_h[i], units.longest_h[i])
+    resume_after(edges, count, units.rest_h[i], rest)
+    ends_within(edges, count, durations[0], durations[1], first, last)
+    if not keeps_durations(
+        called, edges, count, rest, first, last, open_t, units.calls[i], on, units.been_h[i], durations
+    ):
+        return -1.0
+    for t in range(count):
+        called[t] *= block[t]
+    return float(units.cost_per_kwh[i] * give_up(called, edges, hours, share, rebound_h, power_kw))
+
+
+@jit
 def sweep_interruptible(
     units: InterruptibleArrays,
     members: Members,
@@ -157,7 +208,13 @@ def sweep_interruptible(
     for i in range(first, last):
         effective_prices(members, near, i, prices, price, stray, plan)
         late = prices.late[members.tariff[i]]
-        answer = cheapest_interruptible(units, i, prices.hours, price, late, stray, plan, power, work)
+        own = -1.0
+        if prices.pull > 0:
+            own = planned_interruptible(units, i, prices.hours, price, stray, plan, power, work)
+        if own >= 0:
+            answer = (0.0, own, 0.0)
+        else:
+            answer = cheapest_interruptible(units, i, prices.hours, price, late, stray, plan, power, work)
         account(members, near, i, prices, power, answer, sums)
         if power_out.shape[0] > 0:
             power_out[i - first, :] = power

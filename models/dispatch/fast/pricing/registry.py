@@ -21,7 +21,7 @@ from models.dispatch.fast.pricing import (
     storage,
     thermal,
 )
-from models.dispatch.fast.setting import Setting
+from models.dispatch.fast.setting import IndexArray, Setting
 from models.dispatch.states import StateColumns
 from models.fleet import Column
 from models.intervals import FloatArray
@@ -29,6 +29,7 @@ from models.resources import ResourceKind
 
 Table = Mapping[str, Column]
 Mask = NDArray[np.bool_]
+ALWAYS: IndexArray = np.empty(0, dtype=np.int64)
 
 
 @dataclass(frozen=True)
@@ -41,6 +42,7 @@ class Pricer:
     baseline is a profile.  ``energy``: power of rows to their energy column.  ``own_cost``: own cost of given power
     (and virtual slots), for kinds that mix and whose cost bends.  ``size``: columns whose largest tells how much
     power a row moves.  ``follows``: what switches, and weighs what straying from a plan costs in every interval.
+    ``window``: (n,) the first interval of rows that are not always there, and the one after the last.
     """
 
     name: str
@@ -56,6 +58,7 @@ class Pricer:
     own_cost: Callable[..., Any] | None = None
     size: tuple[str, ...] = ()
     follows: bool = False
+    window: Callable[[Any], tuple[IndexArray, IndexArray]] = lambda _: (ALWAYS, ALWAYS)
 
     def size_kw(self, table: Table) -> FloatArray:
         """About how much power each row of a table can move, (n,) kW: rows of like size are put side by side."""
@@ -132,6 +135,7 @@ PRICERS: tuple[Pricer, ...] = (
         mixing=Mixing.BY_POWER,
         size=("charge_limit_kw",),
         energy=charging.energy_charging,
+        window=lambda units: (units.first, units.stop),
     ),
     Pricer(
         "vehicle_to_grid",
@@ -144,6 +148,7 @@ PRICERS: tuple[Pricer, ...] = (
         size=("charge_limit_kw", "discharge_limit_kw"),
         work=1.5,
         energy=charging.energy_charging,
+        window=lambda units: (units.first, units.stop),
         own_cost=mixing.vehicle_cost,
     ),
     Pricer(

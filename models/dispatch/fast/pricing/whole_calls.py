@@ -49,7 +49,7 @@ def keep_calls(
     best = 0.0
     for t in range(count):
         called[t] = 1.0 if reduction[t] > LEAST_KW else 0.0
-    if _keeps_rules(called, limit, edges, count, rest_h, open_h, calls, on):
+    if keeps_rules(called, limit, edges, count, rest_h, open_h, calls, on):
         best = _within(limits, hours, on, work, best)
     if best > saved + _ENOUGH * abs(saved):
         rest, first, last, total = part(work, _REST), part(work, _FIRST), part(work, _LAST), part(work, _TOTAL)
@@ -73,7 +73,7 @@ def least_depth(limit_kw: float) -> float:
 
 
 @jit
-def _keeps_rules(
+def keeps_rules(
     called: FloatArray,
     limit: FloatArray,
     edges: FloatArray,

@@ -15,7 +15,7 @@ from models.dispatch.check.horizon import Horizon
 from models.dispatch.check.oracles.plants import least_generator
 from models.dispatch.check.oracles.prices import Prices as CheckerPrices
 from models.dispatch.fast.pricing.commitment import GeneratorArrays
-from models.dispatch.fast.pricing.common import WORK_ROWS, Members, Near, Prices, empty_sums
+from models.dispatch.fast.pricing.common import NOTHING_NEAR, WORK_ROWS, Members, Prices, empty_sums
 from models.dispatch.fast.pricing.generation import (
     cheapest_generator,
     generator_arrays,
@@ -231,7 +231,7 @@ def test_a_sweep_adds_up_what_every_generator_answers() -> None:
     duals = dice.uniform(0, 0.3, (2, 24))
     tariff, zone = problem.tariffs["t"], dice.uniform(0, 0.1, 24)
     prices = Prices(hours, tariff[None, :], np.zeros(1), np.zeros(1), zone, duals, np.zeros(24), 0.0, np.empty((0, 24)))
-    near = Near(np.empty(0), np.empty((0, 0)))
+    near = NOTHING_NEAR
     whole, out = empty_sums(24, 2), np.zeros((n, 24))
     sweep_generator(units, members, near, 0, n, prices, whole, out)
     again, parts = np.zeros((n, 24)), [empty_sums(24, 2) for _ in range(3)]

@@ -168,7 +168,7 @@ def test_strata_in_counted_sorts_are_those_of_two_sorts_of_everything(
     size_kw = dice.choice([1.0, 3.0, 11.0], rows) if ties else dice.uniform(1, 50, rows)
     zone_kw = np.zeros(zones)
     np.add.at(zone_kw, zone, size_kw * dice.uniform(1, 4))
-    order, cells, strata = _strata(zone, size_kw, zone_kw)
+    order, cells, strata = _strata(zone, size_kw, zone_kw, [7])
     wanted, stratum = plain_strata(zone, size_kw, zone_kw)
     assert order.tolist() == wanted.tolist()
     assert [first for first, _ in strata] == [0, *(np.flatnonzero(np.diff(stratum)) + 1).tolist()]

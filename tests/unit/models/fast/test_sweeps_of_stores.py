@@ -45,7 +45,7 @@ def fleet_of(name: str) -> tuple[Any, Any, Members, Near, Prices]:
         resource=np.arange(ROWS),
         alone=dice.random(ROWS) < 0.8,
     )
-    near = Near(dice.uniform(-2, 5, ROWS), dice.uniform(-2, 5, (ROWS, COUNT)))
+    near = Near(np.arange(ROWS), dice.uniform(-2, 5, ROWS), dice.uniform(-2, 5, (ROWS, COUNT)), np.empty((0, 0)))
     prices = Prices(
         hours=setting.hours,
         tariff=setting.tariffs,
