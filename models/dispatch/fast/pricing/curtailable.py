@@ -196,7 +196,7 @@ def planned_curtailable(
         for t in range(count):
             limit[t] = depth * units.profiles[units.profile[i], t] * units.scale_kw[i]
             called[t] = 1.0 if reduction[t] > LEAST_KW else 0.0
-            if 0 < reduction[t] < least_depth(limit[t]):
+            if 0 < reduction[t] < (1.0 - EPS_H) * least_depth(limit[t]):
                 return -1.0
         if not keeps_rules(called, limit, edges, count, units.rest_h[i], open_h, units.calls[i], on):
             return -1.0

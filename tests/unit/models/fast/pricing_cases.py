@@ -179,3 +179,25 @@ def many(rows: list[ResourceBase], problem: DispatchProblem) -> DispatchProblem:
     """The same problem with other rows, renamed to be distinct."""
     renamed = [row.model_copy(update={"resource_id": f"x{k:03d}"}) for k, row in enumerate(rows)]
     return replace(problem, fleet=Fleet.from_rows(renamed))
+
+
+def follow(
+    oracle: Oracle, planned: Callable[..., float], problem: DispatchProblem, plan_kw: FloatArray
+) -> FloatArray | None:
+    """What the problem's only load does if it shall follow ``plan_kw``; None if it cannot.
+
+    What it does is feasible by the checker's own check, and costs what it says.
+    """
+    (table,) = admit(problem)[0].fleet.tables.values()
+    setting, count = Setting.of(problem), len(problem.grid)
+    units = oracle.arrays(table.columns, setting, setting.state_of(table.columns["resource_id"]))
+    power, work = np.full(count, np.nan), np.full((WORK_ROWS, 4 * count + 64), np.nan)
+    own = planned(units, 0, setting.hours, problem.tariffs["t"], np.ones(count), plan_kw, power, work)
+    if own < 0:
+        return None
+    horizon = Horizon.of(problem)
+    (device,) = devices_of(problem, horizon)
+    check = device.check(power, horizon)
+    assert check.findings == []
+    assert own == pytest.approx(check.own_cost, rel=1e-7, abs=1e-6)
+    return power

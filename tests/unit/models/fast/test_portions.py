@@ -242,3 +242,68 @@ def test_following_a_plan_gives_the_plan_where_a_device_can_do_it(workers: Threa
     zone_kw = np.zeros((len(problem.zones), len(problem.grid)))
     np.add.at(zone_kw, [group.zone for group in generator.groups], generator.pool.power_kw)
     assert zone_kw.sum(axis=0) == pytest.approx(plan.power_kw.sum(axis=0), abs=1e-4)
+
+
+@pytest.fixture(scope="module")
+def next_cycle(workers: ThreadPoolExecutor) -> City:
+    """A city that has a plan, at the same time of the day, where straying and switching cost nothing."""
+    problem = random_problem(6, resources=400, intervals=12, zones=2, events=2, kinds=ALL_KINDS)
+    plan = FastSolver(small=0).solve(problem, deadline_s=30, gap=1e-2)
+    now_kw = np.full(len(plan.power_kw), np.nan)
+    terms = RealTimeTerms(now_kw, plan.power_kw, np.zeros(len(problem.grid)))
+    return city_of(replace(problem, baseline_kw=plan.baseline_kw, real_time=terms), workers)
+
+
+def test_a_sample_that_follows_its_plan_is_right_about_everybody(next_cycle: City) -> None:
+    """Its rows are a few of four hundred, and yet no row of the city is off: the plan of all is known."""
+    duals = some_duals(next_cycle, 1)
+    everybody = generator_of(next_cycle, strata_of(next_cycle.blocks))
+    everybody.follow(duals)
+    truth = everybody.values(everybody.pool.columns)
+    fleet = sampled_of(next_cycle, 2)
+    assert not fleet.whole
+    fleet.sample.follow(duals)
+    uncorrected = fleet.sample.values(fleet.sample.pool.columns)
+    fleet.recollect(0.0)
+    corrected = fleet.sample.values(fleet.sample.pool.columns)
+    assert np.abs(corrected - truth).max() < 1e-3 + 0.02 * np.abs(uncorrected - truth).max()
+    given = Fixed(np.zeros_like(truth), 0.0)
+    fleet.without(np.array([group.block == 0 for group in fleet.sample.groups]), given)
+    rest = generator_of(next_cycle, [group for group in strata_of(next_cycle.blocks) if group.block != 0])
+    rest.follow(duals)
+    assert fleet.sample.values(fleet.sample.pool.columns) == pytest.approx(rest.values(rest.pool.columns), abs=1e-3)
+
+
+def test_who_stays_steady_moves_less_and_is_not_paid_for_it_in_the_end(next_cycle: City) -> None:
+    """Asked for ten fen more a kWh: fewer kWh off the plan; the search counts them, the schedules' cost does not."""
+    sweeper, groups = next_cycle.sweeper, strata_of(next_cycle.blocks)
+    duals = some_duals(next_cycle, 2)
+    off_kwh = {}
+    for steady in (0.0, 0.1):
+        points = sweeper.points(duals, steady=steady)
+        counted = sweeper.sweep(groups, [points[group.zone] for group in groups]).cost_cny.sum()
+        paid = off_kwh[steady] = 0.0
+        for group in groups:
+            block, power_kw = next_cycle.blocks[group.block], np.empty((len(group), next_cycle.rows.intervals))
+            prices = sweeper.prices(points[group.zone], real=True)
+            paid += float(sweeper.sums(group, prices, power_kw).totals[1])
+            alone = block.members.alone[group.first : group.last]
+            plan_kw = block.near.plan_kw[block.near.row[group.first : group.last]]
+            off_kwh[steady] += float((np.abs(power_kw - plan_kw)[alone] @ next_cycle.setting.hours).sum())
+        assert counted == pytest.approx(paid + steady * off_kwh[steady], rel=1e-9)
+    assert off_kwh[0.1] < 0.9 * off_kwh[0.0]
+
+
+def test_a_mix_of_its_heaviest_columns_keeps_the_rows_or_is_the_mix_itself(workers: ThreadPoolExecutor) -> None:
+    city = city_of(random_problem(5, resources=80, intervals=24, events=2), workers)
+    generator = generator_of(city, strata_of(city.blocks))
+    center = generator.steer(time.monotonic() + 30)
+    generator.approach(center, until=time.monotonic() + 30, rounds=6, enough=1e-3)
+    mix = generator.blend(center, until=time.monotonic() + 30, rounds=3, enough_cny=1e-2)
+    before = len(generator.pool)
+    found = generator.heaviest(mix, 3, 1e-3)
+    assert len(found.theta) == len(generator.pool)
+    most = np.bincount(generator.pool.group).max()
+    assert (found is mix and len(generator.pool) == before) or most <= 3
+    slack = city.rows.penalty * city.rows.hours
+    assert slack @ np.maximum(found.values, 0.0) <= slack @ np.maximum(mix.values, 0.0) + 2e-3

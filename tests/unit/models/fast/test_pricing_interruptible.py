@@ -12,6 +12,7 @@ from models.dispatch.fast.pricing.interruptible import (
     base_interruptible,
     cheapest_interruptible,
     interruptible_arrays,
+    planned_interruptible,
     sweep_interruptible,
 )
 from models.dispatch.fast.setting import Setting
@@ -23,6 +24,7 @@ from tests.unit.models.fast.pricing_cases import (
     START,
     Oracle,
     ask,
+    follow,
     many,
     problem_of,
     random_grid,
@@ -123,3 +125,37 @@ def test_the_baseline_is_the_profile_without_what_returns_of_the_past() -> None:
     power = np.empty(len(problem.grid))
     base_interruptible(units, 0, power)
     assert power == pytest.approx(problem.profiles["p"] * table.columns["baseline_scale_kw"][0])
+
+
+@settings(max_examples=60, deadline=None)
+@given(seed=st.integers(0, 10**6))
+def test_a_load_that_follows_its_own_schedule_repeats_it(seed: int) -> None:
+    problem = load(np.random.default_rng(seed))
+    schedule = ask(ORACLE, problem).power_kw
+    assert follow(ORACLE, planned_interruptible, problem, schedule) == pytest.approx(schedule, abs=1e-6)
+
+
+@settings(max_examples=60, deadline=None)
+@given(seed=st.integers(0, 10**6))
+def test_a_load_that_follows_the_plan_of_another_keeps_its_own_limits_or_does_not_follow(seed: int) -> None:
+    problem, other = load(np.random.default_rng(seed)), load(np.random.default_rng(seed + 1))
+    if len(other.grid) == len(problem.grid):
+        follow(ORACLE, planned_interruptible, problem, ask(ORACLE, other).power_kw)
+    dice = np.random.default_rng(seed)
+    follow(
+        ORACLE,
+        planned_interruptible,
+        problem,
+        ask(ORACLE, problem).power_kw * dice.uniform(0.5, 1.1, len(problem.grid)),
+    )
+
+
+def test_a_load_without_a_plan_follows_none() -> None:
+    problem = load(np.random.default_rng(1))
+    (table,) = problem.fleet.tables.values()
+    setting, count = Setting.of(problem), len(problem.grid)
+    units = ORACLE.arrays(table.columns, setting, setting.state_of(table.columns["resource_id"]))
+    power, work = np.empty(count), np.empty((24, 4 * count + 64))
+    known = np.ones(count)
+    known[3] = 0.0
+    assert planned_interruptible(units, 0, setting.hours, np.ones(count), known, np.ones(count), power, work) < 0

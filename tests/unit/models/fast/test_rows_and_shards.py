@@ -22,10 +22,10 @@ from models.dispatch.fast.master import Pool
 from models.dispatch.fast.mixing import changes, powers
 from models.dispatch.fast.pricing.common import NOTHING_NEAR, Near
 from models.dispatch.fast.setting import Setting
-from models.dispatch.fast.shards import STRATA, Block, Shard, blocks_of, cut, strata_of
+from models.dispatch.fast.shards import STRATA, Block, Shard, blocks_of, cut, places_of, strata_of
 from models.dispatch.fast.solve import FastSolver
 from models.dispatch.fast.sweeps import Point, Sweeper
-from models.dispatch.fast.warm import LastDuals
+from models.dispatch.fast.warm import LastDuals, LastMix
 from models.dispatch.problem import DispatchProblem
 from models.fleet import Column
 from models.intervals import IntervalGrid
@@ -408,3 +408,41 @@ def test_a_baseline_whose_warm_start_ends_in_nothing_is_solved_from_anew(workers
     """HiGHS ends the held program of a charger of this city with the status Unknown when it starts warm."""
     city = ready(situation(69594), workers)
     assert np.isfinite(city.baseline.cost_cny)
+
+
+def test_the_last_mix_is_found_again_stratum_by_stratum_where_a_zone_has_more_of_them_now(
+    workers: ThreadPoolExecutor,
+) -> None:
+    city = ready(random_problem(4, resources=16, intervals=24, events=2), workers)
+    dice = np.random.default_rng(0)
+    one, two, three = (dice.uniform(0, 1, len(city.rows.t)) * np.minimum(city.rows.penalty, 4.0) for _ in range(3))
+    last = LastMix()
+    places = [("storage", 0, 0, 2), ("storage", 0, 1, 2), ("pv", 1, 0, 1)]
+    assert last.find(city.rows, places)[0].shape == (0, len(city.rows.t))
+    last.remember(city.rows, {places[0]: [one, two], places[1]: [two], places[2]: [three]})
+    asked, groups = last.find(city.rows, [("storage", 0, k, 4) for k in range(4)] + [("pv", 0, 0, 1), places[2]])
+    assert groups.tolist() == [0, 0, 1, 1, 2, 3, 5]
+    for found, known in zip(asked, [one, two, one, two, two, two, three], strict=True):
+        assert found == pytest.approx(known)
+
+
+def test_the_prices_of_many_duals_at_once_are_those_of_each(workers: ThreadPoolExecutor) -> None:
+    city = ready(random_problem(4, resources=40, intervals=24, zones=3, events=2), workers)
+    dice = np.random.default_rng(1)
+    asked, zone = dice.uniform(0, 1, (5, len(city.rows.t))), dice.integers(0, 3, 5)
+    own, by_class = city.rows.prices_each(asked, zone)
+    for k in range(5):
+        alone, classed = city.rows.prices(asked[k])
+        assert own[k] == pytest.approx(alone[zone[k]])
+        assert by_class[k] == pytest.approx(classed)
+
+
+def test_strata_of_one_zone_and_pricer_are_numbered_in_order(workers: ThreadPoolExecutor) -> None:
+    city = ready(random_problem(4, resources=60, intervals=6, zones=2), workers)
+    strata = strata_of(city.blocks)
+    places = places_of(city.blocks, strata)
+    assert len(set(places)) == len(strata)
+    for stratum, (pricer, zone, rank, count) in zip(strata, places, strict=True):
+        own = [each for each in strata if each.block == stratum.block and each.zone == stratum.zone]
+        assert (city.blocks[stratum.block].pricer.name, stratum.zone) == (pricer, zone)
+        assert (own.index(stratum), len(own)) == (rank, count)
