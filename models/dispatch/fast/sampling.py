@@ -89,13 +89,20 @@ class Sampled:
 
         Before the first portion is handed out.
         """
-        answers = [portion.at(duals) for portion in self._portions]
-        if not self._planned:
-            self._answers, self._asked = answers, duals
-            self._correct(self._given)
-        answers += [gone.at(duals) for gone in self._gone]
-        names = ("power_kw", "classed_kw", "least_cny", "cost_cny")
-        return Columns(*(np.concatenate([getattr(each, name) for each in answers]) for name in names))
+        self._answers, self._asked = [portion.at(duals) for portion in self._portions], duals
+        self._correct(self._given)
+        answers = [*self._answers, *(gone.at(duals) for gone in self._gone)]
+        return _beside(answers)
+
+    @property
+    def planned(self) -> bool:
+        """Whether the last plan corrects the sample, so that it need not know what all answer."""
+        return bool(self._planned)
+
+    def asking(self, duals: FloatArray) -> Callable[[], Columns]:
+        """What everybody does at λ (N,), to be found out by whoever has time, whatever is handed out in between."""
+        everybody = [*self._portions, *self._gone]
+        return lambda: _beside([part.at(duals) for part in everybody])
 
     def without(self, groups: NDArray[np.bool_], given: Fixed) -> None:
         """All rows of ``groups`` (G,) are handed out: with what was before, that is what is ``given``."""
@@ -137,6 +144,12 @@ class Sampled:
             everybody, own = self._answers, self.sample.at(self._asked)
         off = functools.reduce(Columns.plus, [*everybody, own.negative()])
         self.sample.fixed = Fixed(given.values + self.sample.effect(off), given.cost_cny + float(off.cost_cny.sum()))
+
+
+def _beside(parts: Sequence[Columns]) -> Columns:
+    """The columns of several parts of a fleet, one after the other."""
+    names = ("power_kw", "classed_kw", "least_cny", "cost_cny")
+    return Columns(*(np.concatenate([getattr(each, name) for each in parts]) for name in names))
 
 
 def _sizes(portion: Generator) -> FloatArray:

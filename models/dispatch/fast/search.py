@@ -10,6 +10,7 @@ fleet, until the sample is left; then who mixes by level, then by power.
 
 import time
 from collections.abc import Callable, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -108,6 +109,7 @@ class Search:
     facts: dict[str, float] = field(default_factory=dict)
     bound: Bound = field(default_factory=lambda: Bound(-np.inf, np.empty(0)))
     asked: dict[Place, list[FloatArray]] = field(default_factory=dict)
+    _looking: "Future[Bound] | None" = None
     _places: list[Place] = field(default_factory=list)
     _place: dict[tuple[int, int], Place] = field(default_factory=dict)
 
@@ -164,6 +166,9 @@ class Search:
             return center
         center, _ = self._approach(sample, center, SAMPLED, ROUGHLY * HOPE)
         self.mark("sample")
+        if fleet.planned:
+            self._look_aside(fleet, center)
+            return center
         for _ in range(LOOKS):
             gained = self._look(fleet, center)
             if self._late(SAMPLED) or gained < HOPE * self.limits.gap * city.scale(self.bound.value_cny):
@@ -180,13 +185,27 @@ class Search:
         self.bound = found if gained > 0 else self.bound
         return gained
 
+    def _look_aside(self, fleet: Sampled, center: FloatArray) -> None:
+        """Ask the whole fleet while masters and portions go on; ``_bound_known`` waits for it."""
+        asking, aside = fleet.asking(center), ThreadPoolExecutor(1)
+        self._looking = aside.submit(lambda: bound_of(self.city.rows, asking(), center))
+        aside.shutdown(wait=False)
+
+    def _bound_known(self) -> Bound:
+        """The best bound, when what is looked for aside is there."""
+        if self._looking is not None:
+            found, self._looking = self._looking.result(), None
+            self.tell(f"bound {found.value_cny:.9g}")
+            self.bound = found if found.value_cny > self.bound.value_cny else self.bound
+        return self.bound
+
     def _hand_out(self, fleet: Sampled, center: FloatArray, handout: Handout) -> None:
         """One schedule for every row."""
         city = self.city
         switches = self._mixing(fleet.sample, Mixing.NOT)
         switching_first = switches.any() and not switches.all()
         mix = self._mix(fleet, center, FIRST if switching_first else ROUNDS)
-        self.facts["mix_gap"] = (mix.cost_cny - self.bound.value_cny) / city.scale(mix.cost_cny)
+        mixed_cny = mix.cost_cny
         if switching_first:
             units = switches & self._units(fleet, mix)
             self._follow(units, fleet, handout, mix, center)
@@ -207,13 +226,16 @@ class Search:
         if by_level.any():
             mix = self._thinned(fleet.sample, mix)
             fleet.without(by_level, self._give(by_level, fleet.all, handout, fleet.sample, mix.theta))
-            mix = self._blend(fleet.sample, center, SETTLING, SETTLE) if fleet.sample.groups else mix
+            if fleet.sample.groups and not self._late(SETTLE):
+                mix = self._blend(fleet.sample, center, SETTLING, SETTLE)
         rest = fleet.sample
         if rest.groups:  # others than those who mix by level
             every = np.ones(len(rest.groups), dtype=np.bool_)
             self._give(every, fleet.all, handout, rest, self._settled(rest, mix, center).theta)
         handout.finish()
         slacks_cny = rows_cost(city.rows, city.rows.values(handout.zone_kw, handout.class_kw))
+        bound = self._bound_known()
+        self.facts["mix_gap"] = (mixed_cny - bound.value_cny) / city.scale(mixed_cny)
         self._look_again(center, handout.cost_cny + slacks_cny)
         self.facts |= {"passes": rest.passes, "sweeps_s": rest.seconds["sweeps"], "master_s": rest.seconds["master"]}
         self.mark("allocation")
