@@ -75,7 +75,7 @@ NOISE_PER_KWH = 2e-5
 NEAR, AGAIN, SEARCH, SETTLE, LAST = (0.53, 0.35), (0.66, 0.7), (0.8, 0.72), (0.88, 0.78), (0.95, 0.85)
 """Parts of the deadline by which a whole fleet's centre is found, that of the rest, the search stops, the allocation,
 and after which no corner and no bound is looked for: of long deadlines, and of short ones."""
-SAMPLED, SOON, PORTION = (0.42, 0.27), (0.52, 0.45), (0.66, 0.62)
+SAMPLED, SOON, PORTION = (0.42, 0.4), (0.52, 0.5), (0.66, 0.66)
 """Those by which a sample's centre is found, the rest's, and new ones after portions."""
 SHORT_S = 10.0
 """A short deadline."""
@@ -135,7 +135,7 @@ class Search:
         sample, near_a_plan = fleet.sample, start is not None and self.city.sweeper.near_a_plan
         if not fleet.whole:
             if near_a_plan:
-                fleet.recollect(STEADY_PER_KWH)
+                fleet.recollect(STEADY_PER_KWH * min(1.0, SHORT_S / self.limits.deadline_s))
             else:
                 fleet.glance(np.zeros(len(self.city.rows.t)) if start is None else start)
         if start is not None:
@@ -166,7 +166,7 @@ class Search:
             return center
         center, _ = self._approach(sample, center, SAMPLED, ROUGHLY * HOPE)
         self.mark("sample")
-        if fleet.planned:
+        if fleet.planned and self.limits.deadline_s <= SHORT_S:
             self._look_aside(fleet, center)
             return center
         for _ in range(LOOKS):
