@@ -15,9 +15,9 @@ def warm_up() -> None:
 
     def tell(text: str) -> None:
         nonlocal told
-        if not told:  # one line, before the minute begins
+        if not told:  # one line, before it begins
             told = True
-            console.print(f"{text.partition(': ')[0]} (about a minute)")
+            console.print(f"{text.partition(': ')[0]} (a minute or two)")
 
     functions = ready_oracles(tell)
     if functions:
