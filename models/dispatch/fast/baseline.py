@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 
 import numpy as np
@@ -60,8 +60,8 @@ def baseline_of(
 ) -> Baseline:
     """Sums of the baseline: of the market day's table if the problem gives one, else of every row's own.
 
-    With a given table the own costs in ``cost_cny`` are those of the rows' own baseline, computed aside: a table says
-    what was drawn, not at what wear.
+    With a given table the own costs in ``cost_cny``, computed aside, are those of its power where rows are many
+    (stores and stays); the few others, and stays that share a charger, are taken at their own baseline's.
     """
     count, width = len(setting.hours), len(classes.aggregator_of)
     zone_kw, class_kw = np.zeros((len(problem.zones), count)), np.zeros((width, count))
@@ -76,8 +76,8 @@ def baseline_of(
         groups = (len(zone_kw), len(class_kw), len(setting.tariffs))
         given = table_sums(problem.baseline_kw, owners, groups, sweeper.workers.map)
         drawn_cny = float(((given.tariff_kw * setting.tariffs) @ setting.hours).sum())
-        aside = ThreadPoolExecutor(1)
-        own = aside.submit(lambda: drawn_cny + sum(float(ask(shard).totals[2]) for shard in shards))
+        aside, table_kw = ThreadPoolExecutor(1), np.ascontiguousarray(problem.baseline_kw, dtype=np.float64)
+        own = aside.submit(lambda: drawn_cny + sum(_spent(blocks, shard, table_kw, prices, ask) for shard in shards))
         aside.shutdown(wait=False)
         return Baseline(given.zone_kw, given.class_kw, prices.late, {}, own.result)
     cost = 0.0
@@ -91,6 +91,20 @@ def baseline_of(
     better = corrected(problem, blocks, sweeper, prices)
     cost += better.cost_cny + _exchange(blocks, sweeper, prices, better.power_kw, zone_kw, class_kw)
     return Baseline(zone_kw, class_kw, prices.late, better.power_kw, lambda: cost)
+
+
+def _spent(
+    blocks: Sequence[Block], shard: Shard, table_kw: FloatArray, prices: Prices, ask: Callable[[Shard], Sums]
+) -> float:
+    """Own costs and virtual slots of a shard's rows, CNY: under the table's power where that is known by itself."""
+    block = blocks[shard.block]
+    units, members = block.units, block.members
+    if block.pricer.spent is None:
+        return float(ask(shard).totals[2])
+    found = block.pricer.spent(units, members, table_kw, shard.first, shard.last, prices.late_cost)
+    for i in (shard.first + np.flatnonzero(~members.alone[shard.first : shard.last])).tolist():
+        found += float(ask(replace(shard, first=i, last=i + 1)).totals[2])
+    return found
 
 
 def _exchange(

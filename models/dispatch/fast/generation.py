@@ -47,8 +47,6 @@ _MEMORY = 0.5
 """Weight of the last answer in what is expected of a group."""
 _LAST = 3
 """Steered sweeps whose mean λ counts."""
-_FOLLOW_PER_KWH = 10.0
-"""What makes a row follow a plan, CNY per kWh: more than any price is worth to it."""
 _PIECES = 4
 """Pieces of work of one turn."""
 _PULL = 0.3
@@ -65,7 +63,7 @@ _KEPT = 16
 """Columns of a group that stay, the cheapest at the newest prices."""
 _WIDEST = 12
 """Columns of a group that a corner chooses from."""
-_DIRECTIONS = 3
+DIRECTIONS = 3
 """Directions that every group learns for the next mix."""
 _SLOPPY = 0.1
 """A master in the search is solved to this part of the gap that is left."""
@@ -224,7 +222,8 @@ class Generator:
 
     def follow(self, duals: FloatArray) -> None:
         """Everybody's schedule nearest to the plan there was, as columns: they keep the rows that it kept."""
-        points = [replace(point, pull=_FOLLOW_PER_KWH) for point in self._points(duals, 0.0)]
+        of_zone = self.sweeper.following(duals)
+        points = [of_zone[zone] for zone in self._zone_of]
         self._take(self._sweep(points), points)
 
     def recall(self, asked: FloatArray, groups: IndexArray) -> None:
@@ -312,7 +311,9 @@ class Generator:
         """λ (N,) no further above the centre than it takes to avoid a slack while columns are missing."""
         return np.minimum(duals, 3.0 * center + 1.0)
 
-    def blend(self, center: FloatArray, *, until: float, rounds: int, enough_cny: float) -> Mix:
+    def blend(
+        self, center: FloatArray, *, until: float, rounds: int, enough_cny: float, directions: int = DIRECTIONS
+    ) -> Mix:
         """The cheapest mix: masters with the true penalties and columns between the centre and their duals.
 
         Ends when the mix costs no more than ``enough_cny`` above ``known_cny``, or gains less than a third of that.
@@ -332,7 +333,7 @@ class Generator:
                 return mix
             best, duals = mix.cost_cny, mix.duals
             self._prune(mix, 2 * _KEPT)  # true penalties forgive less
-            for _ in range(_DIRECTIONS):
+            for _ in range(directions):
                 self.between(center, duals)
 
     def exact(self, duals: FloatArray, tolerance_cny: float) -> Mix:

@@ -34,11 +34,20 @@ class Handout:
     reliability: the sums of the schedules.  ``cost_cny``: tariffs, own costs, virtual slots and real time.
     """
 
-    def __init__(self, problem: DispatchProblem, blocks: Sequence[Block], sweeper: Sweeper) -> None:
+    def __init__(
+        self, problem: DispatchProblem, blocks: Sequence[Block], sweeper: Sweeper, power_kw: FloatArray | None = None
+    ) -> None:
+        """``power_kw``: zeros for all, if somebody has made them already (``room_kw``)."""
         self._problem, self._blocks, self._sweeper = problem, blocks, sweeper
-        self.power_kw = np.zeros((len(problem.fleet.resource_ids), len(problem.grid)))
+        self.power_kw = room_kw(problem) if power_kw is None else power_kw
         self.zone_kw = np.zeros((len(problem.zones), len(problem.grid)))
         self.class_kw = np.zeros((sweeper.classes, len(problem.grid)))
+        self.cost_cny = 0.0
+
+    def take_back(self) -> None:
+        """Nobody has a schedule."""
+        for sums in (self.power_kw, self.zone_kw, self.class_kw):
+            sums.fill(0.0)
         self.cost_cny = 0.0
 
     def add(self, parts: Sequence[Part]) -> None:
@@ -89,6 +98,13 @@ class Handout:
     def finish(self) -> None:
         """Everybody has a schedule: add what only a whole charger can tell."""
         self.cost_cny += _of_chargers(self._problem, self._blocks, self.power_kw)
+
+
+def room_kw(problem: DispatchProblem) -> FloatArray:
+    """Zeros (R, T), written once, so that the memory is there: for a million that takes most of a second."""
+    power_kw = np.empty((len(problem.fleet.resource_ids), len(problem.grid)))
+    power_kw.fill(0.0)
+    return power_kw
 
 
 def _hand_out_part(part: Part, blocks: Sequence[Block], sweeper: Sweeper, power: FloatArray, found: _Sum) -> None:

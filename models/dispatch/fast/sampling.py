@@ -99,11 +99,6 @@ class Sampled:
         """Whether the last plan corrects the sample, so that it need not know what all answer."""
         return bool(self._planned)
 
-    def asking(self, duals: FloatArray) -> Callable[[], Columns]:
-        """What everybody does at λ (N,), to be found out by whoever has time, whatever is handed out in between."""
-        everybody = [*self._portions, *self._gone]
-        return lambda: _beside([part.at(duals) for part in everybody])
-
     def without(self, groups: NDArray[np.bool_], given: Fixed) -> None:
         """All rows of ``groups`` (G,) are handed out: with what was before, that is what is ``given``."""
         kept = np.flatnonzero(~groups)

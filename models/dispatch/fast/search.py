@@ -8,35 +8,51 @@ beside it (a pump of 24 MW in a zone that moves 70 MW cannot be made good at the
 fleet, until the sample is left; then who mixes by level, then by power.
 """
 
+import math
 import time
 from collections.abc import Callable, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from models.dispatch.fast.allocation import Part, mixed, split, supports
+from models.dispatch.fast.aside import Aside
 from models.dispatch.fast.certificate import Bound, bound_of
 from models.dispatch.fast.city import City
-from models.dispatch.fast.generation import Fixed, Generator, rows_cost
+from models.dispatch.fast.generation import DIRECTIONS, Fixed, Generator, rows_cost
 from models.dispatch.fast.handout import Handout
 from models.dispatch.fast.master import Mix
 from models.dispatch.fast.mixing import Mixing
 from models.dispatch.fast.sampling import Sampled
 from models.dispatch.fast.shards import Place, Shard, places_of, strata_of
-from models.dispatch.fast.sweeps import Columns
+from models.dispatch.fast.sweeps import Columns, Point, Workers
 from models.dispatch.fast.warm import LastMix
 from models.intervals import FloatArray
 
 Mask = NDArray[np.bool_]
-Moment = float | tuple[float, float]
-"""A part of the deadline: of any, or of long and of short ones."""
+
+
+class Moment(NamedTuple):
+    """A part of the deadline: of long ones, of short ones, and where most rows keep to a plan."""
+
+    long: float
+    short: float
+    keeping: float = 1.0
+
 
 SAMPLE_ROWS, SAMPLE_ROWS_PER_S = 200_000, 8_000.0
 """Rows of the sample at most, and for every second of the deadline; a fleet not twice as large is solved without."""
 LEAST_ROWS = 8
 """Rows of a stratum in the sample at least."""
+HURRIED_S, HURRIED_ROWS_PER_S = 11.0, 75_000.0
+"""Seconds, and rows a second beyond them, in which the portions of a fleet come to something: with a plan and less time
+most rows keep to it."""
+MOVING_ROWS_PER_S = 7_000.0
+"""Those that do not, for every second of the deadline; unless it is half of them."""
+IN_REACH, CITY_IN_REACH = 1.0, 30.0
+"""What these can make good in a row: so often what is large for it, and for one over the city (a tenth of theirs)."""
 LOOKS = 3
 """Times that the whole fleet is asked, at most, after the sample's centre was found."""
 APPROACH = 40
@@ -46,6 +62,8 @@ HOPE, ROUGHLY = 0.15, 3.0
 ENOUGH, GOOD, WELL = 0.3, 0.6, 0.05
 """How near to what is proven for the rest a mix must come, as a part of the gap asked for: so near, or nearer where
 what is handed out has cost so much that more than this would be lost in all, but never nearer than that."""
+HURRIED_MIXES = 2
+"""Mixes then."""
 FIRST = 2
 """Mixes before those who take one schedule take it."""
 ROUNDS = 20
@@ -72,10 +90,11 @@ KEPT = 1e-6
 """Slacks that cost less than this part of the gap's scale are nothing."""
 NOISE_PER_KWH = 2e-5
 """Spread of the tiny price by which rows with equal choices differ, CNY per kWh."""
-NEAR, AGAIN, SEARCH, SETTLE, LAST = (0.53, 0.35), (0.66, 0.7), (0.8, 0.72), (0.88, 0.78), (0.95, 0.85)
+NEAR, AGAIN = Moment(0.53, 0.35, 0.38), Moment(0.66, 0.7)
+SEARCH, SETTLE, LAST = Moment(0.8, 0.72, 0.55), Moment(0.88, 0.78, 0.58), Moment(0.95, 0.85, 0.62)
 """Parts of the deadline by which a whole fleet's centre is found, that of the rest, the search stops, the allocation,
-and after which no corner and no bound is looked for: of long deadlines, and of short ones."""
-SAMPLED, SOON, PORTION = (0.42, 0.4), (0.52, 0.5), (0.66, 0.66)
+and after which no corner and no bound is looked for."""
+SAMPLED, SOON, PORTION = Moment(0.42, 0.4), Moment(0.52, 0.5), Moment(0.66, 0.66)
 """Those by which a sample's centre is found, the rest's, and new ones after portions."""
 SHORT_S = 10.0
 """A short deadline."""
@@ -89,10 +108,9 @@ class Limits:
     deadline_s: float
     gap: float
 
-    def by(self, part: Moment) -> float:
-        """The moment when a part of the deadline is over; of two parts, the second is for a short deadline."""
-        long, short = part if isinstance(part, tuple) else (part, part)
-        return self.began + self.deadline_s * (long + (short - long) * min(1.0, SHORT_S / self.deadline_s))
+    def by(self, part: float) -> float:
+        """The moment when a part of the deadline is over."""
+        return self.began + self.deadline_s * part
 
 
 @dataclass
@@ -109,26 +127,73 @@ class Search:
     facts: dict[str, float] = field(default_factory=dict)
     bound: Bound = field(default_factory=lambda: Bound(-np.inf, np.empty(0)))
     asked: dict[Place, list[FloatArray]] = field(default_factory=dict)
-    _looking: "Future[Bound] | None" = None
+    _looking: Aside[Bound] | None = None
+    _kept: Fixed | None = None
     _places: list[Place] = field(default_factory=list)
     _place: dict[tuple[int, int], Place] = field(default_factory=dict)
 
-    def run(self, start: FloatArray | None, last: LastMix) -> Handout:
-        """One schedule for every row, from duals ``start`` (N,) and the mix of the last plan, or from nothing."""
+    def run(self, start: FloatArray | None, last: LastMix, handout: Handout) -> None:
+        """Hand one schedule to every row, from duals ``start`` (N,) and the mix of the last plan, or from nothing."""
         strata = strata_of(self.city.blocks)
-        self._places = places_of(self.city.blocks, strata)
-        self._place = {(group.block, group.first): place for group, place in zip(strata, self._places, strict=True)}
+        self._place = dict(zip(map(_edge, strata), places_of(self.city.blocks, strata), strict=True))
+        self.facts |= {"rows": float(sum(len(group) for group in strata)), "groups": float(len(strata))}
+        if start is not None and self._hurried(strata):
+            moving = self._keep(strata, start, handout)
+            if self._within_reach(moving):
+                strata = moving
+                self._look_aside(start)
+            else:
+                self._kept = None
+                handout.take_back()
+        self._places = [self._place[_edge(group)] for group in strata]
         rows = sum(len(group) for group in strata)
         most = min(SAMPLE_ROWS, SAMPLE_ROWS_PER_S * self.limits.deadline_s)
         least = rows if rows <= 2 * most else max(LEAST_ROWS, int(most / len(strata)))
         fleet = Sampled(strata, least, self._generator)
-        self.facts |= {"rows": float(rows), "groups": float(len(strata))}
+        self.facts |= {"moving_rows": float(rows), "coupling_rows": float(len(self.city.rows.t))}
         self.facts |= {"sample_rows": float(sum(len(group) for group in fleet.sample.groups))}
-        self.facts |= {"coupling_rows": float(len(self.city.rows.t))}
-        handout = Handout(self.city.problem, self.city.blocks, self.city.sweeper)
         center = self._find_center(fleet, start, last, handout)
         self._hand_out(fleet, center, handout)
-        return handout
+
+    def _hurried(self, strata: Sequence[Shard]) -> bool:
+        """Whether there is a plan, and no time to ask what all could do better."""
+        rows, deadline_s = sum(len(group) for group in strata), self.limits.deadline_s
+        many = rows > 2 * MOVING_ROWS_PER_S * deadline_s and deadline_s < HURRIED_S + rows / HURRIED_ROWS_PER_S
+        return many and self.city.sweeper.near_a_plan
+
+    def _keep(self, strata: Sequence[Shard], start: FloatArray, handout: Handout) -> list[Shard]:
+        """Let most rows, and all that switch, keep to the plan; those of every stratum that may do something else."""
+        city, switches = self.city, [self._mixing_of(group) is Mixing.NOT for group in strata]
+        rows = sum(len(group) for group, switch in zip(strata, switches, strict=True) if not switch)
+        share = MOVING_ROWS_PER_S * self.limits.deadline_s / rows
+        keeping, moving = [], []
+        for group, switch in zip(strata, switches, strict=True):
+            count = 0 if switch else min(len(group), max(LEAST_ROWS, math.ceil(share * len(group))))
+            rest, mine = replace(group, first=group.first + count), replace(group, last=group.first + count)
+            keeping += [rest] if len(rest) else []
+            moving += [mine] if count else []
+        handout.add(whole_parts(keeping, city.sweeper.following(start)))
+        self._kept = self._handed_out(handout)
+        self.mark("keeping")
+        return moving
+
+    def _within_reach(self, moving: Sequence[Shard]) -> bool:
+        """Whether what all miss who follow the plan is little beside what the rows ``moving`` can make good.
+
+        A new event, or a limit that is half of what it was, takes everybody.
+        """
+        rows, whole = self.city.rows, self._generator(moving)
+        planned = whole.sweeper.planned(moving)
+        whole.pool.add(np.arange(len(moving)), planned, [Point(np.empty(0), np.empty(0))] * len(moving))
+        missed = whole.values(planned) / whole.size_kw()
+        most = np.where(rows.zone == -1, CITY_IN_REACH, IN_REACH)
+        self.tell(f"following the plan misses {(missed / most).max(initial=0.0):.2g} of what is in reach")
+        return bool((missed <= most).all())
+
+    def _handed_out(self, handout: Handout) -> Fixed:
+        """All that is handed out by now."""
+        rows = self.city.rows
+        return Fixed(rows.values(handout.zone_kw, handout.class_kw) - rows.constant, handout.cost_cny)
 
     def _begin(self, fleet: Sampled, start: FloatArray | None, last: LastMix, handout: Handout) -> FloatArray:
         """A first λ (N,), and columns around it."""
@@ -138,13 +203,15 @@ class Search:
                 fleet.recollect(STEADY_PER_KWH * min(1.0, SHORT_S / self.limits.deadline_s))
             else:
                 fleet.glance(np.zeros(len(self.city.rows.t)) if start is None else start)
-        if start is not None:
+        if start is not None and self._kept is None:
             sample.recall(*last.find(self.city.rows, self._places))
         if start is not None and near_a_plan:
             sample.follow(start)
             if not fleet.whole:
                 self._keep_units(fleet, handout)
-        return fleet.sample.steer(self.limits.by(SAMPLED), start)
+        if start is not None and self._kept is not None:
+            return start
+        return sample.steer(self._by(SAMPLED), start)
 
     def _keep_units(self, fleet: Sampled, handout: Handout) -> None:
         """Let pumps keep to their plan: one of tens of MW that strays is not made good in a short time."""
@@ -159,6 +226,10 @@ class Search:
         city = self.city
         center = self._begin(fleet, start, last, handout)
         sample = fleet.sample
+        if self._kept is not None:
+            center, _ = self._approach(sample, center, SAMPLED if fleet.whole is False else NEAR)
+            self.mark("centre")
+            return center
         if fleet.whole:
             center, answers = self._approach(sample, center, NEAR)
             self.bound = bound_of(city.rows, answers, center)
@@ -167,7 +238,7 @@ class Search:
         center, _ = self._approach(sample, center, SAMPLED, ROUGHLY * HOPE)
         self.mark("sample")
         if fleet.planned and self.limits.deadline_s <= SHORT_S:
-            self._look_aside(fleet, center)
+            self._look_aside(center)
             return center
         for _ in range(LOOKS):
             gained = self._look(fleet, center)
@@ -185,11 +256,15 @@ class Search:
         self.bound = found if gained > 0 else self.bound
         return gained
 
-    def _look_aside(self, fleet: Sampled, center: FloatArray) -> None:
-        """Ask the whole fleet while masters and portions go on; ``_bound_known`` waits for it."""
-        asking, aside = fleet.asking(center), ThreadPoolExecutor(1)
-        self._looking = aside.submit(lambda: bound_of(self.city.rows, asking(), center))
-        aside.shutdown(wait=False)
+    def _look_aside(self, duals: FloatArray) -> None:
+        """Ask the whole fleet at λ (N,) while others go on; ``_bound_known`` waits for it."""
+        whole = self._generator(strata_of(self.city.blocks))
+
+        def look(workers: Workers) -> Bound:
+            whole.sweeper = self.city.sweeper.with_workers(workers)
+            return bound_of(self.city.rows, whole.at(duals), duals)
+
+        self._looking = Aside(look)
 
     def _bound_known(self) -> Bound:
         """The best bound, when what is looked for aside is there."""
@@ -242,7 +317,9 @@ class Search:
 
     def _mix(self, fleet: Sampled, center: FloatArray, rounds: int = ROUNDS) -> Mix:
         """A mix to hand out: for a portion it need not keep every row, since others will make it good."""
-        return self._blend(fleet.sample, center, rounds if fleet.whole else 1)
+        if not fleet.whole:
+            rounds = 1
+        return self._blend(fleet.sample, center, rounds if self._kept is None else HURRIED_MIXES)
 
     def _look_again(self, center: FloatArray, cost_cny: float) -> None:
         """The bound at the last centre of all, if the first one's is not good enough and there is time.
@@ -257,23 +334,35 @@ class Search:
         self.tell(f"bound {found.value_cny:.9g}")
         self.bound = found if found.value_cny > self.bound.value_cny else self.bound
 
+    def _by(self, part: Moment) -> float:
+        """When a part of the deadline is over."""
+        if self._kept is not None:
+            return self.limits.by(part.keeping)
+        short = min(1.0, SHORT_S / self.limits.deadline_s)
+        return self.limits.by(part.long + (part.short - part.long) * short)
+
     def _late(self, part: Moment) -> bool:
-        return time.monotonic() > self.limits.by(part)
+        return time.monotonic() > self._by(part)
 
     def _approach(
         self, generator: Generator, center: FloatArray, part: Moment, hope: float = HOPE
     ) -> tuple[FloatArray, Columns]:
-        return generator.approach(center, until=self.limits.by(part), rounds=APPROACH, enough=hope * self.limits.gap)
+        return generator.approach(center, until=self._by(part), rounds=APPROACH, enough=hope * self.limits.gap)
 
     def _blend(self, generator: Generator, center: FloatArray, rounds: int, part: Moment = SEARCH) -> Mix:
         gap_cny = self.limits.gap * self.city.scale(generator.known_cny)
         lost = max(0.0, generator.known_cny - self.bound.value_cny) / gap_cny
         enough = min(ENOUGH, max(WELL, GOOD - lost))
-        return generator.blend(center, until=self.limits.by(part), rounds=rounds, enough_cny=enough * gap_cny)
+        directions = DIRECTIONS if self._kept is None else 1
+        return generator.blend(
+            center, until=self._by(part), rounds=rounds, enough_cny=enough * gap_cny, directions=directions
+        )
 
     def _mixing(self, generator: Generator, how: Mixing) -> Mask:
-        blocks = self.city.blocks
-        return np.array([blocks[group.block].pricer.mixing is how for group in generator.groups], dtype=np.bool_)
+        return np.array([self._mixing_of(group) is how for group in generator.groups], dtype=np.bool_)
+
+    def _mixing_of(self, group: Shard) -> Mixing:
+        return self.city.blocks[group.block].pricer.mixing
 
     def _units(self, fleet: Sampled, mix: Mix) -> Mask:
         """Groups of few rows that the mix divides, and that can stay near to it: each row is rounded by itself."""
@@ -299,9 +388,9 @@ class Search:
             if k:
                 generator.between(center, generator.tame(mix.duals, center))
             mix = generator.exact(mix.duals, nothing_cny)
-            if rows_cost(self.city.rows, mix.values) <= nothing_cny or time.monotonic() > self.limits.by(SETTLE):
+            if rows_cost(self.city.rows, mix.values) <= nothing_cny or time.monotonic() > self._by(SETTLE):
                 return self._thinned(generator, mix)
-        return generator.corner(self.limits.by(LAST)) or mix
+        return generator.corner(self._by(LAST)) or mix
 
     def _thinned(self, generator: Generator, mix: Mix) -> Mix:
         """The same mix with few columns, where asking every row for many of them would take longer than finding it."""
@@ -310,7 +399,7 @@ class Search:
         left_s = max(0.0, self.limits.by(1.0) - time.monotonic())
         most = int(max(FEWEST, ANSWERS_PER_S * HANDING * left_s / rows))
         if self.limits.deadline_s > 2 * SHORT_S and rows > MANY_ROWS and columns > MANY_COLUMNS:
-            mix = generator.thinned(mix, self.limits.by(LAST))
+            mix = generator.thinned(mix, self._by(LAST))
         if len(mix.theta) > most * len(groups):
             mix = generator.heaviest(mix, most, KEPT * self.city.scale(generator.known_cny))
         return mix
@@ -341,14 +430,32 @@ class Search:
 
         ``portion``: rows are many, and take one schedule each.
         """
-        rows, groups = self.city.rows, np.flatnonzero(mine).tolist()
+        groups = np.flatnonzero(mine).tolist()
         self._remember(groups, generator, theta)
         handout.add(_parts(groups, rows_of, generator, theta, portion=portion))
-        return Fixed(rows.values(handout.zone_kw, handout.class_kw) - rows.constant, handout.cost_cny)
+        return self._handed_out(handout)
 
     def _generator(self, groups: Sequence[Shard]) -> Generator:
         city = self.city
-        return Generator(city.rows, groups, city.sweeper, scale_of=city.scale, noise=NOISE_PER_KWH, tell=self.tell)
+        return Generator(
+            city.rows,
+            groups,
+            city.sweeper,
+            scale_of=city.scale,
+            noise=NOISE_PER_KWH,
+            tell=self.tell,
+            fixed=self._kept,
+        )
+
+
+def whole_parts(groups: Sequence[Shard], points: Sequence[Point]) -> list[Part]:
+    """All rows of every group at their zone's of ``points`` (Z,)."""
+    return [Part(group.block, group.first, group.last, (1.0,), (points[group.zone],)) for group in groups]
+
+
+def _edge(group: Shard) -> tuple[int, int]:
+    """Where a stratum begins."""
+    return group.block, group.first
 
 
 def _parts(

@@ -116,7 +116,7 @@ class Schedules:
 
     def energy_of(self, first: int, last: int, power_kw: FloatArray) -> FloatArray:
         """Energy column, (n, T), of resources first to last at ``power_kw`` (n, T); NaN where the kind has none."""
-        found = np.full(power_kw.shape, np.nan)
+        found, power_kw = np.full(power_kw.shape, np.nan), np.ascontiguousarray(power_kw, dtype=np.float64)
         for b, block in enumerate(self._blocks):
             energy = block.pricer.energy
             rows = self._rows(b, first, last)
@@ -124,7 +124,7 @@ class Schedules:
             if energy is None or not rows.size:
                 continue
             place = block.members.resource[rows] - first
-            found[place] = energy(block.pricer.take(block.units, rows), np.ascontiguousarray(power_kw[place]))
+            energy(block.units, rows, place, power_kw, found)
         self._stays.show(first, last, power_kw, found)
         return found
 

@@ -7,10 +7,12 @@
 
 import time
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 
 from models.dispatch.fast.baseline import baseline_prices
 from models.dispatch.fast.city import City, city_of
 from models.dispatch.fast.generation import rows_cost
+from models.dispatch.fast.handout import Handout, room_kw
 from models.dispatch.fast.search import Limits, Search
 from models.dispatch.fast.small import Whole, solve_whole
 from models.dispatch.fast.solution import FastSolution, Schedules
@@ -57,13 +59,17 @@ class FastSolver:
         """As ``solve``, with schedules that are made when they are asked for."""
         began = time.monotonic()
         clock = _Phases(began)
+        maker = ThreadPoolExecutor(1)  # beside what one core prepares
+        room = maker.submit(room_kw, problem)
+        maker.shutdown(wait=False)
         city = city_of(problem, self._workers, clock.mark)
         rows = sum(len(block) for block in city.blocks)
         if 0 < rows * len(problem.grid) <= self._small:
             return self._solve_whole(city, clock, deadline_s, gap)
         now = time.monotonic()
         search = Search(city, Limits(now, deadline_s - (now - began), gap), self._tell, clock.mark)
-        handout = search.run(self._last.find(city.rows), self._last_mix)
+        handout = Handout(problem, city.blocks, city.sweeper, room.result())
+        search.run(self._last.find(city.rows), self._last_mix, handout)
         self._last.remember(city.rows, search.bound.duals)
         self._last_mix.remember(city.rows, search.asked)
         values = city.rows.values(handout.zone_kw, handout.class_kw)

@@ -60,6 +60,10 @@ class Stays(NamedTuple):
             parts[0][0].hours,
         )
 
+    def warm_up(self) -> None:
+        """Compile what shows them."""
+        _show(self, 0, 0, 0, np.empty((0, len(self.hours))), np.empty((0, len(self.hours))))
+
     def show(self, first: int, last: int, power_kw: FloatArray, energy_kwh: FloatArray) -> None:
         """Write into ``energy_kwh`` (n, T) what the cars at chargers first to last have got at ``power_kw`` (n, T)."""
         low, high = np.searchsorted(self.resource, [first, last])

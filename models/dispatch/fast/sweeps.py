@@ -4,10 +4,11 @@
 release the GIL); an engine over several machines keeps blocks where their data is and sends the same two things.
 """
 
+import copy
 import os
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Executor, ThreadPoolExecutor
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Protocol, TypeVar
 
 import numpy as np
@@ -23,6 +24,8 @@ from models.intervals import FloatArray
 _T = TypeVar("_T")
 _R = TypeVar("_R")
 NO_SCHEDULES = np.empty((0, 0))
+_FOLLOW_PER_KWH = 10.0
+"""What makes a row follow a plan, CNY per kWh: more than any price is worth to it."""
 
 
 class Workers(Protocol):
@@ -32,9 +35,14 @@ class Workers(Protocol):
         """The answers, in the order of ``work``."""
 
 
+def cores() -> int:
+    """How many cores there are for us."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
 def threads() -> Executor:
     """As many threads as there are cores for us."""
-    return ThreadPoolExecutor(len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count())
+    return ThreadPoolExecutor(cores())
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -136,6 +144,16 @@ class Sweeper:
         assert self.rows is not None  # noqa: S101 - coupled before the first dual
         zone, by_class = self.rows.prices(duals)
         return [Point(each, by_class, noise, steady=steady, duals=duals) for each in zone]
+
+    def following(self, duals: FloatArray) -> list[Point]:
+        """Where every row does what the plan does, as far as it can, (Z,); λ (N,) says what it does else."""
+        return [replace(point, pull=_FOLLOW_PER_KWH) for point in self.points(duals)]
+
+    def with_workers(self, workers: Workers) -> "Sweeper":
+        """The same, asked by somebody else."""
+        made = copy.copy(self)
+        made.workers = workers
+        return made
 
     def points_each(self, duals: FloatArray, zone: IndexArray, noise: float, steady: float) -> list[Point]:
         """What each of many λ (P, N) adds to the prices in one zone, (P,)."""

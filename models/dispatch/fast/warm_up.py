@@ -9,9 +9,11 @@ from models.dispatch.fast.admitted import admit_columns
 from models.dispatch.fast.baseline import baseline_prices
 from models.dispatch.fast.coupling import Classes
 from models.dispatch.fast.given import Owners, table_sums
+from models.dispatch.fast.plan_sums import add_plans
 from models.dispatch.fast.pricing.common import empty_sums
 from models.dispatch.fast.setting import Setting
 from models.dispatch.fast.shards import blocks_of
+from models.dispatch.fast.stays import Stays
 from models.dispatch.problem import DispatchProblem
 
 
@@ -33,6 +35,8 @@ def warm_up(
     blocks = [block for block in blocks_of(problem, tables, classes, setting) if len(block)]
     count, width = len(setting.hours), max(1, len(classes.aggregator_of))
     prices = baseline_prices(setting, width)
+    nobody = np.empty(0, dtype=np.int64)
+    table_kw = np.zeros((1, count)) if problem.baseline_kw is None else problem.baseline_kw[:1]
     for number, block in sorted(enumerate(blocks, start=1), reverse=last_first, key=lambda pair: pair[0]):
         pricer = block.pricer
         tell(f"oracle {number} of {len(blocks)}: {pricer.name}")
@@ -41,7 +45,10 @@ def warm_up(
         if pricer.base is not None:
             pricer.base(block.units, 0, power_kw[0])
         if pricer.energy is not None:
-            pricer.energy(pricer.take(block.units, np.zeros(1, dtype=np.int64)), power_kw)
-    table_kw = np.zeros((1, count)) if problem.baseline_kw is None else problem.baseline_kw[:1]
+            pricer.energy(block.units, nobody, nobody, power_kw, np.empty((1, count)))
+        if pricer.spent is not None:
+            pricer.spent(block.units, block.members, table_kw, 0, 0, prices.late_cost)
+        add_plans(block.members, block.near, 0, 0, pricer.window(block.units), prices.hours, prices.tariff, sums)
+    Stays.of(blocks).warm_up()
     owners = Owners.of(blocks, len(problem.fleet.resource_ids))
     table_sums(table_kw, owners, (len(problem.zones), width, len(setting.tariffs)), map)

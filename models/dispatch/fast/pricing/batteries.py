@@ -34,6 +34,8 @@ _TURNS = 8
 """Steps that may be turned to their other side, to see whether that is cheaper."""
 _NOISE = 1e-12
 """Relative: a change of the level below it is what rounding leaves."""
+_OFF = 1e-9
+"""Relative: what a plan may be off a limit and keep it (its levels were added up elsewhere)."""
 
 
 class Battery(NamedTuple):
@@ -73,6 +75,21 @@ def cheapest_cycle(
     if bends > 0:
         _straighten(battery, steps, hours, price, stray, plan_kw, work)
     return least, _read_powers(battery, steps, hours, work, power_kw)
+
+
+@jit_row
+def keeps_limits(battery: Battery, steps: int, hours: FloatArray, power_kw: FloatArray) -> bool:
+    """Whether ``power_kw`` (steps,) is a schedule of the battery: nothing has to be sought for who follows it."""
+    level, off_kw = battery.start, _OFF * max(battery.charge_kw, battery.discharge_kw)
+    off_kwh = _OFF * max(1.0, battery.ceiling)
+    low, high = battery.floor - off_kwh, battery.ceiling + off_kwh
+    most, least = battery.charge_kw + off_kw, -battery.discharge_kw - off_kw
+    kept = True
+    for t in range(steps):
+        power = power_kw[t]
+        level += hours[t] * (max(power, 0.0) * battery.stored + min(power, 0.0) * battery.taken)
+        kept &= least <= power <= most and low <= level <= high  # False for NaN too
+    return kept and battery.end_low - off_kwh <= level <= battery.end_high + off_kwh
 
 
 @jit_row

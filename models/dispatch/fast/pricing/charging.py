@@ -8,8 +8,7 @@ must end at exactly the target (E4, E9).  Stays of one charger share nothing: ea
   above −wear (1+η)/(1−η), a lower bound elsewhere.
   A part of an interval is a step as long as that part: power over it, and the plan's, are the interval's mean divided
   by the share.
-- One way, the level only rises, so no bound but the target matters, and the kernel keeps the cheapest kWh that fit
-  under it: filling the cheapest hours first, which is exact for a linear program with one equation.
+- One way, the level only rises, so no bound but the target matters: the cheapest hours are filled first (``filling``).
 
 Real time's terms count only while the car is plugged in; in other intervals its power is 0, and what that costs against
 a plan is a constant, which is added to the least cost.
@@ -20,8 +19,9 @@ from typing import NamedTuple
 
 import numpy as np
 
-from models.dispatch.fast.pricing.batteries import SPARE, Battery, cheapest_cycle
+from models.dispatch.fast.pricing.batteries import SPARE, Battery, cheapest_cycle, keeps_limits
 from models.dispatch.fast.pricing.common import WORK_ROWS, Members, Near, Prices, Sums, account, effective_prices
+from models.dispatch.fast.pricing.filling import cheapest_filling
 from models.dispatch.fast.pricing.jit import jit, jit_row
 from models.dispatch.fast.setting import IndexArray, Setting
 from models.dispatch.states import StateColumns
@@ -143,7 +143,83 @@ def cheapest_charging(
     if after_h > 0:
         here[steps], cost[steps], off[steps], plan[steps] = after_h, late, 0.0, 0.0
         steps += 1
-    battery = Battery(
+    battery = _battery(units, i)
+    if battery.discharge_kw == 0 and battery.wear == 0:
+        least, worn = cheapest_filling(battery, steps, here, cost, off, plan, work, power), 0.0
+    else:
+        least, worn = cheapest_cycle(battery, steps, here, cost, off, plan, work, power)
+    for k in range(inside):
+        power_kw[first + k] = power[k] * here[k] / hours[first + k]
+    return least + apart, worn, power[inside] * after_h if after_h > 0 else 0.0
+
+
+@jit_row
+def planned_charging(
+    units: ChargingArrays,
+    i: int,
+    hours: FloatArray,
+    plan_kw: FloatArray,
+    stray: FloatArray,
+    power_kw: FloatArray,
+    work: FloatArray,
+) -> tuple[float, float]:
+    """Wear of doing what the plan does while the car is here, CNY, and kWh drawn in the virtual slot.
+
+    A wear less than 0 if that is no schedule.  Fills ``power_kw`` (T,).
+    """
+    first, stop, after_h = units.first[i], units.stop[i], units.after_h[i]
+    steps, here, power = max(stop - first, 0), work[_HOURS], work[_POWER]
+    known = steps > 0
+    for t in range(hours.size):
+        power_kw[t] = 0.0
+    for k in range(steps):
+        t = first + k
+        here[k] = _plugged_h(units, i, t, hours)
+        power_kw[t] = plan_kw[t]
+        power[k] = plan_kw[t] * hours[t] / here[k]
+        known &= stray[t] > 0
+    worn, late_kwh = _spent(units, i, hours, plan_kw)
+    if after_h > 0:
+        here[steps], power[steps] = after_h, late_kwh / after_h
+        steps += 1
+    if known and keeps_limits(_battery(units, i), steps, here, power):
+        return worn, late_kwh
+    return -1.0, 0.0
+
+
+@jit_row
+def _spent(units: ChargingArrays, i: int, hours: FloatArray, power_kw: FloatArray) -> tuple[float, float]:
+    """Wear of stay i under power (T,) while the car is here, CNY, and kWh drawn in the virtual slot, wear included."""
+    level, moved, late_kwh = units.start[i], 0.0, 0.0
+    for t in range(units.first[i], units.stop[i]):
+        level += hours[t] * (max(power_kw[t], 0.0) * units.stored[i] + min(power_kw[t], 0.0) * units.taken[i])
+        moved += hours[t] * abs(power_kw[t])
+    if units.after_h[i] > 0:
+        lacking = units.target[i] - level
+        late_kwh = lacking / (units.stored[i] if lacking > 0 else units.taken[i])
+    return units.wear[i] * (moved + abs(late_kwh)), late_kwh
+
+
+@jit
+def spent_charging(
+    units: ChargingArrays, members: Members, table_kw: FloatArray, first: int, last: int, late_cost: FloatArray
+) -> float:
+    """Wear and virtual slots of rows [first, last) under the power that a table (R, T) has for their chargers, CNY.
+
+    ``late_cost``: (K,) as in ``Prices``.  Stays that share their charger are left out: the table does not tell whose
+    power it is.
+    """
+    spent = 0.0
+    for i in range(first, last):
+        if members.alone[i]:
+            worn, late_kwh = _spent(units, i, units.hours, table_kw[members.resource[i]])
+            spent += worn + late_cost[members.tariff[i]] * late_kwh
+    return spent
+
+
+@jit_row
+def _battery(units: ChargingArrays, i: int) -> Battery:
+    return Battery(
         units.charge_kw[i],
         units.discharge_kw[i],
         units.stored[i],
@@ -155,10 +231,6 @@ def cheapest_charging(
         units.target[i],
         units.target[i],
     )
-    least, worn = cheapest_cycle(battery, steps, here, cost, off, plan, work, power)
-    for k in range(inside):
-        power_kw[first + k] = power[k] * here[k] / hours[first + k]
-    return least + apart, worn, power[inside] * after_h if after_h > 0 else 0.0
 
 
 @jit_row
@@ -188,19 +260,30 @@ def sweep_charging(
     for i in range(first, last):
         effective_prices(members, near, i, prices, price, stray, plan)
         late = prices.late[members.tariff[i]]
-        answer = cheapest_charging(units, i, prices.hours, price, late, stray, plan, power, work)
+        own, late_kwh = -1.0, 0.0
+        if prices.pull > 0:
+            own, late_kwh = planned_charging(units, i, prices.hours, plan, stray, power, work)
+        if own >= 0:
+            answer = (0.0, own, late_kwh)
+        else:
+            answer = cheapest_charging(units, i, prices.hours, price, late, stray, plan, power, work)
         account(members, near, i, prices, power, answer, sums)
         if power_out.shape[0] > 0:
             power_out[i - first, :] = power
 
 
-def energy_charging(units: ChargingArrays, power_kw: FloatArray) -> FloatArray:
-    """Level (V2G) or energy delivered since arrival (V1G) of the n stays under net power (n, T), kWh (n, T).
+@jit
+def energy_charging(
+    units: ChargingArrays, rows: IndexArray, place: IndexArray, power_kw: FloatArray, energy_kwh: FloatArray
+) -> None:
+    """Fill lines ``place`` (m,) of ``energy_kwh`` (n, T) while the cars of ``rows`` (m,) are here.
 
-    At the end of every interval, NaN where the car is not plugged in; power outside the stay is another car's.
+    Level (V2G) or energy delivered since arrival (V1G) at the end of every interval under the net power in these lines;
+    power outside the stay is another car's.
     """
-    index = np.arange(power_kw.shape[1])
-    here = (index >= units.first[:, None]) & (index < units.stop[:, None])
-    factor = np.where(power_kw > 0, units.stored[:, None], units.taken[:, None])
-    level = units.start[:, None] + np.cumsum(np.where(here, power_kw, 0.0) * factor * units.hours, axis=1)
-    return np.asarray(np.where(here, level, np.nan))
+    for k in range(rows.size):
+        i, power, energy = rows[k], power_kw[place[k]], energy_kwh[place[k]]
+        stored, taken, level = units.stored[i], units.taken[i], units.start[i]
+        for t in range(units.first[i], units.stop[i]):
+            level += units.hours[t] * (max(power[t], 0.0) * stored + min(power[t], 0.0) * taken)
+            energy[t] = level

@@ -100,8 +100,8 @@ def _follow(near: Near, i: int, pull: float, stray: FloatArray, plan_kw: FloatAr
     """A kWh off what row i follows costs ``pull``."""
     for t in range(stray.size):
         followed = followed_kw(near, i, t)
-        if not np.isnan(followed):
-            stray[t], plan_kw[t] = pull, followed
+        known = not np.isnan(followed)
+        stray[t], plan_kw[t] = pull if known else 0.0, followed if known else 0.0
 
 
 @jit_row
@@ -127,22 +127,19 @@ def effective_prices(
         noise = prices.noise[i % prices.noise.shape[0]]
         for t in range(prices.hours.size):
             price[t] += noise[t]
-    for t in range(prices.hours.size):
-        stray[t] = 0.0
-    for t in range(prices.hours.size):
-        plan_kw[t] = 0.0
-    if near.row.size == 0:
+    if near.row.size == 0 or not (members.alone[i] or prices.pull > 0):
+        for t in range(prices.hours.size):
+            stray[t], plan_kw[t] = 0.0, 0.0
         return
-    planned, now = near.plan_kw[near.row[i]], near.now_kw[near.row[i]]
     if prices.pull > 0:
         _follow(near, i, prices.pull, stray, plan_kw)
         return
-    if not members.alone[i]:
-        return
-    for t in range(prices.hours.size):
-        if prices.stray[t] + prices.steady > 0 and not np.isnan(planned[t]):
-            stray[t] = prices.stray[t] + prices.steady
-            plan_kw[t] = planned[t]
+    planned, now = near.plan_kw[near.row[i]], near.now_kw[near.row[i]]
+    for t in range(prices.hours.size):  # without branches, so that it is one of many at a time
+        off = prices.stray[t] + prices.steady
+        known = (not np.isnan(planned[t])) & (off > 0)
+        stray[t] = off if known else 0.0
+        plan_kw[t] = planned[t] if known else 0.0
     if not np.isnan(now) and prices.switch / prices.hours[0] > stray[0]:
         stray[0] = prices.switch / prices.hours[0]
         plan_kw[0] = now
@@ -188,9 +185,8 @@ def account(
         if not np.isnan(now):
             moved += prices.switch * abs(power_kw[0] - now)
         for t in range(prices.hours.size):
-            if not np.isnan(planned[t]):
-                off = prices.stray[t] + prices.steady_cost
-                moved += prices.hours[t] * off * abs(power_kw[t] - planned[t])
+            off = abs(power_kw[t] - planned[t])
+            moved += prices.hours[t] * (prices.stray[t] + prices.steady_cost) * (0.0 if np.isnan(off) else off)
     sums.totals[0] += least
     sums.totals[1] += cost + moved
     sums.totals[2] += own + prices.late_cost[k] * late_kwh

@@ -29,7 +29,7 @@ from models.dispatch.fast.pricing.reservoir import (
     read_way,
 )
 from models.dispatch.fast.pricing.stores import LOWEST, USED, cheapest_path, write_pieces
-from models.dispatch.fast.setting import Setting
+from models.dispatch.fast.setting import IndexArray, Setting
 from models.dispatch.states import StateColumns
 from models.fleet import Column
 from models.intervals import FloatArray
@@ -245,7 +245,14 @@ def sweep_hydro(
             power_out[i - first, :] = power
 
 
-def energy_hydro(units: HydroArrays, power_kw: FloatArray) -> FloatArray:
-    """Level of the n units at the end of every interval under net power (n, T), kWh (n, T)."""
-    factor = np.where(power_kw > 0, units.stored[:, None], units.taken[:, None])
-    return np.asarray(units.start[:, None] + np.cumsum(power_kw * factor * units.hours, axis=1))
+@jit
+def energy_hydro(
+    units: HydroArrays, rows: IndexArray, place: IndexArray, power_kw: FloatArray, energy_kwh: FloatArray
+) -> None:
+    """Fill lines ``place`` (m,) of ``energy_kwh`` (n, T): level of ``rows`` (m,) under the net power in these lines."""
+    for k in range(rows.size):
+        i, power, energy = rows[k], power_kw[place[k]], energy_kwh[place[k]]
+        stored, taken, level = units.stored[i], units.taken[i], units.start[i]
+        for t in range(power.size):
+            level += units.hours[t] * (max(power[t], 0.0) * stored + min(power[t], 0.0) * taken)
+            energy[t] = level

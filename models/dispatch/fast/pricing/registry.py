@@ -42,7 +42,8 @@ class Pricer:
     baseline is a profile.  ``energy``: power of rows to their energy column.  ``own_cost``: own cost of given power
     (and virtual slots), for kinds that mix and whose cost bends.  ``size``: columns whose largest tells how much
     power a row moves.  ``follows``: what switches, and weighs what straying from a plan costs in every interval.
-    ``window``: (n,) the first interval of rows that are not always there, and the one after the last.
+    ``window``: (n,) the first interval of rows that are not always there, and the one after the last.  ``spent``: own
+    costs and virtual slots of a range of rows under a table of power (those that are not ``alone`` left out).
     """
 
     name: str
@@ -59,6 +60,7 @@ class Pricer:
     size: tuple[str, ...] = ()
     follows: bool = False
     window: Callable[[Any], tuple[IndexArray, IndexArray]] = lambda _: (ALWAYS, ALWAYS)
+    spent: Callable[..., float] | None = None
 
     def size_kw(self, table: Table) -> FloatArray:
         """About how much power each row of a table can move, (n,) kW: rows of like size are put side by side."""
@@ -110,6 +112,7 @@ PRICERS: tuple[Pricer, ...] = (
         size=("charge_limit_kw", "discharge_limit_kw"),
         work=2.0,
         energy=storage.energy_storage,
+        spent=storage.spent_storage,
         own_cost=mixing.storage_cost,
     ),
     Pricer(
@@ -135,6 +138,7 @@ PRICERS: tuple[Pricer, ...] = (
         mixing=Mixing.BY_POWER,
         size=("charge_limit_kw",),
         energy=charging.energy_charging,
+        spent=charging.spent_charging,
         window=lambda units: (units.first, units.stop),
     ),
     Pricer(
@@ -148,6 +152,7 @@ PRICERS: tuple[Pricer, ...] = (
         size=("charge_limit_kw", "discharge_limit_kw"),
         work=1.5,
         energy=charging.energy_charging,
+        spent=charging.spent_charging,
         window=lambda units: (units.first, units.stop),
         own_cost=mixing.vehicle_cost,
     ),

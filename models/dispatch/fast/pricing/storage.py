@@ -10,10 +10,10 @@ from typing import NamedTuple
 
 import numpy as np
 
-from models.dispatch.fast.pricing.batteries import Battery, cheapest_cycle
+from models.dispatch.fast.pricing.batteries import Battery, cheapest_cycle, keeps_limits
 from models.dispatch.fast.pricing.common import WORK_ROWS, Members, Near, Prices, Sums, account, effective_prices
 from models.dispatch.fast.pricing.jit import jit, jit_row
-from models.dispatch.fast.setting import Setting
+from models.dispatch.fast.setting import IndexArray, Setting
 from models.dispatch.states import StateColumns
 from models.fleet import Column
 from models.intervals import FloatArray
@@ -72,6 +72,22 @@ _NUMBERS = (
 
 
 @jit_row
+def _battery(units: StorageArrays, i: int) -> Battery:
+    return Battery(
+        units.charge_kw[i],
+        units.discharge_kw[i],
+        units.stored[i],
+        units.taken[i],
+        units.wear[i],
+        units.start[i],
+        units.floor[i],
+        units.ceiling[i],
+        units.end_min[i],
+        units.ceiling[i],
+    )
+
+
+@jit_row
 def cheapest_storage(
     units: StorageArrays,
     i: int,
@@ -84,20 +100,24 @@ def cheapest_storage(
     work: FloatArray,
 ) -> tuple[float, float, float]:
     """Fill ``power_kw`` (T,) with battery i's schedule; (least cost, its wear, 0), CNY."""
-    battery = Battery(
-        units.charge_kw[i],
-        units.discharge_kw[i],
-        units.stored[i],
-        units.taken[i],
-        units.wear[i],
-        units.start[i],
-        units.floor[i],
-        units.ceiling[i],
-        units.end_min[i],
-        units.ceiling[i],
-    )
+    battery = _battery(units, i)
     least, worn = cheapest_cycle(battery, hours.size, hours, price, stray, plan_kw, work, power_kw)
     return least, worn, 0.0
+
+
+@jit_row
+def planned_storage(
+    units: StorageArrays, i: int, hours: FloatArray, plan_kw: FloatArray, stray: FloatArray, power_kw: FloatArray
+) -> float:
+    """Wear of doing what the plan does, CNY; less than 0 if that is no schedule.  Fills ``power_kw`` (T,)."""
+    moved, known = 0.0, True
+    for t in range(hours.size):
+        power_kw[t] = plan_kw[t]
+        moved += hours[t] * abs(plan_kw[t])
+        known &= stray[t] > 0
+    if known and keeps_limits(_battery(units, i), hours.size, hours, power_kw):
+        return float(units.wear[i] * moved)
+    return -1.0
 
 
 @jit
@@ -118,13 +138,45 @@ def sweep_storage(
     for i in range(first, last):
         effective_prices(members, near, i, prices, price, stray, plan)
         late = prices.late[members.tariff[i]]
-        answer = cheapest_storage(units, i, prices.hours, price, late, stray, plan, power, work)
+        own = -1.0
+        if prices.pull > 0:
+            own = planned_storage(units, i, prices.hours, plan, stray, power)
+        if own >= 0:
+            answer = (0.0, own, 0.0)
+        else:
+            answer = cheapest_storage(units, i, prices.hours, price, late, stray, plan, power, work)
         account(members, near, i, prices, power, answer, sums)
         if power_out.shape[0] > 0:
             power_out[i - first, :] = power
 
 
-def energy_storage(units: StorageArrays, power_kw: FloatArray) -> FloatArray:
-    """Level of the n batteries at the end of every interval under net power (n, T), kWh (n, T)."""
-    factor = np.where(power_kw > 0, units.stored[:, None], units.taken[:, None])
-    return np.asarray(units.start[:, None] + np.cumsum(power_kw * factor * units.hours, axis=1))
+@jit
+def spent_storage(
+    units: StorageArrays,
+    members: Members,
+    table_kw: FloatArray,
+    first: int,
+    last: int,
+    late_cost: FloatArray,  # noqa: ARG001 - every kind is asked alike
+) -> float:
+    """Wear of rows [first, last) under the power that a table (R, T) has for their resources, CNY."""
+    spent = 0.0
+    for i in range(first, last):
+        power_kw, moved = table_kw[members.resource[i]], 0.0
+        for t in range(power_kw.size):
+            moved += units.hours[t] * abs(power_kw[t])
+        spent += units.wear[i] * moved
+    return spent
+
+
+@jit
+def energy_storage(
+    units: StorageArrays, rows: IndexArray, place: IndexArray, power_kw: FloatArray, energy_kwh: FloatArray
+) -> None:
+    """Fill lines ``place`` (m,) of ``energy_kwh`` (n, T): level of ``rows`` (m,) under the net power in these lines."""
+    for k in range(rows.size):
+        i, power, energy = rows[k], power_kw[place[k]], energy_kwh[place[k]]
+        stored, taken, level = units.stored[i], units.taken[i], units.start[i]
+        for t in range(power.size):
+            level += units.hours[t] * (max(power[t], 0.0) * stored + min(power[t], 0.0) * taken)
+            energy[t] = level

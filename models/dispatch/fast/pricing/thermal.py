@@ -24,6 +24,8 @@ SHARED = ("profiles", "length_class")
 
 _NOISE = 1e-12
 """Relative: a change of power below it is what rounding leaves."""
+_OFF = 1e-9
+"""Relative: what a plan may be off a limit and keep it (its levels were added up elsewhere)."""
 
 
 class ThermalArrays(NamedTuple):
@@ -156,6 +158,29 @@ def cheapest_thermal(
     return least, discomfort * missed_kwh, 0.0
 
 
+@jit_row
+def planned_thermal(
+    units: ThermalArrays, i: int, hours: FloatArray, plan_kw: FloatArray, stray: FloatArray, power_kw: FloatArray
+) -> float:
+    """Discomfort of doing what the plan does, CNY; less than 0 if that is no schedule.  Fills ``power_kw`` (T,)."""
+    profile, scale = units.profiles[units.profile[i]], units.scale_kw[i]
+    keeps, gains, level = units.kept[i], units.gain[i], units.start[i]
+    increase, decrease = units.increase_kw[i], units.decrease_kw[i]
+    off_kw, off_kwh = _OFF * max(increase, decrease), _OFF * max(1.0, units.ceiling[i])
+    low, high = units.floor[i] - off_kwh, units.ceiling[i] + off_kwh
+    missed_kwh, kept = 0.0, True
+    for t in range(hours.size):
+        base, power, length = profile[t] * scale, plan_kw[t], units.length_class[t]
+        level = keeps[length] * level + gains[length] * (power - base)
+        kept &= base - min(decrease, base) - off_kw <= power <= base + increase + off_kw
+        kept &= stray[t] > 0 and low <= level <= high
+        missed_kwh += hours[t] * max(base - power, 0.0)
+        power_kw[t] = power
+    if kept and level >= units.end_min[i] - off_kwh:
+        return float(units.discomfort[i] * missed_kwh)
+    return -1.0
+
+
 @jit
 def sweep_thermal(
     units: ThermalArrays,
@@ -174,21 +199,31 @@ def sweep_thermal(
     for i in range(first, last):
         effective_prices(members, near, i, prices, price, stray, plan)
         late = prices.late[members.tariff[i]]
-        answer = cheapest_thermal(units, i, prices.hours, price, late, stray, plan, power, work)
+        own = -1.0
+        if prices.pull > 0:
+            own = planned_thermal(units, i, prices.hours, plan, stray, power)
+        if own >= 0:
+            answer = (0.0, own, 0.0)
+        else:
+            answer = cheapest_thermal(units, i, prices.hours, price, late, stray, plan, power, work)
         account(members, near, i, prices, power, answer, sums)
         if power_out.shape[0] > 0:
             power_out[i - first, :] = power
 
 
-def energy_thermal(units: ThermalArrays, power_kw: FloatArray) -> FloatArray:
-    """Comfort store of the n loads at the end of every interval under power (n, T), kWh (n, T)."""
-    change = power_kw - _base_kw(units)
-    kept, gain = units.kept[:, units.length_class], units.gain[:, units.length_class]
-    store, level = np.empty_like(change), units.start
-    for t in range(change.shape[1]):
-        level = kept[:, t] * level + gain[:, t] * change[:, t]
-        store[:, t] = level
-    return store
+@jit
+def energy_thermal(
+    units: ThermalArrays, rows: IndexArray, place: IndexArray, power_kw: FloatArray, energy_kwh: FloatArray
+) -> None:
+    """Fill lines ``place`` (m,) of ``energy_kwh`` (n, T): store of ``rows`` (m,) under the power in these lines."""
+    for k in range(rows.size):
+        i, power, energy = rows[k], power_kw[place[k]], energy_kwh[place[k]]
+        profile, scale, level = units.profiles[units.profile[i]], units.scale_kw[i], units.start[i]
+        keeps, gains = units.kept[i], units.gain[i]
+        for t in range(power.size):
+            length = units.length_class[t]
+            level = keeps[length] * level + gains[length] * (power[t] - profile[t] * scale)
+            energy[t] = level
 
 
 def own_cost_thermal(units: ThermalArrays, hours: FloatArray, power_kw: FloatArray) -> FloatArray:

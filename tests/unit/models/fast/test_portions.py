@@ -179,7 +179,7 @@ def test_a_thinned_mix_has_few_columns_and_costs_no_more_or_is_the_mix_itself_wi
 def test_a_first_centre_cut_short_is_made_good_by_the_bound_at_the_last(monkeypatch: pytest.MonkeyPatch) -> None:
     problem = random_problem(12, resources=2_500, intervals=12, zones=2, events=1)
     monkeypatch.setattr(search, "SAMPLE_ROWS", 500)
-    monkeypatch.setattr(search, "SAMPLED", (0.0, 0.0))
+    monkeypatch.setattr(search, "SAMPLED", search.Moment(0.0, 0.0))
     told: list[str] = []
     solution = FastSolver(tell=told.append).solve_stream(problem, deadline_s=60, gap=1e-4)
     bounds = [float(line.split()[1]) for line in told if line.startswith("bound")]
@@ -189,8 +189,14 @@ def test_a_first_centre_cut_short_is_made_good_by_the_bound_at_the_last(monkeypa
     assert check_plan(problem, solution.plan()).ok
 
 
-def test_a_short_deadline_leaves_more_of_it_for_handing_out() -> None:
-    by = {deadline: search.Limits(0.0, deadline, 1e-3).by((0.4, 0.2)) / deadline for deadline in (1.0, 10.0, 60.0, 1e6)}
+def test_a_short_deadline_leaves_more_of_it_for_handing_out(workers: ThreadPoolExecutor) -> None:
+    city = city_of(random_problem(1, resources=3, intervals=4), workers)
+
+    def part(deadline_s: float) -> float:
+        made = search.Search(city, search.Limits(0.0, deadline_s, 1e-3), lambda _: None, lambda _: None)
+        return made._by(search.Moment(0.4, 0.2)) / deadline_s
+
+    by = {deadline: part(deadline) for deadline in (1.0, 10.0, 60.0, 1e6)}
     assert by[1.0] == pytest.approx(0.2)
     assert by[10.0] == pytest.approx(0.2)
     assert 0.2 < by[60.0] < by[1e6] <= 0.4

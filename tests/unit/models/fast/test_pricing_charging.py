@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from models.dispatch.fast.pricing.charging import charging_arrays, cheapest_charging, energy_charging
 from models.dispatch.problem import DispatchProblem, ResourceState
 from models.resources import EvSession
+from tests.unit.models.fast.pricing_cases import energies
 from tests.unit.models.fast.store_cases import (
     COMMON,
     Answer,
@@ -133,5 +134,5 @@ def test_a_car_that_has_left_does_nothing() -> None:
 def test_energies_are_those_that_the_checker_finds_and_nothing_where_no_car_is_plugged_in(both_ways: bool) -> None:
     for seed in range(10):
         answer = asked(a_stay(np.random.default_rng(seed), 24, both_ways=both_ways))
-        shown = energy_charging(answer.units, answer.power_kw[None])[0]
+        shown = energies(energy_charging, answer.units, answer.power_kw[None])[0]
         assert shown == pytest.approx(answer.energy_kwh, nan_ok=True)

@@ -26,6 +26,7 @@ from tests.unit.models.fast.pricing_cases import (
     START,
     Oracle,
     ask,
+    energies,
     many,
     problem_of,
     random_grid,
@@ -192,7 +193,7 @@ def test_a_sweep_over_hydro_adds_up_and_its_levels_are_the_references() -> None:
     (table,) = admitted.fleet.tables.values()
     setting = Setting.of(problem)
     units = hydro_arrays(table.columns, setting, setting.state_of(table.columns["resource_id"]))
-    levels = energy_hydro(units, power)
+    levels = energies(energy_hydro, units, power)
     for k, entry in enumerate(entries_of(admitted)):
         assert levels[k] == pytest.approx(energy_kwh(entry, power[k], admitted), rel=1e-12, abs=1e-9)
     lone = [ask(HYDRO, replace(problem, fleet=many([row], problem).fleet)) for row in problem.fleet.rows()]

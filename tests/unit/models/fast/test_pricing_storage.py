@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from models.dispatch.fast.pricing.storage import cheapest_storage, energy_storage, storage_arrays
 from models.dispatch.problem import DispatchProblem, ResourceState
 from models.resources import Storage
+from tests.unit.models.fast.pricing_cases import energies
 from tests.unit.models.fast.store_cases import (
     COMMON,
     Answer,
@@ -109,4 +110,4 @@ def test_a_battery_paid_to_waste_lies_between_the_bound_and_its_schedule(seed: i
 
 def test_levels_are_those_that_the_checker_finds() -> None:
     answer = asked(a_battery(np.random.default_rng(5), 24))
-    assert energy_storage(answer.units, answer.power_kw[None])[0] == pytest.approx(answer.energy_kwh)
+    assert energies(energy_storage, answer.units, answer.power_kw[None])[0] == pytest.approx(answer.energy_kwh)

@@ -23,6 +23,7 @@ from models.dispatch.fast.pricing.thermal import (
 from models.dispatch.problem import DispatchProblem, ResourceState
 from models.fleet import Fleet
 from models.resources import ThermalLoad
+from tests.unit.models.fast.pricing_cases import energies
 from tests.unit.models.fast.store_cases import (
     COMMON,
     Answer,
@@ -124,7 +125,9 @@ def test_what_the_arrays_say_of_a_schedule_is_what_the_checker_says() -> None:
         problem = a_load(np.random.default_rng(seed), 24)
         answer = asked(problem)
         hours, price = problem.grid.hours, problem.tariffs["t"]
-        assert energy_thermal(answer.units, answer.power_kw[None])[0] == pytest.approx(answer.energy_kwh, abs=1e-9)
+        assert energies(energy_thermal, answer.units, answer.power_kw[None])[0] == pytest.approx(
+            answer.energy_kwh, abs=1e-9
+        )
         own = answer.cost - float(hours * price @ answer.power_kw)
         assert own_cost_thermal(answer.units, hours, answer.power_kw[None])[0] == pytest.approx(own, abs=1e-6)
 
