@@ -9,6 +9,7 @@ the cost is computed from what is handed out.
 Source: J.-P. Aubin, I. Ekeland, Math. Oper. Res. 1 (1976) 225 (the duality gap of many small integer resources).
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -31,6 +32,11 @@ class Part:
     last: int
     weights: tuple[float, ...]
     points: tuple[Point, ...]
+
+
+def undivided(groups: Sequence[Shard], points: Sequence[Point]) -> list[Part]:
+    """All rows of every group at their zone's of ``points`` (Z,)."""
+    return [Part(group.block, group.first, group.last, (1.0,), (points[group.zone],)) for group in groups]
 
 
 def supports(pool: Pool, theta: FloatArray, groups: int) -> list[IndexArray]:

@@ -29,6 +29,10 @@ class _InTurn:
 
         return self._pool.map(when_it_may, work)
 
+    def close(self) -> None:
+        """Nobody works here any more."""
+        self._pool.shutdown(wait=False)
+
     def all_at_once(self) -> None:
         for _ in range(cores() - 1):
             self._turns.put(None)
@@ -45,4 +49,7 @@ class Aside(Generic[_R]):
     def result(self) -> _R:
         """Its answer; whoever waits needs no core."""
         self._workers.all_at_once()
-        return self._answer.result()
+        try:
+            return self._answer.result()
+        finally:
+            self._workers.close()

@@ -8,26 +8,26 @@ beside it (a pump of 24 MW in a zone that moves 70 MW cannot be made good at the
 fleet, until the sample is left; then who mixes by level, then by power.
 """
 
-import math
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
-from models.dispatch.fast.allocation import Part, mixed, split, supports
+from models.dispatch.fast.allocation import Part, mixed, split, supports, undivided
 from models.dispatch.fast.aside import Aside
 from models.dispatch.fast.certificate import Bound, bound_of
 from models.dispatch.fast.city import City
 from models.dispatch.fast.generation import DIRECTIONS, Fixed, Generator, rows_cost
 from models.dispatch.fast.handout import Handout
+from models.dispatch.fast.keeping import divided, in_a_hurry, within_reach
 from models.dispatch.fast.master import Mix
 from models.dispatch.fast.mixing import Mixing
 from models.dispatch.fast.sampling import Sampled
 from models.dispatch.fast.shards import Place, Shard, places_of, strata_of
-from models.dispatch.fast.sweeps import Columns, Point, Workers
+from models.dispatch.fast.sweeps import Columns, Workers
 from models.dispatch.fast.warm import LastMix
 from models.intervals import FloatArray
 
@@ -46,13 +46,6 @@ SAMPLE_ROWS, SAMPLE_ROWS_PER_S = 200_000, 8_000.0
 """Rows of the sample at most, and for every second of the deadline; a fleet not twice as large is solved without."""
 LEAST_ROWS = 8
 """Rows of a stratum in the sample at least."""
-HURRIED_S, HURRIED_ROWS_PER_S = 11.0, 75_000.0
-"""Seconds, and rows a second beyond them, in which the portions of a fleet come to something: with a plan and less time
-most rows keep to it."""
-MOVING_ROWS_PER_S = 7_000.0
-"""Those that do not, for every second of the deadline; unless it is half of them."""
-IN_REACH, CITY_IN_REACH = 1.0, 30.0
-"""What these can make good in a row: so often what is large for it, and for one over the city (a tenth of theirs)."""
 LOOKS = 3
 """Times that the whole fleet is asked, at most, after the sample's centre was found."""
 APPROACH = 40
@@ -137,14 +130,8 @@ class Search:
         strata = strata_of(self.city.blocks)
         self._place = dict(zip(map(_edge, strata), places_of(self.city.blocks, strata), strict=True))
         self.facts |= {"rows": float(sum(len(group) for group in strata)), "groups": float(len(strata))}
-        if start is not None and self._hurried(strata):
-            moving = self._keep(strata, start, handout)
-            if self._within_reach(moving):
-                strata = moving
-                self._look_aside(start)
-            else:
-                self._kept = None
-                handout.take_back()
+        if start is not None and in_a_hurry(self.city, strata, self.limits.deadline_s):
+            strata = self._keep(strata, start, handout)
         self._places = [self._place[_edge(group)] for group in strata]
         rows = sum(len(group) for group in strata)
         most = min(SAMPLE_ROWS, SAMPLE_ROWS_PER_S * self.limits.deadline_s)
@@ -155,40 +142,20 @@ class Search:
         center = self._find_center(fleet, start, last, handout)
         self._hand_out(fleet, center, handout)
 
-    def _hurried(self, strata: Sequence[Shard]) -> bool:
-        """Whether there is a plan, and no time to ask what all could do better."""
-        rows, deadline_s = sum(len(group) for group in strata), self.limits.deadline_s
-        many = rows > 2 * MOVING_ROWS_PER_S * deadline_s and deadline_s < HURRIED_S + rows / HURRIED_ROWS_PER_S
-        return many and self.city.sweeper.near_a_plan
-
     def _keep(self, strata: Sequence[Shard], start: FloatArray, handout: Handout) -> list[Shard]:
-        """Let most rows, and all that switch, keep to the plan; those of every stratum that may do something else."""
-        city, switches = self.city, [self._mixing_of(group) is Mixing.NOT for group in strata]
-        rows = sum(len(group) for group, switch in zip(strata, switches, strict=True) if not switch)
-        share = MOVING_ROWS_PER_S * self.limits.deadline_s / rows
-        keeping, moving = [], []
-        for group, switch in zip(strata, switches, strict=True):
-            count = 0 if switch else min(len(group), max(LEAST_ROWS, math.ceil(share * len(group))))
-            rest, mine = replace(group, first=group.first + count), replace(group, last=group.first + count)
-            keeping += [rest] if len(rest) else []
-            moving += [mine] if count else []
-        handout.add(whole_parts(keeping, city.sweeper.following(start)))
+        """Let most rows keep to the plan, and ask all for the bound aside; who is left, all if that is not enough."""
+        keeping, moving = divided(self.city, strata, self.limits.deadline_s)
+        handout.add(undivided(keeping, self.city.sweeper.following(start)))
         self._kept = self._handed_out(handout)
+        reached, part = within_reach(self.city, self._generator(moving))
+        self.tell(f"following the plan misses {part:.2g} of what is in reach")
         self.mark("keeping")
+        if not reached:
+            self._kept = None
+            handout.take_back()
+            return list(strata)
+        self._look_aside(start)
         return moving
-
-    def _within_reach(self, moving: Sequence[Shard]) -> bool:
-        """Whether what all miss who follow the plan is little beside what the rows ``moving`` can make good.
-
-        A new event, or a limit that is half of what it was, takes everybody.
-        """
-        rows, whole = self.city.rows, self._generator(moving)
-        planned = whole.sweeper.planned(moving)
-        whole.pool.add(np.arange(len(moving)), planned, [Point(np.empty(0), np.empty(0))] * len(moving))
-        missed = whole.values(planned) / whole.size_kw()
-        most = np.where(rows.zone == -1, CITY_IN_REACH, IN_REACH)
-        self.tell(f"following the plan misses {(missed / most).max(initial=0.0):.2g} of what is in reach")
-        return bool((missed <= most).all())
 
     def _handed_out(self, handout: Handout) -> Fixed:
         """All that is handed out by now."""
@@ -198,19 +165,20 @@ class Search:
     def _begin(self, fleet: Sampled, start: FloatArray | None, last: LastMix, handout: Handout) -> FloatArray:
         """A first λ (N,), and columns around it."""
         sample, near_a_plan = fleet.sample, start is not None and self.city.sweeper.near_a_plan
+        if self._kept is not None and start is not None:
+            sample.follow(start)
+            return start
         if not fleet.whole:
             if near_a_plan:
                 fleet.recollect(STEADY_PER_KWH * min(1.0, SHORT_S / self.limits.deadline_s))
             else:
                 fleet.glance(np.zeros(len(self.city.rows.t)) if start is None else start)
-        if start is not None and self._kept is None:
+        if start is not None:
             sample.recall(*last.find(self.city.rows, self._places))
         if start is not None and near_a_plan:
             sample.follow(start)
             if not fleet.whole:
                 self._keep_units(fleet, handout)
-        if start is not None and self._kept is not None:
-            return start
         return sample.steer(self._by(SAMPLED), start)
 
     def _keep_units(self, fleet: Sampled, handout: Handout) -> None:
@@ -226,13 +194,10 @@ class Search:
         city = self.city
         center = self._begin(fleet, start, last, handout)
         sample = fleet.sample
-        if self._kept is not None:
-            center, _ = self._approach(sample, center, SAMPLED if fleet.whole is False else NEAR)
-            self.mark("centre")
-            return center
         if fleet.whole:
             center, answers = self._approach(sample, center, NEAR)
-            self.bound = bound_of(city.rows, answers, center)
+            if self._looking is None:
+                self._learn(bound_of(city.rows, answers, center))
             self.mark("centre")
             return center
         center, _ = self._approach(sample, center, SAMPLED, ROUGHLY * HOPE)
@@ -250,7 +215,10 @@ class Search:
 
     def _look(self, fleet: Sampled, center: FloatArray) -> float:
         """Ask the whole fleet; by how much the bound gains, CNY."""
-        found = bound_of(self.city.rows, fleet.look(center), center)
+        return self._learn(bound_of(self.city.rows, fleet.look(center), center))
+
+    def _learn(self, found: Bound) -> float:
+        """Keep the better bound; by how much it gains, CNY."""
         gained = found.value_cny - self.bound.value_cny
         self.tell(f"bound {found.value_cny:.9g}")
         self.bound = found if gained > 0 else self.bound
@@ -270,8 +238,7 @@ class Search:
         """The best bound, when what is looked for aside is there."""
         if self._looking is not None:
             found, self._looking = self._looking.result(), None
-            self.tell(f"bound {found.value_cny:.9g}")
-            self.bound = found if found.value_cny > self.bound.value_cny else self.bound
+            self._learn(found)
         return self.bound
 
     def _hand_out(self, fleet: Sampled, center: FloatArray, handout: Handout) -> None:
@@ -330,9 +297,7 @@ class Search:
         if gap <= self.limits.gap or self._late(LAST):
             return
         whole = self._generator(strata_of(self.city.blocks))
-        found = bound_of(self.city.rows, whole.at(center), center)
-        self.tell(f"bound {found.value_cny:.9g}")
-        self.bound = found if found.value_cny > self.bound.value_cny else self.bound
+        self._learn(bound_of(self.city.rows, whole.at(center), center))
 
     def _by(self, part: Moment) -> float:
         """When a part of the deadline is over."""
@@ -446,11 +411,6 @@ class Search:
             tell=self.tell,
             fixed=self._kept,
         )
-
-
-def whole_parts(groups: Sequence[Shard], points: Sequence[Point]) -> list[Part]:
-    """All rows of every group at their zone's of ``points`` (Z,)."""
-    return [Part(group.block, group.first, group.last, (1.0,), (points[group.zone],)) for group in groups]
 
 
 def _edge(group: Shard) -> tuple[int, int]:

@@ -15,7 +15,7 @@ a few rounds all are restricted, f is convex, and the path is the optimum of the
 are turned to their other side, one by one, and stay there if that is cheaper.
 """
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from models.dispatch.fast.pricing.jit import jit_row
 from models.dispatch.fast.pricing.stores import FREE, LOWEST, USED, cheapest_path, write_pieces
@@ -54,6 +54,23 @@ class Battery(NamedTuple):
     ceiling: float
     end_low: float
     end_high: float
+
+
+@jit_row
+def battery_of(units: Any, i: int, end_low: float, end_high: float) -> Battery:
+    """Row i of a struct of arrays whose fields are named as in ``Battery``, to end between two levels."""
+    return Battery(
+        units.charge_kw[i],
+        units.discharge_kw[i],
+        units.stored[i],
+        units.taken[i],
+        units.wear[i],
+        units.start[i],
+        units.floor[i],
+        units.ceiling[i],
+        end_low,
+        end_high,
+    )
 
 
 @jit_row

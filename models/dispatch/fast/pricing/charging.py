@@ -19,7 +19,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from models.dispatch.fast.pricing.batteries import SPARE, Battery, cheapest_cycle, keeps_limits
+from models.dispatch.fast.pricing.batteries import SPARE, battery_of, cheapest_cycle, keeps_limits
 from models.dispatch.fast.pricing.common import WORK_ROWS, Members, Near, Prices, Sums, account, effective_prices
 from models.dispatch.fast.pricing.filling import cheapest_filling
 from models.dispatch.fast.pricing.jit import jit, jit_row
@@ -143,7 +143,7 @@ def cheapest_charging(
     if after_h > 0:
         here[steps], cost[steps], off[steps], plan[steps] = after_h, late, 0.0, 0.0
         steps += 1
-    battery = _battery(units, i)
+    battery = battery_of(units, i, units.target[i], units.target[i])
     if battery.discharge_kw == 0 and battery.wear == 0:
         least, worn = cheapest_filling(battery, steps, here, cost, off, plan, work, power), 0.0
     else:
@@ -182,7 +182,7 @@ def planned_charging(
     if after_h > 0:
         here[steps], power[steps] = after_h, late_kwh / after_h
         steps += 1
-    if known and keeps_limits(_battery(units, i), steps, here, power):
+    if known and keeps_limits(battery_of(units, i, units.target[i], units.target[i]), steps, here, power):
         return worn, late_kwh
     return -1.0, 0.0
 
@@ -215,22 +215,6 @@ def spent_charging(
             worn, late_kwh = _spent(units, i, units.hours, table_kw[members.resource[i]])
             spent += worn + late_cost[members.tariff[i]] * late_kwh
     return spent
-
-
-@jit_row
-def _battery(units: ChargingArrays, i: int) -> Battery:
-    return Battery(
-        units.charge_kw[i],
-        units.discharge_kw[i],
-        units.stored[i],
-        units.taken[i],
-        units.wear[i],
-        units.start[i],
-        units.floor[i],
-        units.ceiling[i],
-        units.target[i],
-        units.target[i],
-    )
 
 
 @jit_row

@@ -13,7 +13,7 @@ from collections.abc import Mapping
 
 import numpy as np
 
-from models.dispatch.fast.pricing.batteries import Battery, cheapest_cycle
+from models.dispatch.fast.pricing.batteries import battery_of, cheapest_cycle
 from models.dispatch.fast.pricing.common import WORK_ROWS, Members, Near, Prices, Sums, account, effective_prices
 from models.dispatch.fast.pricing.jit import jit
 from models.dispatch.fast.pricing.reservoir import (
@@ -29,7 +29,7 @@ from models.dispatch.fast.pricing.reservoir import (
     read_way,
 )
 from models.dispatch.fast.pricing.stores import LOWEST, USED, cheapest_path, write_pieces
-from models.dispatch.fast.setting import IndexArray, Setting
+from models.dispatch.fast.setting import Setting
 from models.dispatch.states import StateColumns
 from models.fleet import Column
 from models.intervals import FloatArray
@@ -92,18 +92,7 @@ def _least_without_modes(
     power_kw: FloatArray,
 ) -> float:
     """The least cost of the unit as a battery; ``power_kw`` is used up."""
-    battery = Battery(
-        units.charge_kw[i],
-        units.discharge_kw[i],
-        units.stored[i],
-        units.taken[i],
-        units.wear[i],
-        units.start[i],
-        units.floor[i],
-        units.ceiling[i],
-        units.end_min[i],
-        units.ceiling[i],
-    )
+    battery = battery_of(units, i, units.end_min[i], units.ceiling[i])
     least, _ = cheapest_cycle(battery, hours.size, hours, price, stray, plan_kw, work, power_kw)
     return float(least)
 
@@ -243,16 +232,3 @@ def sweep_hydro(
         account(members, near, i, prices, power, answer, sums)
         if power_out.shape[0] > 0:
             power_out[i - first, :] = power
-
-
-@jit
-def energy_hydro(
-    units: HydroArrays, rows: IndexArray, place: IndexArray, power_kw: FloatArray, energy_kwh: FloatArray
-) -> None:
-    """Fill lines ``place`` (m,) of ``energy_kwh`` (n, T): level of ``rows`` (m,) under the net power in these lines."""
-    for k in range(rows.size):
-        i, power, energy = rows[k], power_kw[place[k]], energy_kwh[place[k]]
-        stored, taken, level = units.stored[i], units.taken[i], units.start[i]
-        for t in range(power.size):
-            level += units.hours[t] * (max(power[t], 0.0) * stored + min(power[t], 0.0) * taken)
-            energy[t] = level

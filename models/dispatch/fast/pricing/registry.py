@@ -125,7 +125,7 @@ PRICERS: tuple[Pricer, ...] = (
         mixing=Mixing.NOT,
         size=("charge_limit_kw", "discharge_limit_kw"),
         work=400.0,
-        energy=hydro.energy_hydro,
+        energy=storage.energy_storage,
         follows=True,
     ),
     Pricer(

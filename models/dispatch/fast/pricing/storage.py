@@ -10,7 +10,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from models.dispatch.fast.pricing.batteries import Battery, cheapest_cycle, keeps_limits
+from models.dispatch.fast.pricing.batteries import battery_of, cheapest_cycle, keeps_limits
 from models.dispatch.fast.pricing.common import WORK_ROWS, Members, Near, Prices, Sums, account, effective_prices
 from models.dispatch.fast.pricing.jit import jit, jit_row
 from models.dispatch.fast.setting import IndexArray, Setting
@@ -72,22 +72,6 @@ _NUMBERS = (
 
 
 @jit_row
-def _battery(units: StorageArrays, i: int) -> Battery:
-    return Battery(
-        units.charge_kw[i],
-        units.discharge_kw[i],
-        units.stored[i],
-        units.taken[i],
-        units.wear[i],
-        units.start[i],
-        units.floor[i],
-        units.ceiling[i],
-        units.end_min[i],
-        units.ceiling[i],
-    )
-
-
-@jit_row
 def cheapest_storage(
     units: StorageArrays,
     i: int,
@@ -100,7 +84,7 @@ def cheapest_storage(
     work: FloatArray,
 ) -> tuple[float, float, float]:
     """Fill ``power_kw`` (T,) with battery i's schedule; (least cost, its wear, 0), CNY."""
-    battery = _battery(units, i)
+    battery = battery_of(units, i, units.end_min[i], units.ceiling[i])
     least, worn = cheapest_cycle(battery, hours.size, hours, price, stray, plan_kw, work, power_kw)
     return least, worn, 0.0
 
@@ -115,7 +99,7 @@ def planned_storage(
         power_kw[t] = plan_kw[t]
         moved += hours[t] * abs(plan_kw[t])
         known &= stray[t] > 0
-    if known and keeps_limits(_battery(units, i), hours.size, hours, power_kw):
+    if known and keeps_limits(battery_of(units, i, units.end_min[i], units.ceiling[i]), hours.size, hours, power_kw):
         return float(units.wear[i] * moved)
     return -1.0
 
@@ -173,7 +157,10 @@ def spent_storage(
 def energy_storage(
     units: StorageArrays, rows: IndexArray, place: IndexArray, power_kw: FloatArray, energy_kwh: FloatArray
 ) -> None:
-    """Fill lines ``place`` (m,) of ``energy_kwh`` (n, T): level of ``rows`` (m,) under the net power in these lines."""
+    """Fill lines ``place`` (m,) of ``energy_kwh`` (n, T): level of ``rows`` (m,) under the net power in these lines.
+
+    Of pumped hydro too, whose arrays have these fields.
+    """
     for k in range(rows.size):
         i, power, energy = rows[k], power_kw[place[k]], energy_kwh[place[k]]
         stored, taken, level = units.stored[i], units.taken[i], units.start[i]

@@ -16,7 +16,8 @@ from models.dispatch.admissions import admit
 from models.dispatch.check import check_plan
 from models.dispatch.check.devices import devices_of
 from models.dispatch.check.horizon import Horizon
-from models.dispatch.fast import search
+from models.dispatch.fast import keeping
+from models.dispatch.fast.allocation import undivided
 from models.dispatch.fast.aside import Aside
 from models.dispatch.fast.city import city_of
 from models.dispatch.fast.handout import Handout, room_kw
@@ -80,7 +81,7 @@ def test_who_cannot_do_what_the_plan_does_keeps_its_limits(
     city = city_of(again, workers)
     points = city.sweeper.following(np.zeros(len(city.rows.t)))
     handout = Handout(again, city.blocks, city.sweeper)
-    handout.add(search.whole_parts(strata_of(city.blocks), points))
+    handout.add(undivided(strata_of(city.blocks), points))
     handout.finish()
     horizon, place = Horizon.of(again), {name: row for row, name in enumerate(again.fleet.resource_ids)}
     for device in devices_of(again, horizon):
@@ -99,8 +100,8 @@ def hurried(problem: DispatchProblem, monkeypatch: pytest.MonkeyPatch, then: Dis
         zone_limit_kw=changed.zone_limit_kw + 0.02 * load,
         tariffs={name: values * 1.02 for name, values in changed.tariffs.items()},
     )
-    monkeypatch.setattr(search, "HURRIED_S", 1e9)
-    monkeypatch.setattr(search, "MOVING_ROWS_PER_S", 10.0)
+    monkeypatch.setattr(keeping, "HURRIED_S", 1e9)
+    monkeypatch.setattr(keeping, "MOVING_ROWS_PER_S", 10.0)
     solution = solver.solve_stream(changed, deadline_s=20, gap=1e-3)
     report = check_plan(changed, solution.plan())
     assert report.ok, report.violations[:3]

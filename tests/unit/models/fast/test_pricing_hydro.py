@@ -14,7 +14,8 @@ from models.dispatch.admissions import admit
 from models.dispatch.check.devices import devices_of
 from models.dispatch.check.horizon import Horizon
 from models.dispatch.check.oracles.stores import least_storage
-from models.dispatch.fast.pricing.hydro import cheapest_hydro, energy_hydro, hydro_arrays, sweep_hydro
+from models.dispatch.fast.pricing.hydro import cheapest_hydro, hydro_arrays, sweep_hydro
+from models.dispatch.fast.pricing.storage import energy_storage
 from models.dispatch.fast.setting import Setting
 from models.dispatch.problem import DispatchProblem, ResourceState
 from models.dispatch.reference.schedule import energy_kwh
@@ -193,7 +194,7 @@ def test_a_sweep_over_hydro_adds_up_and_its_levels_are_the_references() -> None:
     (table,) = admitted.fleet.tables.values()
     setting = Setting.of(problem)
     units = hydro_arrays(table.columns, setting, setting.state_of(table.columns["resource_id"]))
-    levels = energies(energy_hydro, units, power)
+    levels = energies(energy_storage, units, power)
     for k, entry in enumerate(entries_of(admitted)):
         assert levels[k] == pytest.approx(energy_kwh(entry, power[k], admitted), rel=1e-12, abs=1e-9)
     lone = [ask(HYDRO, replace(problem, fleet=many([row], problem).fleet)) for row in problem.fleet.rows()]
