@@ -11,7 +11,7 @@ SHELL       := /bin/bash
 # The longest first.
 CHECKS := check-types check-wheel check-lint check-format check-imports
 
-.PHONY: help setup demo test check lock format clean $(CHECKS)
+.PHONY: help setup demo test search check lock format clean $(CHECKS)
 
 export UV_PYTHON_DOWNLOADS := never
 export UV_NO_PROGRESS := 1
@@ -76,6 +76,9 @@ demo: setup ## a day of a small virtual power plant, nothing else needed
 # A file stays with one worker, so that what its tests share is made once; long days come first, as listed.
 test: setup ## all tests, warnings are errors (JOBS=2 workers)
 	@$(BIN)/pytest -q -n $(JOBS) --dist loadfile --no-loadscope-reorder
+
+search: setup ## the property tests on examples that nobody has tried yet; MATCH=expression chooses among them
+	@$(BIN)/pytest -q -n $(JOBS) --hypothesis-profile search -m hypothesis $(if $(MATCH),-k "$(MATCH)")
 
 check: setup ## format, lint, types, import rules, and the wheel from outside the checkout
 	@$(MAKE) --no-print-directory -j $(JOBS) $(CHECKS)

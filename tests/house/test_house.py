@@ -271,4 +271,4 @@ def test_no_tracked_file_is_large_or_ignored() -> None:
 def test_make_lists_every_command() -> None:
     listed = subprocess.run(["make", "help"], cwd=HOUSE, check=True, capture_output=True, text=True).stdout
     commands = re.findall(r"^  make (\w+) +\S", listed, re.MULTILINE)
-    assert sorted(commands) == ["check", "clean", "demo", "format", "help", "lock", "setup", "test"]
+    assert sorted(commands) == ["check", "clean", "demo", "format", "help", "lock", "search", "setup", "test"]

@@ -83,8 +83,12 @@ def keeps_rules(
     calls: int,
     on: bool,
 ) -> bool:
-    """True if ``called`` keeps notice, calls and rest; intervals with nothing to give up join the call before."""
-    begun, ended = 0, -1
+    """True if ``called`` keeps notice, calls and rest.
+
+    Intervals with nothing to give up join the call before, if it goes on after them; a call that does not has ended
+    before them, which is when its rest begins.
+    """
+    begun, ended, ends = 0, -1, 0
     running = on
     for t in range(count):
         if limit[t] <= LEAST_KW:
@@ -92,14 +96,14 @@ def keeps_rules(
             continue
         if called[t] == 0:
             if running:
-                ended = t
+                ended = ends
             running = False
             continue
         if not running:
             begun += 1
             if edges[t] < open_h - EPS_H or (ended >= 0 and edges[t] - edges[ended] < rest_h - EPS_H):
                 return False
-        running = True
+        running, ends = True, t + 1
     return begun <= calls
 
 
