@@ -6,7 +6,7 @@ middle of an event.  Nothing here depends on commands, so the counterfactual mee
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from enum import StrEnum
 from functools import cached_property
 from typing import Any
@@ -21,12 +21,15 @@ Flags = NDArray[np.bool_]
 
 REFUSAL_SLOT_S = 3600
 LATENESS_SLOT_S = 900
+SKEW = timedelta(minutes=12)
 
 
 class FaultKind(StrEnum):
     """``silent``: nothing comes, nothing gets through.  ``mute``: commands get through, readings do not come.
     ``refuse``: commands are refused.  ``late``: answers and readings a minute late.  ``stuck``: the meter repeats
-    itself.
+    itself.  ``ignore``: commands are said to be taken, and nothing is done.  ``partial``: half of what was ordered is
+    done.  ``reversed``: the meter is wired the wrong way round.  ``megawatt``: it says megawatts.  ``slow_clock``,
+    ``fast_clock``: the device's clock is ``SKEW`` behind or ahead.
     """
 
     SILENT = "silent"
@@ -34,6 +37,12 @@ class FaultKind(StrEnum):
     REFUSE = "refuse"
     LATE = "late"
     STUCK = "stuck"
+    IGNORE = "ignore"
+    PARTIAL = "partial"
+    REVERSED = "reversed"
+    MEGAWATT = "megawatt"
+    SLOW_CLOCK = "slow_clock"
+    FAST_CLOCK = "fast_clock"
 
 
 @dataclass(frozen=True, slots=True)
@@ -166,6 +175,30 @@ class FaultPlan:
     def stuck(self, now: datetime) -> Flags:
         """True where the meter repeats its last reading."""
         return self._at("stuck", now, lambda at: self._flags(FaultKind.STUCK, at))
+
+    def ignoring(self, now: datetime) -> Flags:
+        """True where a command is said to be taken and nothing is done."""
+        return self._at("ignoring", now, lambda at: self._flags(FaultKind.IGNORE, at))
+
+    def partial(self, now: datetime) -> Flags:
+        """True where half of what is ordered is done."""
+        return self._at("partial", now, lambda at: self._flags(FaultKind.PARTIAL, at))
+
+    def meter_factor(self, now: datetime) -> FloatArray:
+        """What the meter makes of a kW: 1, −1 if it is reversed, 0.001 if it says megawatts."""
+        return self._at("factor", now, self._meter_factor)
+
+    def _meter_factor(self, now: datetime) -> FloatArray:
+        factor = np.where(self._flags(FaultKind.REVERSED, now), -1.0, 1.0)
+        return np.where(self._flags(FaultKind.MEGAWATT, now), 1e-3 * factor, factor)
+
+    def skew_s(self, now: datetime) -> FloatArray:
+        """By how many seconds the device's own clock is ahead."""
+        return self._at("skew", now, self._skew_s)
+
+    def _skew_s(self, now: datetime) -> FloatArray:
+        ahead = np.where(self._flags(FaultKind.FAST_CLOCK, now), 1.0, 0.0) - self._flags(FaultKind.SLOW_CLOCK, now)
+        return SKEW.total_seconds() * ahead
 
     def late_s(self, now: datetime) -> FloatArray:
         """By how many seconds answers and readings of this moment are late: 0, or 5 to 60."""

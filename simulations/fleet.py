@@ -113,6 +113,8 @@ class SimulatedFleet:
         count = len(self.bank)
         self._energy_kwh, self._since_s = np.zeros(count), np.full(count, self.bank.now.timestamp())
         self._last_power = np.full(count, np.nan)
+        self._stood_at: dict[int, float] = {}
+        """Power of devices that do their orders by half, before they had any."""
         self._sequence = np.zeros(count, dtype=np.int64)
         self._told: dict[int, Visit | None] = {}
         self._is_charger = np.zeros(count, dtype=np.bool_)
@@ -231,14 +233,23 @@ class SimulatedFleet:
         stuck = self.faults.stuck(now) & ~np.isnan(self._last_power)
         power = np.where(stuck, self._last_power, power)
         self._last_power = power
-        return BankReading(power, latest.energy_kwh, latest.temperature_celsius, latest.available)
+        return BankReading(
+            power * self.faults.meter_factor(now), latest.energy_kwh, latest.temperature_celsius, latest.available
+        )
 
     def _texts(self, rows: NDArray[np.int64], now: datetime, reported: BankReading) -> list[str]:
         """The readings of these devices, as they go into a message."""
         self._sequence[rows] += 1
+        skew_s = self.faults.skew_s(now)[rows]
+        if skew_s.any():  # each clock by itself
+            parts = [(rows[skew_s == each], now + timedelta(seconds=float(each))) for each in np.unique(skew_s)]
+            return [text for part, moment in parts for text in self._texts_at(part, moment, reported)]
+        return self._texts_at(rows, now, reported)
+
+    def _texts_at(self, rows: NDArray[np.int64], moment: datetime, reported: BankReading) -> list[str]:
         return codec.reading_texts(
             [self.bank.resource_ids[row] for row in rows.tolist()],
-            now,
+            moment,
             reported.power_kw[rows],
             self._sequence[rows].tolist(),
             energy_kwh=reported.energy_kwh[rows],
@@ -268,6 +279,12 @@ class SimulatedFleet:
         late_s = float(self.faults.late_s(now)[row])
         if power_kw is not None and self.faults.refusing(now)[row]:
             return Outcome("refused", "the owner does not want to", late_s)
+        if self.faults.ignoring(now)[row]:
+            return Outcome("taken", "", late_s)
+        if power_kw is None:
+            self._stood_at.pop(row, None)
+        elif self.faults.partial(now)[row]:
+            power_kw = 0.5 * (power_kw + self._stood_at.setdefault(row, float(self._latest.power_kw[row])))
         objection = self.bank.command(resource_id, power_kw, valid_from, valid_until)
         if objection is not None:
             return Outcome("refused", objection, late_s)

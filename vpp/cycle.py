@@ -1,6 +1,6 @@
 """One real-time cycle: look back, plan anew from now on, send what follows from it.
 
-    learn       what the cycle that has just ended did: comfort stores, what each event really got
+    learn       what the cycle that has just ended did: comfort stores, who behaved, what each event really got
     replan      from the present state, towards the day plan; the last good plan stands if that fails
     deliver     the orders of this stretch, around events those of the next one as well
     note        what is in force at the devices, and what loads give up
@@ -29,6 +29,7 @@ from models.records import BaselineTable
 from models.resources import Storage
 from models.telemetry import ChargingSession
 from vpp.baseline_table import merged_baseline, merged_rows
+from vpp.conduct import ConductStage
 from vpp.day_ahead import DayAheadStage, delivered_kw
 from vpp.delivery import DeliveryStage, Window
 from vpp.events import EventDesk
@@ -64,6 +65,7 @@ class RealTimeCycle:
         events: EventDesk,
         delivery: DeliveryStage,
         sessions: SessionBaselines,
+        conduct: ConductStage,
         metrics: Metrics,
         expected_sessions: ExpectedSessions,
     ) -> None:
@@ -76,6 +78,7 @@ class RealTimeCycle:
         self._events = events
         self._delivery = delivery
         self._sessions = sessions
+        self._conduct = conduct
         self._metrics = metrics
         self._expected_sessions = expected_sessions
         self._limits = OrderLimits(state)
@@ -111,7 +114,7 @@ class RealTimeCycle:
 
     async def _replan(self, start: datetime, tables: Sequence[BaselineTable]) -> DispatchPlan:
         planned = self._events.planned(start)
-        self._learn(start, tables)
+        await self._learn(start, tables)
         grid = self._real_time.grid(start, planned)
         expected = await asyncio.to_thread(self._expected_sessions, start, grid)
         baseline = self._sessions.overlay(merged_baseline(tables, grid), grid, self._state, expected)
@@ -122,6 +125,7 @@ class RealTimeCycle:
             expected=expected,
             events=planned,
             commitments=self._events.commitments(grid),
+            reliability=self._conduct.reliability(),
         )
         self.current = await self._real_time.cycle(grid, inputs)
         return self.current[1]
@@ -192,8 +196,8 @@ class RealTimeCycle:
 
     # ---- looking back
 
-    def _learn(self, start: datetime, tables: Sequence[BaselineTable]) -> None:
-        """Look back at the cycle that has just ended: comfort stores, and what each event really got."""
+    async def _learn(self, start: datetime, tables: Sequence[BaselineTable]) -> None:
+        """Look back at the cycle that has just ended: comfort stores, who behaved, and what each event really got."""
         before = start - self._rhythm.cycle
         if tables[0].grid.start > before:
             self._learned_at = start  # nothing was ordered before the first table begins
@@ -211,6 +215,7 @@ class RealTimeCycle:
             if live is not None and live.resource_id in means:
                 beside_kw = float(columns.power_kw[row]) - means[live.resource_id]
                 live.advance_comfort(hours, beside_kw if live.is_under_order(before) else 0.0)
+        await self._conduct.after_cycle(start, means)
         if self.current is None:
             return
         problem, plan = self.current

@@ -12,7 +12,7 @@ from models.capacity import connected_kw
 from models.intervals import FloatArray
 from models.reading_columns import microseconds
 from models.records import RegisteredResourceRecord
-from models.resources import ResourceKind
+from models.resources import EvCharger, ResourceKind
 
 NEVER_US = -(2**63)
 _FIRST_ROWS = 64
@@ -30,6 +30,17 @@ _COLUMNS: dict[str, tuple[str, float | int | bool]] = {
     "ordered_kw": ("f8", np.nan),
     "ordered_until_us": ("i8", NEVER_US),
     "refused_until_us": ("i8", NEVER_US),
+    "received_us": ("i8", NEVER_US),
+    "heard_count": ("i8", 0),
+    "repeats": ("i8", 0),
+    "repeat_count": ("i8", 0),
+    "unusable": ("i8", 0),
+    "unusable_us": ("i8", NEVER_US),
+    "misconduct": ("i8", 0),
+    "quarantined_us": ("i8", NEVER_US),
+    "registered_reliability": ("f8", 1.0),
+    "may_draw": ("?", True),
+    "may_feed_in": ("?", True),
     "ttl_us": ("i8", 0),
     "connected_kw": ("f8", np.nan),
     "limit_kw": ("f8", np.nan),
@@ -47,6 +58,11 @@ class HeardColumns:
 
     ``limit_kw``: the largest |power| by registration, for what a reading may say.  ``owner``: number of the
     aggregator in ``owner_code``.  ``is_load``: curtailable or interruptible.
+
+    ``received_us``: when the newest reading came, by our clock.  ``repeats``: how many readings before it said exactly
+    the same; ``repeat_count`` of ``heard_count`` ever did.  ``unusable``: the ``Misconduct`` for which its readings
+    were refused last, at ``unusable_us``.  ``misconduct``: why it is in quarantine since ``quarantined_us``,
+    0 if it is not.
     """
 
     measured_us: NDArray[np.int64]
@@ -62,6 +78,17 @@ class HeardColumns:
     ordered_kw: FloatArray
     ordered_until_us: NDArray[np.int64]
     refused_until_us: NDArray[np.int64]
+    received_us: NDArray[np.int64]
+    heard_count: NDArray[np.int64]
+    repeats: NDArray[np.int64]
+    repeat_count: NDArray[np.int64]
+    unusable: NDArray[np.int64]
+    unusable_us: NDArray[np.int64]
+    misconduct: NDArray[np.int64]
+    quarantined_us: NDArray[np.int64]
+    registered_reliability: FloatArray
+    may_draw: NDArray[np.bool_]
+    may_feed_in: NDArray[np.bool_]
     ttl_us: NDArray[np.int64]
     connected_kw: FloatArray
     limit_kw: FloatArray
@@ -99,6 +126,10 @@ class HeardColumns:
         self.is_thermal[row] = resource.kind is ResourceKind.THERMAL_LOAD
         self.is_load[row] = resource.kind in (ResourceKind.CURTAILABLE_LOAD, ResourceKind.INTERRUPTIBLE_LOAD)
         self.is_storage[row] = resource.kind is ResourceKind.STORAGE
+        self.registered_reliability[row] = resource.reliability_fraction
+        self.may_draw[row] = resource.kind not in (ResourceKind.GENERATOR, ResourceKind.PV)
+        feeds_in = resource.kind in (ResourceKind.GENERATOR, ResourceKind.PV, ResourceKind.STORAGE)
+        self.may_feed_in[row] = feeds_in or (isinstance(resource, EvCharger) and resource.discharge_limit_kw > 0)
 
     def is_fresh(self, now: datetime) -> NDArray[np.bool_]:
         """True where the newest reading is younger than its time-to-live, by row."""
@@ -106,8 +137,9 @@ class HeardColumns:
         return np.asarray(heard & (microseconds(now) - np.where(heard, self.measured_us, 0) <= self.ttl_us))
 
     def is_dispatchable(self, now: datetime) -> NDArray[np.bool_]:
-        """True where the device is heard of, says it is available, and has not just refused an order, by row."""
-        return np.asarray(self.is_fresh(now) & self.available & (self.refused_until_us <= microseconds(now)))
+        """True where a device is heard of, says it is available, has not just refused an order, and behaves, by row."""
+        willing = self.available & (self.refused_until_us <= microseconds(now)) & (self.misconduct == 0)
+        return np.asarray(self.is_fresh(now) & willing)
 
     def modes_of(self, rows: NDArray[np.int64], power_kw: FloatArray) -> NDArray[np.float64]:
         """1 drawing, -1 feeding in, 0 idle: less than a hundredth of the nameplate is a meter's noise."""

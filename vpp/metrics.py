@@ -37,6 +37,9 @@ class Metrics:
         self.dead_letters = self._counter("dead_letters", "Messages set aside.", "place")
         self.devices_online = self._gauge("devices_online", "Devices with a fresh reading.", "kind")
         self.devices_stale = self._gauge("devices_stale", "Devices without a fresh reading.", "kind")
+        self.quarantined = self._gauge(
+            "devices_quarantined", "Devices that get no orders for now, by reason.", "reason"
+        )
         self.aggregators_online = self._gauge("aggregators_online", "Aggregators that say they are online.")
 
     def _outgoing(self) -> None:

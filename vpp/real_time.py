@@ -15,6 +15,7 @@ from datetime import datetime, timedelta
 import numpy as np
 import structlog
 
+from models.conduct import Misconduct
 from models.dispatch.check import check_plan
 from models.dispatch.problem import DispatchProblem
 from models.errors import SolverError
@@ -75,6 +76,7 @@ class RealTimeInputs:
     expected: Mapping[str, Sequence[ChargingSession]]
     events: Sequence[Event]
     commitments: Sequence[Commitment]
+    reliability: Mapping[str, float] = field(default_factory=dict)
 
 
 class RealTimeStage:
@@ -133,7 +135,8 @@ class RealTimeStage:
         age_us = microseconds(now) - np.where(
             rows >= 0, np.maximum(columns.measured_us[rows], NEVER_US // 2), NEVER_US // 2
         )
-        heard = age_us <= self._cycle // timedelta(microseconds=1)
+        lies = np.isin(columns.misconduct[rows], [each for each in Misconduct if each.is_of_the_meter])
+        heard = (age_us <= self._cycle // timedelta(microseconds=1)) & ~lies
         baseline_kw = np.array([baseline_now_kw.get(name, 0.0) for name in ids], dtype=np.float64)
         moved = float((baseline_kw - columns.power_kw[rows])[heard].sum())
         delivered = moved if event.direction is Direction.SHAVE else -moved
@@ -172,6 +175,7 @@ class RealTimeStage:
             expected=inputs.expected,
             events=events,
             commitments=inputs.commitments,
+            reliability=inputs.reliability,
         )
         try:
             plan = await self._solver.solve(problem, deadline_s=self._deadline_s, gap=self._gap)

@@ -22,6 +22,7 @@ from models.plan import DispatchPlan
 from models.ports import Clock
 from models.records import AckOutcome, CommandAnswer
 from models.settlement.performance import EventPerformance
+from vpp.conduct import ConductStage
 from vpp.cycle import ExpectedSessions, RealTimeCycle
 from vpp.day_ahead import AFTER_EVENT, DayAheadStage
 from vpp.delivery import DeliveryStage
@@ -74,6 +75,7 @@ class Runtime:
         self.events = events
         self.delivery = delivery
         self.sessions = sessions
+        self.conduct = ConductStage(state=state, cycle=rhythm.cycle, metrics=metrics, audit=store.append_audit)
         self.metrics = metrics
         self._cycle = RealTimeCycle(
             clock=clock,
@@ -85,6 +87,7 @@ class Runtime:
             events=events,
             delivery=delivery,
             sessions=sessions,
+            conduct=self.conduct,
             metrics=metrics,
             expected_sessions=expected_sessions,
         )

@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from models.conduct import Misconduct
 from models.dispatch.problem import ResourceState
 from models.reading_columns import ReadingColumns, microseconds, moment_of
 from models.records import RegisteredResourceRecord
@@ -189,15 +190,26 @@ class ResourceLive:
         """Kind of the resource."""
         return self.record.resource.kind
 
+    @property
+    def quarantined_since(self) -> datetime | None:
+        """Since when it gets no orders because it does not behave, None if it may have some."""
+        if self._columns.misconduct[self.row] == Misconduct.NONE:
+            return None
+        return _moment(self._columns.quarantined_us[self.row])
+
     def is_fresh(self, now: datetime) -> bool:
         """True if the newest reading is younger than the resource's time-to-live."""
         measured_us = self._columns.measured_us[self.row]
         return bool(measured_us != NEVER_US and microseconds(now) - int(measured_us) <= self._columns.ttl_us[self.row])
 
     def is_dispatchable(self, now: datetime) -> bool:
-        """True if the device is heard of, says it is available, and has not just refused an order."""
+        """True if the device is heard of, says it is available, has not just refused an order, and behaves."""
         columns, row = self._columns, self.row
-        may = bool(columns.available[row] and columns.refused_until_us[row] <= microseconds(now))
+        may = bool(
+            columns.available[row]
+            and columns.refused_until_us[row] <= microseconds(now)
+            and columns.misconduct[row] == Misconduct.NONE
+        )
         return may and self.is_fresh(now)
 
     def is_under_order(self, now: datetime) -> bool:
@@ -418,6 +430,15 @@ class LiveState:
 
     # ---- readings
 
+    def received(self, rows: NDArray[np.int64], now: datetime) -> None:
+        """Note that readings of these rows came now."""
+        self.columns.received_us[rows] = microseconds(now)
+
+    def refused_readings(self, rows: NDArray[np.int64], why: Misconduct, now: datetime) -> None:
+        """Note that readings of these rows came now and could not be used."""
+        self.columns.unusable[rows] = why
+        self.columns.unusable_us[rows] = microseconds(now)
+
     def take(self, reading: Reading) -> bool:
         """Take a reading if it is the newest of its device; False for one that came too late to matter now."""
         return bool(self.take_columns(ReadingColumns.of([reading]))[0])
@@ -455,6 +476,10 @@ class LiveState:
             return
         before_us, before_kw = columns.measured_us[at], columns.power_kw[at]
         power, energy = readings.power_kw[places], readings.energy_kwh[places]
+        repeated = (before_us != NEVER_US) & (before_kw == power)
+        columns.repeats[at] = np.where(repeated, columns.repeats[at] + 1, 0)
+        columns.repeat_count[at] += repeated
+        columns.heard_count[at] += 1
         switched = (before_us != NEVER_US) & (columns.modes_of(at, before_kw) != columns.modes_of(at, power))
         columns.mode_since_us[at[switched]] = measured_us[switched]
         columns.measured_us[at], columns.power_kw[at], columns.energy_kwh[at] = measured_us, power, energy

@@ -4,6 +4,7 @@ The link (``adapters.mqtt.link``) calls these; what an event response means is t
 """
 
 import asyncio
+import json
 import time
 from collections import Counter
 from collections.abc import Awaitable, Callable, Sequence
@@ -25,6 +26,7 @@ from adapters.mqtt.payloads import (
 from adapters.mqtt.uplink import Answer, Received
 from adapters.store.store import Store
 from models.capacity import connected_kw
+from models.conduct import Misconduct
 from models.errors import AccessError
 from models.events import EventResponse
 from models.intervals import FloatArray
@@ -41,6 +43,8 @@ log = structlog.get_logger(__name__)
 _OUTCOMES = {outcome.value: outcome for outcome in AckOutcome}
 REFUSAL_HOLDS = timedelta(minutes=30)
 """A device that refused an order is not asked again for so long."""
+_UNUSABLE = {"measured_at": Misconduct.CLOCK_SKEW, "power_kw": Misconduct.WRONG_SCALE}
+"""What a reading that is refused for this field says of its device."""
 
 
 class Uplink:
@@ -133,6 +137,8 @@ class Uplink:
         age_us = microseconds(now) - own.measured_us
         stale = int((age_us > self._state.columns.ttl_us[rows[rows >= 0]]).sum())
         taken = self._state.take_columns(own)
+        self._state.received(rows[rows >= 0], now)
+        self._note_unusable(aggregator_id, received, now)
         for place in sorted(own.sessions):
             if taken[place]:
                 self._on_session(own[place])
@@ -217,6 +223,21 @@ class Uplink:
         await asyncio.to_thread(self._set_aside, aggregator_id, topic, None, refusals, payload, now)
 
     # ---- pieces
+
+    def _note_unusable(self, aggregator_id: str, received: Received[Telemetry], now: datetime) -> None:
+        """Whose readings had to be refused for their time or their size: the device was heard, and is wrong."""
+        wrong = [each for each in received.refusals if each.index is not None and each.field in _UNUSABLE]
+        if not wrong:
+            return
+        said = json.loads(received.payload)["readings"]
+        for field, why in _UNUSABLE.items():
+            names = [
+                said[each.index].get("resource_id", "")
+                for each in wrong
+                if each.field == field and each.index is not None
+            ]
+            rows = self._state.rows_of(aggregator_id, names)
+            self._state.refused_readings(rows[rows >= 0], why, now)
 
     def _keep_telemetry(
         self,

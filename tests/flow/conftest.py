@@ -98,6 +98,11 @@ class Device:
     since: datetime | None = None
     is_silent: bool = False
     refuses: bool = False
+    ignores: bool = False
+    does_share: float = 1.0
+    meter_factor: float = 1.0
+    stuck_kw: float | None = None
+    clock_ahead: timedelta = timedelta(0)
     told: bool = False
     power_kw: list[tuple[datetime, float]] = field(default_factory=list)
 
@@ -105,7 +110,8 @@ class Device:
         """The newest order that is in force, else its own way."""
         for start, end, power_kw in reversed(self.orders):
             if start <= now < end:
-                return self.own_kw if power_kw is None else power_kw
+                moved_kw = 0.0 if power_kw is None else power_kw - self.own_kw
+                return self.own_kw + self.does_share * moved_kw
         return self.own_kw
 
     def advance(self, now: datetime) -> None:
@@ -143,7 +149,8 @@ class Aggregator:
         self.heard.append((self.clock.now(), resource_id, power_kw, valid_from, valid_until))
         if device.refuses:
             return Outcome("refused", "the owner does not want to")
-        device.orders.append((valid_from, valid_until, power_kw))
+        if not device.ignores:
+            device.orders.append((valid_from, valid_until, power_kw))
         return Outcome("taken")
 
     async def register(self) -> dict[str, codec.ResourceAnswer]:
@@ -173,7 +180,8 @@ class Aggregator:
             mean = device.own_kw if since is None else device.energy_kwh / ((now - since).total_seconds() / 3600)
             self.sequence += 1
             level = float("nan") if device.level_kwh is None else device.level_kwh
-            fields = codec.reading(name, now, mean, self.sequence, energy_kwh=level)
+            said_kw = device.meter_factor * mean if device.stuck_kw is None else device.stuck_kw
+            fields = codec.reading(name, now + device.clock_ahead, said_kw, self.sequence, energy_kwh=level)
             if device.fields["kind"] == "ev_session" and not device.told:
                 device.told = True
                 fields["session"] = device.session

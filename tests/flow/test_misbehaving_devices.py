@@ -1,0 +1,140 @@
+"""Devices that do not do what they were ordered, or whose meters lie: found out, bought elsewhere, taken back."""
+
+from collections.abc import Callable
+from datetime import timedelta
+
+import numpy as np
+import pytest
+
+from models.conduct import Misconduct
+from tests.flow.conftest import CYCLE, EVENT_END, EVENT_START, MINUTE, Device, MakeWorld, World
+
+ORDER_KW = 300.0
+BAD = ("b0", "b1")
+
+
+def ignore(device: Device) -> None:
+    device.ignores = True
+    device.orders.clear()
+
+
+def reverse(device: Device) -> None:
+    device.meter_factor = -1.0
+
+
+def say_megawatts(device: Device) -> None:
+    device.meter_factor = 1e-3
+
+
+def say_watts(device: Device) -> None:
+    device.meter_factor = 1e3
+
+
+def run_slow(device: Device) -> None:
+    device.clock_ahead = timedelta(minutes=-12)
+
+
+def run_fast(device: Device) -> None:
+    device.clock_ahead = timedelta(minutes=12)
+
+
+def fall_silent(device: Device) -> None:
+    device.is_silent = True
+    device.orders.clear()
+
+
+def behave(device: Device) -> None:
+    device.ignores = device.is_silent = False
+    device.meter_factor, device.clock_ahead = 1.0, timedelta(0)
+
+
+async def at_work(make_world: MakeWorld) -> World:
+    world = await make_world("embedded")
+    await world.order(ORDER_KW)
+    await world.until(EVENT_START + 3 * CYCLE - MINUTE)
+    return world
+
+
+def reasons(world: World) -> dict[str, Misconduct]:
+    of = world.service.runtime.conduct.of
+    found = {name: of(name)[0] for name in world.devices}
+    return {name: reason for name, reason in found.items() if reason is not Misconduct.NONE}
+
+
+@pytest.mark.parametrize(
+    ("go_wrong", "reason"),
+    [
+        (ignore, Misconduct.NO_RESPONSE),
+        (reverse, Misconduct.WRONG_SIGN),
+        (say_megawatts, Misconduct.WRONG_SCALE),
+        (say_watts, Misconduct.WRONG_SCALE),
+        (run_slow, Misconduct.CLOCK_SKEW),
+        (run_fast, Misconduct.CLOCK_SKEW),
+        (fall_silent, Misconduct.SILENT),
+    ],
+)
+async def test_what_is_wrong_is_found_within_two_cycles_bought_elsewhere_and_forgiven(
+    make_world: MakeWorld, go_wrong: Callable[[Device], None], reason: Misconduct
+) -> None:
+    world = await at_work(make_world)
+    assert reasons(world) == {}
+    for name in BAD:
+        go_wrong(world.devices[name])
+    # wrong from minute 14 on: the cycles of minutes 20 and 25 are the first two that are wrong from their beginning
+    await world.until(EVENT_START + 5 * CYCLE + MINUTE)
+    assert reasons(world) == dict.fromkeys(BAD, reason)
+    assert world.metric("vpp_devices_quarantined", reason=reason.name.lower()) == len(BAD)
+    set_aside = [each for each in world.service.store.audit_log() if each.action == "quarantine"]
+    assert [(each.subject, each.details["resource_ids"]) for each in set_aside] == [(reason.name.lower(), list(BAD))]
+    asked = [name for at, name, *_ in world.aggregators["beta"].heard if at > EVENT_START + 5 * CYCLE]
+    assert not set(asked) & set(BAD)
+
+    await world.until(EVENT_START + 10 * CYCLE)
+    assert -world.fleet_kw(EVENT_START + 7 * CYCLE, EVENT_START + 10 * CYCLE) == pytest.approx(ORDER_KW, rel=0.1)
+
+    for name in BAD:
+        behave(world.devices[name])
+    await world.until(EVENT_END + 60 * MINUTE)
+    assert reasons(world) == {}
+    back = [each for each in world.service.store.audit_log() if each.action == "back from quarantine"]
+    assert {name for each in back for name in each.details["resource_ids"]} == set(BAD)
+
+
+async def test_who_does_half_is_not_set_aside_but_counted_at_what_comes(make_world: MakeWorld) -> None:
+    world = await at_work(make_world)
+    before = world.service.runtime.conduct.reliability()
+    for device in world.aggregators["beta"].devices.values():
+        device.does_share = 0.5
+    await world.until(EVENT_END - MINUTE)
+    assert reasons(world) == {}
+    learned = world.service.runtime.conduct.reliability()
+    assert learned["b0"] < before["b0"] - 0.1
+    assert min(value for name, value in learned.items() if name[0] == "g") > learned["b0"]
+    problem, _ = world.service.runtime.current or pytest.fail("no plan")
+    assert problem.attributes["b0"].reliability_fraction == pytest.approx(learned["b0"])
+    assert -world.fleet_kw(EVENT_START + 5 * CYCLE, EVENT_START + 11 * CYCLE) == pytest.approx(ORDER_KW, rel=0.1)
+
+
+async def test_a_frozen_meter_is_found_if_it_used_to_vary_and_is_back_as_soon_as_it_varies_again(
+    make_world: MakeWorld,
+) -> None:
+    world = await make_world("embedded", with_loads=True)
+    hall, dice = world.devices["hall"], np.random.default_rng(1)
+    row = world.service.state.rows(["hall"])
+    world.service.state.columns.repeat_count[row] = 0  # the world's twelve days were all the same; a building's are not
+
+    async def live(cycles: int) -> None:
+        for _ in range(cycles):
+            hall.own_kw = 200.0 + float(dice.normal(0.0, 2.0))
+            await world.until(world.clock.now() + CYCLE)
+
+    await world.order(ORDER_KW)
+    await world.until(EVENT_START - CYCLE + MINUTE)
+    await live(2)
+    assert reasons(world) == {}
+    hall.stuck_kw = 200.0
+    await live(3)
+    assert reasons(world) == {"hall": Misconduct.FROZEN_METER}
+    hall.stuck_kw = None
+    await live(4)
+    assert reasons(world) == {}

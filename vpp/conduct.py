@@ -1,0 +1,243 @@
+"""Who can be counted on: after every cycle each device is judged, set aside if it must be, and taken back by itself.
+
+    judge      suspicions of the cycle that has ended; as many running as it takes, and the device is in quarantine
+    learn      how much of what it was ordered each device really does (``models.conduct``): dispatch counts on that
+    take back  who behaves again for ``CLEAN_CYCLES``; whose fault shows only under orders is tried again after a while
+
+In quarantine a device gets no orders and no plan counts on it, so its part is bought from others in the next cycle.
+What a meter in quarantine says is not counted as delivered either.  Each coming and going is in the audit log.
+"""
+
+import asyncio
+from collections import Counter
+from collections.abc import Callable, Mapping
+from datetime import datetime, timedelta
+
+import numpy as np
+import structlog
+from numpy.typing import NDArray
+
+from models.conduct import (
+    SHOWS_UNDER_ORDERS,
+    STRIKES,
+    CycleEvidence,
+    Misconduct,
+    forget_and_learn,
+    reliability_fraction,
+    suspicions,
+)
+from models.intervals import FloatArray
+from models.reading_columns import microseconds
+from vpp.heard import NEVER_US
+from vpp.metrics import Metrics
+from vpp.state import LiveState
+
+log = structlog.get_logger(__name__)
+
+CLEAN_CYCLES = 2
+"""So many cycles without suspicion, and a device whose fault shows without orders is back."""
+FIRST_TRIAL, LONGEST_TRIAL = timedelta(minutes=30), timedelta(hours=4)
+"""A device whose fault shows only under orders is tried again after so long; twice as long each time it fails."""
+FORGIVEN_AFTER = timedelta(hours=24)
+"""Earlier quarantines count no more after so long in freedom."""
+VARIES_AFTER, VARIES_REPEATS = 24, 0.02
+"""A meter of which so many readings are known varies if at most this share of them repeated the one before."""
+
+SHOWS_BY_ITSELF = (Misconduct.SILENT, Misconduct.CLOCK_SKEW)
+"""Whether these are over can be seen without giving an order."""
+
+Audit = Callable[[datetime, str, str, str, Mapping[str, object]], object]
+"""Writes one line of the audit log: when, who, what, about what, and the facts."""
+
+_ROWS: dict[str, tuple[str, float | int]] = {
+    "suspected": ("i8", 0),
+    "strikes": ("i8", 0),
+    "clean": ("i8", 0),
+    "times": ("i8", 0),
+    "since_us": ("i8", NEVER_US),
+    "trial_us": ("i8", NEVER_US),
+    "free_since_us": ("i8", NEVER_US),
+    "before_kw": ("f8", np.nan),
+    "share_sum": ("f8", 0.0),
+    "weight_sum": ("f8", 0.0),
+    "was_moved": ("?", False),
+}
+
+
+class ConductStage:
+    """Judges the devices of ``state``; what it remembers of each stands by row, as in ``HeardColumns``."""
+
+    suspected: NDArray[np.int64]
+    strikes: NDArray[np.int64]
+    clean: NDArray[np.int64]
+    times: NDArray[np.int64]
+    since_us: NDArray[np.int64]
+    trial_us: NDArray[np.int64]
+    free_since_us: NDArray[np.int64]
+    before_kw: FloatArray
+    share_sum: FloatArray
+    weight_sum: FloatArray
+    was_moved: NDArray[np.bool_]
+
+    def __init__(self, *, state: LiveState, cycle: timedelta, metrics: Metrics, audit: Audit) -> None:
+        self._state = state
+        self._cycle = cycle
+        self._metrics = metrics
+        self._audit = audit
+        self._judged_at: datetime | None = None
+        for name, (kind, nothing) in _ROWS.items():
+            setattr(self, name, np.full(0, nothing, dtype=kind))
+
+    async def after_cycle(self, start: datetime, baseline_kw: Mapping[str, float]) -> None:
+        """Judge the cycle that ended at ``start``; ``baseline_kw``: b over it, by resource."""
+        self._grow()
+        live = [each for each in self._state if each.resource_id in baseline_kw]
+        rows = np.array([each.row for each in live], dtype=np.int64)
+        if not len(rows):
+            return
+        values = np.array([baseline_kw[each.resource_id] for each in live], dtype=np.float64)
+        seen = self._evidence(rows, values, start)
+        found = suspicions(seen)
+        self._learn(rows, seen, found)
+        lines = [*self._set_aside(rows, seen, found, start), *self._take_back(rows, found, start)]
+        self._judged_at = start
+        self._show()
+        if lines:
+            await asyncio.to_thread(self._write, start, lines)
+
+    def reliability(self) -> dict[str, float]:
+        """ρ of every resource that was ever moved by an order, by id: for the dispatch problem."""
+        self._grow()
+        known = [each for each in self._state if self.weight_sum[each.row] > 0]
+        rows = np.array([each.row for each in known], dtype=np.int64)
+        if not len(rows):
+            return {}
+        heard = self._state.columns
+        learned = reliability_fraction(heard.registered_reliability[rows], self.share_sum[rows], self.weight_sum[rows])
+        return {each.resource_id: float(value) for each, value in zip(known, learned, strict=True)}
+
+    def of(self, resource_id: str) -> tuple[Misconduct, datetime | None, float | None]:
+        """Why a resource is in quarantine (``NONE``: it is not), since when, and its ρ (None: not registered)."""
+        live = self._state.get(resource_id)
+        if live is None:
+            return Misconduct.NONE, None, None
+        self._grow()
+        row, heard = live.row, self._state.columns
+        one = slice(row, row + 1)
+        learned = reliability_fraction(heard.registered_reliability[one], self.share_sum[one], self.weight_sum[one])
+        return Misconduct(int(heard.misconduct[row])), live.quarantined_since, float(learned[0])
+
+    # ---- pieces
+
+    def _grow(self) -> None:
+        wanted, known = len(self._state.columns.measured_us), len(self.suspected)
+        for name, (kind, nothing) in _ROWS.items() if wanted > known else ():
+            more = np.full(wanted - known, nothing, dtype=kind)
+            setattr(self, name, np.concatenate([getattr(self, name), more]))
+
+    def _evidence(self, rows: NDArray[np.int64], baseline_kw: FloatArray, start: datetime) -> CycleEvidence:
+        heard, now_us = self._state.columns, microseconds(start)
+        # a charger without a car has nothing to do, whatever it was told
+        ordered = np.where(heard.is_charger[rows] & ~heard.has_session[rows], np.nan, heard.ordered_kw[rows])
+        ordered = np.where(heard.ordered_until_us[rows] >= now_us, ordered, np.nan)
+        recent = (heard.unusable_us[rows] != NEVER_US) & (now_us - heard.unusable_us[rows] <= self._cycle_us)
+        known = heard.heard_count[rows] >= VARIES_AFTER
+        return CycleEvidence(
+            baseline_kw=baseline_kw,
+            ordered_kw=ordered,
+            metered_kw=heard.power_kw[rows],
+            before_kw=self.before_kw[rows],
+            connected_kw=np.nan_to_num(heard.connected_kw[rows]),
+            measured_age_s=_age_s(heard.measured_us[rows], now_us),
+            received_age_s=_age_s(heard.received_us[rows], now_us),
+            patience_s=np.maximum(heard.ttl_us[rows], self._cycle_us) / 1e6,
+            repeats=heard.repeats[rows],
+            varies=known & (heard.repeat_count[rows] <= VARIES_REPEATS * heard.heard_count[rows]),
+            unusable=np.where(recent, heard.unusable[rows], 0),
+            may_draw=heard.may_draw[rows],
+            may_feed_in=heard.may_feed_in[rows],
+            cycle_s=self._cycle.total_seconds(),
+        )
+
+    @property
+    def _cycle_us(self) -> int:
+        return self._cycle // timedelta(microseconds=1)
+
+    def _learn(self, rows: NDArray[np.int64], seen: CycleEvidence, found: NDArray[np.int64]) -> None:
+        moved = seen.ordered_change_kw != 0
+        # the first cycle of an order holds the ramp; a meter that lies says nothing of its device
+        meter_lies = np.isin(found, [each for each in Misconduct if each.is_of_the_meter])
+        counts = self.was_moved[rows] & ~meter_lies
+        self.share_sum[rows], self.weight_sum[rows] = forget_and_learn(
+            self.share_sum[rows], self.weight_sum[rows], seen, counts
+        )
+        self.before_kw[rows] = np.where(moved, self.before_kw[rows], seen.metered_kw)
+        self.was_moved[rows] = moved
+
+    def _set_aside(
+        self, rows: NDArray[np.int64], seen: CycleEvidence, found: NDArray[np.int64], start: datetime
+    ) -> list[tuple[int, str]]:
+        """Count strikes; who has enough of them goes into quarantine."""
+        heard, now_us = self._state.columns, microseconds(start)
+        unseen = (found == 0) & (seen.ordered_change_kw == 0) & np.isin(self.suspected[rows], SHOWS_UNDER_ORDERS)
+        found = np.where(unseen, self.suspected[rows], found)
+        same = (found == self.suspected[rows]) & ~unseen
+        again = np.where(unseen, self.strikes[rows], np.where(same, self.strikes[rows] + 1, 1))
+        self.strikes[rows] = np.where(found == 0, 0, again)
+        self.suspected[rows] = found
+        free = heard.misconduct[rows] == 0
+        certain = rows[free & (found != 0) & (self.strikes[rows] >= STRIKES[found])]
+        certain = certain[heard.measured_us[certain] != NEVER_US]  # who was never heard of has not fallen silent
+        forgiven = (self.free_since_us[certain] != NEVER_US) & (
+            now_us - self.free_since_us[certain] > FORGIVEN_AFTER // timedelta(microseconds=1)
+        )
+        self.times[certain] = np.where(forgiven, 1, self.times[certain] + 1)
+        heard.misconduct[certain] = self.suspected[certain]
+        heard.quarantined_us[certain] = now_us
+        self.clean[certain] = 0
+        for row in certain.tolist():
+            wait = min(FIRST_TRIAL * 2 ** (min(int(self.times[row]), 8) - 1), LONGEST_TRIAL)
+            self.trial_us[row] = now_us + wait // timedelta(microseconds=1)
+        return [(row, "quarantine") for row in certain.tolist()]
+
+    def _take_back(self, rows: NDArray[np.int64], found: NDArray[np.int64], start: datetime) -> list[tuple[int, str]]:
+        """Who behaves again, or is to be tried again, leaves quarantine."""
+        heard, now_us = self._state.columns, microseconds(start)
+        aside = heard.misconduct[rows] != 0
+        earlier = aside & (heard.quarantined_us[rows] < now_us)
+        self.clean[rows] = np.where(earlier & (found == 0), self.clean[rows] + 1, 0)
+        behaves = self.clean[rows] >= CLEAN_CYCLES
+        by_itself = np.isin(heard.misconduct[rows], [int(each) for each in SHOWS_BY_ITSELF])
+        moves_again = (heard.misconduct[rows] == Misconduct.FROZEN_METER) & (heard.repeats[rows] == 0)
+        due = now_us >= self.trial_us[rows]
+        back = rows[earlier & behaves & (by_itself | moves_again | due)]
+        lines = [(row, "back from quarantine") for row in back.tolist()]
+        self.suspected[back] = heard.misconduct[back]  # for the audit line; nothing is held against it any more
+        heard.misconduct[back] = 0
+        self.strikes[back], self.clean[back] = 0, 0
+        self.free_since_us[back] = now_us
+        return lines
+
+    def _write(self, at: datetime, lines: list[tuple[int, str]]) -> None:
+        """One line of the audit log for all who come or go for the same reason: a silent gateway is many devices."""
+        groups: dict[tuple[str, str], list[str]] = {}
+        for row, what in lines:
+            live = self._state.at(row)
+            if live is not None:
+                reason = Misconduct(int(self.suspected[row])).name.lower()
+                groups.setdefault((what, reason), []).append(live.resource_id)
+        for (what, reason), names in sorted(groups.items()):
+            self._audit(at, "service", what, reason, {"resource_ids": sorted(names)})
+            log.info(what, reason=reason, resources=len(names), first=sorted(names)[:3])
+
+    def _show(self) -> None:
+        everyone = self._state.columns.misconduct[self._state.everyone]
+        counts = Counter(everyone.tolist())
+        for kind in Misconduct:
+            if kind is not Misconduct.NONE:
+                self._metrics.quarantined.labels(reason=kind.name.lower()).set(counts.get(int(kind), 0))
+
+
+def _age_s(moment_us: NDArray[np.int64], now_us: int) -> FloatArray:
+    known = moment_us != NEVER_US
+    return np.where(known, (now_us - np.where(known, moment_us, 0)) / 1e6, np.inf)
