@@ -111,7 +111,8 @@ class DeadlineError(SolverError):
 
     def __init__(self, deadline_s: float) -> None:
         self.deadline_s = deadline_s
-        super().__init__("deadline", f"nothing within {deadline_s:g} s")
+        within = f"within {deadline_s:g} s" if deadline_s > 0 else "in what was left of its time"
+        super().__init__("deadline", f"nothing {within}")
 
 
 class DeviceError(VppError):
