@@ -13,6 +13,7 @@ must have stood still beside its baseline *and* beside what it drew before the o
 """
 
 from dataclasses import dataclass
+from datetime import datetime
 from enum import IntEnum
 
 import numpy as np
@@ -77,6 +78,23 @@ SHOWS_UNDER_ORDERS = (Misconduct.WRONG_SIGN, Misconduct.WRONG_SCALE, Misconduct.
 
 STRIKES = np.array([0, 2, 2, 2, 2, 1, 2], dtype=np.int64)
 """Suspicious cycles running after which it is certain, by ``Misconduct``; a frozen meter has repeated itself before."""
+
+
+@dataclass(frozen=True, slots=True)
+class ConductRecord:
+    """What is kept of one device: N and D of (C2) in whole cycles, and its quarantine if it is in one.
+
+    ``quarantined_at``: None if it is free.  ``trial_at``: when it is tried again.  ``times``: how often it has been in
+    quarantine lately.
+    """
+
+    resource_id: str
+    share_sum: float
+    weight_sum: float
+    misconduct: Misconduct = Misconduct.NONE
+    quarantined_at: datetime | None = None
+    trial_at: datetime | None = None
+    times: int = 0
 
 
 @dataclass(frozen=True, slots=True)

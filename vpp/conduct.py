@@ -10,16 +10,18 @@ What a meter in quarantine says is not counted as delivered either.  Each coming
 
 import asyncio
 from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime, timedelta
 
 import numpy as np
 import structlog
 from numpy.typing import NDArray
 
+from adapters.store.store import Store
 from models.conduct import (
     SHOWS_UNDER_ORDERS,
     STRIKES,
+    ConductRecord,
     CycleEvidence,
     Misconduct,
     forget_and_learn,
@@ -27,7 +29,7 @@ from models.conduct import (
     suspicions,
 )
 from models.intervals import FloatArray
-from models.reading_columns import microseconds
+from models.reading_columns import microseconds, moment_of
 from vpp.heard import NEVER_US
 from vpp.metrics import Metrics
 from vpp.state import LiveState
@@ -46,8 +48,8 @@ VARIES_AFTER, VARIES_REPEATS = 24, 0.02
 SHOWS_BY_ITSELF = (Misconduct.SILENT, Misconduct.CLOCK_SKEW)
 """Whether these are over can be seen without giving an order."""
 
-Audit = Callable[[datetime, str, str, str, Mapping[str, object]], object]
-"""Writes one line of the audit log: when, who, what, about what, and the facts."""
+KEPT_WITHIN = 0.05
+"""A ρ is kept anew when it has moved by so much since it was kept last: a million devices do not write every cycle."""
 
 _ROWS: dict[str, tuple[str, float | int]] = {
     "suspected": ("i8", 0),
@@ -60,6 +62,7 @@ _ROWS: dict[str, tuple[str, float | int]] = {
     "before_kw": ("f8", np.nan),
     "share_sum": ("f8", 0.0),
     "weight_sum": ("f8", 0.0),
+    "kept_fraction": ("f8", np.nan),
     "was_moved": ("?", False),
 }
 
@@ -77,13 +80,14 @@ class ConductStage:
     before_kw: FloatArray
     share_sum: FloatArray
     weight_sum: FloatArray
+    kept_fraction: FloatArray
     was_moved: NDArray[np.bool_]
 
-    def __init__(self, *, state: LiveState, cycle: timedelta, metrics: Metrics, audit: Audit) -> None:
+    def __init__(self, *, state: LiveState, cycle: timedelta, metrics: Metrics, store: Store) -> None:
         self._state = state
         self._cycle = cycle
         self._metrics = metrics
-        self._audit = audit
+        self._store = store
         self._judged_at: datetime | None = None
         for name, (kind, nothing) in _ROWS.items():
             setattr(self, name, np.full(0, nothing, dtype=kind))
@@ -102,18 +106,33 @@ class ConductStage:
         lines = [*self._set_aside(rows, seen, found, start), *self._take_back(rows, found, start)]
         self._judged_at = start
         self._show()
-        if lines:
-            await asyncio.to_thread(self._write, start, lines)
+        records = self._to_keep(rows, [row for row, _ in lines])
+        if lines or records:
+            await asyncio.to_thread(self._write, start, lines, records)
+
+    def take_up(self, records: Iterable[ConductRecord]) -> None:
+        """Go on with what was known before a restart."""
+        self._grow()
+        heard = self._state.columns
+        for record in records:
+            live = self._state.get(record.resource_id)
+            if live is None:
+                continue
+            row = live.row
+            self.share_sum[row], self.weight_sum[row] = record.share_sum, record.weight_sum
+            self.times[row] = record.times
+            if record.quarantined_at is not None and record.trial_at is not None:
+                heard.misconduct[row] = record.misconduct
+                heard.quarantined_us[row] = microseconds(record.quarantined_at)
+                self.trial_us[row] = microseconds(record.trial_at)
+        everyone = self._state.everyone
+        self.kept_fraction[everyone] = self._fractions(everyone)
 
     def reliability(self) -> dict[str, float]:
         """ρ of every resource that was ever moved by an order, by id: for the dispatch problem."""
         self._grow()
         known = [each for each in self._state if self.weight_sum[each.row] > 0]
-        rows = np.array([each.row for each in known], dtype=np.int64)
-        if not len(rows):
-            return {}
-        heard = self._state.columns
-        learned = reliability_fraction(heard.registered_reliability[rows], self.share_sum[rows], self.weight_sum[rows])
+        learned = self._fractions(np.array([each.row for each in known], dtype=np.int64))
         return {each.resource_id: float(value) for each, value in zip(known, learned, strict=True)}
 
     def of(self, resource_id: str) -> tuple[Misconduct, datetime | None, float | None]:
@@ -122,10 +141,18 @@ class ConductStage:
         if live is None:
             return Misconduct.NONE, None, None
         self._grow()
-        row, heard = live.row, self._state.columns
-        one = slice(row, row + 1)
-        learned = reliability_fraction(heard.registered_reliability[one], self.share_sum[one], self.weight_sum[one])
-        return Misconduct(int(heard.misconduct[row])), live.quarantined_since, float(learned[0])
+        reason = Misconduct(int(self._state.columns.misconduct[live.row]))
+        return reason, live.quarantined_since, float(self._fractions(np.array([live.row]))[0])
+
+    def in_quarantine(self, aggregator_id: str | None = None) -> list[str]:
+        """Ids of all who are in quarantine, in order; of one aggregator if it is named."""
+        rows = np.flatnonzero(self._state.columns.misconduct != Misconduct.NONE)
+        found = (self._state.at(row) for row in rows.tolist())
+        return sorted(
+            live.resource_id
+            for live in found
+            if live is not None and (aggregator_id is None or live.record.aggregator_id == aggregator_id)
+        )
 
     # ---- pieces
 
@@ -218,7 +245,35 @@ class ConductStage:
         self.free_since_us[back] = now_us
         return lines
 
-    def _write(self, at: datetime, lines: list[tuple[int, str]]) -> None:
+    def _fractions(self, rows: NDArray[np.int64]) -> FloatArray:
+        registered = self._state.columns.registered_reliability[rows]
+        return reliability_fraction(registered, self.share_sum[rows], self.weight_sum[rows])
+
+    def _to_keep(self, rows: NDArray[np.int64], changed: Sequence[int]) -> list[ConductRecord]:
+        """What is to be kept of who came, went, or is known better by now."""
+        now = self._fractions(rows)
+        before = self.kept_fraction[rows]
+        moved = (self.weight_sum[rows] > 0) & ~(np.abs(now - before) < KEPT_WITHIN)
+        self.kept_fraction[rows[moved]] = now[moved]
+        heard, made = self._state.columns, []
+        for row in sorted({*rows[moved].tolist(), *changed}):
+            live = self._state.at(row)
+            if live is not None:
+                aside = heard.misconduct[row] != 0
+                made.append(
+                    ConductRecord(
+                        live.resource_id,
+                        float(self.share_sum[row]),
+                        float(self.weight_sum[row]),
+                        Misconduct(int(heard.misconduct[row])),
+                        live.quarantined_since,
+                        moment_of(int(self.trial_us[row])) if aside else None,
+                        int(self.times[row]),
+                    )
+                )
+        return made
+
+    def _write(self, at: datetime, lines: list[tuple[int, str]], records: Sequence[ConductRecord]) -> None:
         """One line of the audit log for all who come or go for the same reason: a silent gateway is many devices."""
         groups: dict[tuple[str, str], list[str]] = {}
         for row, what in lines:
@@ -226,8 +281,11 @@ class ConductStage:
             if live is not None:
                 reason = Misconduct(int(self.suspected[row])).name.lower()
                 groups.setdefault((what, reason), []).append(live.resource_id)
+        with self._store.transaction():
+            self._store.save_conduct(records)
+            for (what, reason), names in sorted(groups.items()):
+                self._store.append_audit(at, "service", what, reason, {"resource_ids": sorted(names)})
         for (what, reason), names in sorted(groups.items()):
-            self._audit(at, "service", what, reason, {"resource_ids": sorted(names)})
             log.info(what, reason=reason, resources=len(names), first=sorted(names)[:3])
 
     def _show(self) -> None:

@@ -7,6 +7,7 @@ Everything that the stages remember stands in the database, or follows from what
     readings, stays of cars         the newest are heard again, in the order of time
     orders in force, refusals,      from the setpoints that were sent and what was answered to them
     what loads gave up today
+    how devices behave, quarantine  as last kept (what a device gives within 5 %)
 
 Sequence numbers go on in the database by themselves.  The feedback of a running event begins anew: it learns within
 two or three cycles.  The first cycle after the start is the next one of the clock: until then every device does what
@@ -55,6 +56,7 @@ async def take_up(runtime: Runtime, cycle: timedelta, on_session: Callable[[Read
         runtime.days_wanted.add(today)  # it was down when today should have been planned
     runtime.events.load(stored)
     heard = await asyncio.to_thread(_hear_again, runtime, now, on_session)
+    runtime.conduct.take_up(await asyncio.to_thread(store.conduct))
     sent = await asyncio.to_thread(store.setpoints_since, now - DAY)
     tables = [runtime.day_ahead.days[day].baseline for day in sorted(runtime.day_ahead.days)]
     _orders_in_force(state, sent, now)

@@ -75,7 +75,7 @@ class Runtime:
         self.events = events
         self.delivery = delivery
         self.sessions = sessions
-        self.conduct = ConductStage(state=state, cycle=rhythm.cycle, metrics=metrics, audit=store.append_audit)
+        self.conduct = ConductStage(state=state, cycle=rhythm.cycle, metrics=metrics, store=store)
         self.metrics = metrics
         self._cycle = RealTimeCycle(
             clock=clock,

@@ -12,12 +12,13 @@ import structlog
 from adapters.mqtt.broker import RunningBroker
 from adapters.mqtt.link import MqttLink
 from adapters.store.store import Store
+from models.conduct import MISCONDUCT_ZH, Misconduct
 from models.errors import InputError, InputFault, StoreError, VppError
 from models.events import EventOrder, EventRecord
 from models.intervals import IntervalGrid
 from models.plan import DispatchPlan
 from models.ports import Clock
-from vpp.api.facade import CapacityGroup, CapacityRow, Quote
+from vpp.api.facade import CapacityGroup, CapacityRow, ConductRow, Quote
 from vpp.capacities import capacities
 from vpp.day_ahead import AFTER_EVENT
 from vpp.housekeeping import keep_house
@@ -189,6 +190,26 @@ class Service:
         sums = capacities(self.state, _GROUPS[group_by], self.clock.now())
         return [CapacityRow.model_validate(asdict(row)) for row in sums]
 
+    async def conduct(self, resource_id: str) -> ConductRow | None:
+        """How a resource behaves, None if it is not active."""
+        reason, since, reliability = self.runtime.conduct.of(resource_id)
+        if reliability is None:
+            return None
+        aside = reason is not Misconduct.NONE
+        return ConductRow(
+            resource_id=resource_id,
+            reliability_fraction=reliability,
+            reason=reason.name.lower() if aside else None,
+            reason_zh=MISCONDUCT_ZH[reason] if aside else None,
+            quarantined_since=since,
+        )
+
+    async def quarantine(self, aggregator_id: str | None, after_id: str, limit: int) -> Sequence[ConductRow]:
+        """Who gets no orders for now, by id."""
+        names = [name for name in self.runtime.conduct.in_quarantine(aggregator_id) if name > after_id]
+        rows = [await self.conduct(name) for name in names[:limit]]
+        return [row for row in rows if row is not None]
+
     async def current_plan(self) -> DispatchPlan | None:
         """The plan that is being executed: the newest of real time, else today's."""
         return self.runtime.plan_in_force()
@@ -204,6 +225,7 @@ class Service:
             "online": len(fresh),
             "not_in_plan": 0 if plan is None else sum(live.resource_id not in plan.row_of for live in self.state),
             "dispatchable": len(self.state.dispatchable(now)),
+            "quarantined": len(self.runtime.conduct.in_quarantine()),
             "power_kw": sum(live.latest.power_kw for live in fresh if live.latest is not None),
             "aggregators_online": sum(self.state.aggregator_online.values()),
             "plan": None

@@ -276,6 +276,20 @@ last_setpoints = Table(
     Column("batch_key", Key, ForeignKey("setpoint_batches.batch_key"), nullable=False),
 )
 
+# How each device behaves (``models.conduct``); nobody who has always done what he was told stands here.
+conduct = Table(
+    "conduct",
+    metadata,
+    _resource_key(primary=True),
+    Column("share_sum", Double, nullable=False),
+    Column("weight_sum", Double, nullable=False),
+    Column("misconduct", SmallInteger, nullable=False),
+    Column("quarantined_at", UtcMicroseconds),
+    Column("trial_at", UtcMicroseconds),
+    Column("times", Integer, nullable=False),
+    CheckConstraint("(misconduct = 0) = (quarantined_at IS NULL)", name="quarantine_has_a_reason"),
+)
+
 answered_messages = Table(
     "answered_messages",
     metadata,

@@ -9,14 +9,14 @@ from sqlalchemy import text
 
 from adapters.store.accounts import Accounts
 from adapters.store.backup import Backup
-from adapters.store.commands import Commands
+from adapters.store.conduct import Conducts
 from adapters.store.connection import Database
 from adapters.store.history import History
 from adapters.store.journal import Journal
 from adapters.store.planning import Planning
 
 
-class Store(Accounts, Commands, Planning, Journal, History, Backup):
+class Store(Accounts, Conducts, Planning, Journal, History, Backup):
     """The whole state behind synchronous, thread-safe methods.
 
     ``url``: ``sqlite:///path/to/file`` or ``postgresql://user@host/database``.  ``observe`` is told what kind

@@ -138,3 +138,19 @@ async def test_a_frozen_meter_is_found_if_it_used_to_vary_and_is_back_as_soon_as
     hall.stuck_kw = None
     await live(4)
     assert reasons(world) == {}
+
+
+async def test_who_was_in_quarantine_is_there_after_a_kill_and_what_was_learned_is_known(make_world: MakeWorld) -> None:
+    world = await at_work(make_world)
+    for name in BAD:
+        ignore(world.devices[name])
+    await world.until(EVENT_START + 5 * CYCLE + MINUTE)
+    since = world.service.runtime.conduct.of("b0")[1]
+    before = world.service.runtime.conduct.reliability()
+    await world.kill_service()
+    await world.start_service()
+    assert reasons(world) == dict.fromkeys(BAD, Misconduct.NO_RESPONSE)
+    assert world.service.runtime.conduct.of("b0")[1] == since
+    after = world.service.runtime.conduct.reliability()
+    assert after == pytest.approx({name: before[name] for name in after}, abs=0.05)
+    assert after["b0"] < 0.9

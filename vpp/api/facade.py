@@ -38,6 +38,21 @@ class CapacityRow(BaseModel):
     callable_kw: float
 
 
+class ConductRow(BaseModel):
+    """How a resource behaves: how much of an order it gives, and why it gets none for now, if so.
+
+    ``reliability_fraction`` is what dispatch counts on, learned from readings; ``reason`` is null while it is free.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    resource_id: str
+    reliability_fraction: float
+    reason: str | None
+    reason_zh: str | None
+    quarantined_since: UtcTime | None
+
+
 class Quote(BaseModel):
     """How many kW can be ordered in a scope for a window; ``firm_kw`` is ``callable_kw`` less the margin."""
 
@@ -94,6 +109,12 @@ class ServiceFacade(Protocol):
 
     async def capacity(self, group_by: CapacityGroup) -> Sequence[CapacityRow]:
         """The four capacities by group."""
+
+    async def conduct(self, resource_id: str) -> ConductRow | None:
+        """How a resource behaves, None if it is not active."""
+
+    async def quarantine(self, aggregator_id: str | None, after_id: str, limit: int) -> Sequence[ConductRow]:
+        """Who gets no orders for now (of one aggregator, if named), by id, behind ``after_id``."""
 
     async def current_plan(self) -> DispatchPlan | None:
         """The plan in force."""

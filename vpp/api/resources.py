@@ -12,6 +12,7 @@ from models.records import RegisteredResourceRecord, Role, UserRecord
 from models.resources import RegisteredResource, ResourceKind
 from models.units import AggregatorId, Identifier, NonNegativeKw, UtcTime
 from vpp.api.access import ALL, Service, allowed, own_only
+from vpp.api.facade import ConductRow
 from vpp.api.idempotency import IdempotencyKey, Once
 from vpp.api.paging import Cursor, Limit, Page, decode_cursor, encode_cursor
 from vpp.api.problems import documented
@@ -111,6 +112,27 @@ def list_resources(
 def show_resource(service: Service, caller: Anyone, resource_id: ResourceId) -> ResourceView:
     """One resource."""
     return ResourceView.of(visible(service, caller, resource_id))
+
+
+@router.get("/resources/{resource_id}/conduct", tags=["resources"], responses=documented(404))
+async def show_conduct(service: Service, caller: Anyone, resource_id: ResourceId) -> ConductRow:
+    """How a resource behaves under orders, and whether it is in quarantine."""
+    await asyncio.to_thread(visible, service, caller, resource_id)
+    row = await service.conduct(resource_id)
+    if row is None:
+        raise HTTPException(404, f"there is no active resource {resource_id}")
+    return row
+
+
+@router.get("/quarantine", tags=["resources"])
+async def list_quarantine(
+    service: Service, caller: Anyone, limit: Limit = 100, cursor: Cursor = None
+) -> Page[ConductRow]:
+    """Resources that get no orders for now, by id; an aggregator sees its own."""
+    behind = decode_cursor(cursor, str)
+    rows = await service.quarantine(own_only(caller), behind[0] if behind else "", limit + 1)
+    following = encode_cursor(rows[limit - 1].resource_id) if len(rows) > limit else None
+    return Page(items=list(rows[:limit]), next_cursor=following)
 
 
 @router.post(

@@ -19,7 +19,7 @@ from models.records import AggregatorRecord, RegisteredResourceRecord, Role
 from models.resources import Pillar, Storage
 from models.telemetry import Reading
 from vpp.api import CapacityRow, Quote, create_app
-from vpp.api.facade import CapacityGroup
+from vpp.api.facade import CapacityGroup, ConductRow
 from vpp.metrics import Metrics
 from vpp.security import new_token
 from vpp.settings import HttpSettings, Settings
@@ -51,6 +51,7 @@ class SmallService:
     plan: DispatchPlan | None = None
     parts: dict[str, str | None] = field(default_factory=lambda: {"store": None, "broker": None})
     declared: int = 0
+    behaviour: dict[str, ConductRow] = field(default_factory=dict)
 
     def ready(self) -> Mapping[str, str | None]:
         return self.parts
@@ -97,6 +98,13 @@ class SmallService:
 
     async def terminate(self, event_id: str, by: str, reason: str) -> EventRecord:
         return await self._step(event_id, EventStatus.TERMINATED, by, reason)
+
+    async def conduct(self, resource_id: str) -> ConductRow | None:
+        return self.behaviour.get(resource_id)
+
+    async def quarantine(self, aggregator_id: str | None, after_id: str, limit: int) -> Sequence[ConductRow]:
+        rows = [row for name, row in sorted(self.behaviour.items()) if row.reason is not None and name > after_id]
+        return [row for row in rows if aggregator_id is None or row.resource_id.startswith(aggregator_id)][:limit]
 
     async def quote(self, order: EventOrder) -> Quote:
         return Quote(

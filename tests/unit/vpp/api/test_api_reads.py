@@ -1,9 +1,11 @@
 import json
+from datetime import UTC, datetime
 from typing import Any
 
 import pytest
 
 from models.records import DeadLetter
+from vpp.api.facade import ConductRow
 
 SPAN = {"start": "2025-07-16T10:00:00+08:00", "end": "2025-07-16T12:00:00+08:00"}
 
@@ -43,6 +45,31 @@ async def test_a_test_result_becomes_the_tested_capacity_and_is_audited(client: 
         path.replace("-0", "-9"), json={"tested_kw": 1}, headers=bearer("engineer", **{"Idempotency-Key": "t2"})
     )
     assert answer.status_code == 404
+
+
+async def test_who_is_in_quarantine_is_listed_page_by_page_and_an_aggregator_sees_its_own(
+    client: Any, bearer: Any, service: Any
+) -> None:
+    since = datetime(2025, 7, 16, 4, 0, tzinfo=UTC)
+    for name in ("batteries-0", "batteries-1", "batteries-2", "buildings-0"):
+        row = {"resource_id": name, "reliability_fraction": 0.4, "quarantined_since": since}
+        service.behaviour[name] = ConductRow.model_validate({**row, "reason": "silent", "reason_zh": "失联"})
+    free = {"resource_id": "batteries-3", "reliability_fraction": 0.97}
+    at_liberty = {"reason": None, "reason_zh": None, "quarantined_since": None}
+    service.behaviour["batteries-3"] = ConductRow.model_validate({**free, **at_liberty})
+    first = (await client.get("/api/v1/quarantine?limit=2", headers=bearer("operator"))).json()
+    assert [row["resource_id"] for row in first["items"]] == ["batteries-0", "batteries-1"]
+    params = {"limit": 2, "cursor": first["next_cursor"]}
+    second = (await client.get("/api/v1/quarantine", params=params, headers=bearer("operator"))).json()
+    assert [row["resource_id"] for row in second["items"]] == ["batteries-2", "buildings-0"]
+    assert second["next_cursor"] is None
+    own = (await client.get("/api/v1/quarantine", headers=bearer("aggregator"))).json()["items"]
+    assert own
+    assert len({row["resource_id"].rpartition("-")[0] for row in own}) == 1
+    shown = await client.get("/api/v1/resources/batteries-3/conduct", headers=bearer("engineer"))
+    assert shown.json() == {**free, **at_liberty}
+    unknown = await client.get("/api/v1/resources/batteries-99/conduct", headers=bearer("engineer"))
+    assert unknown.status_code == 404
 
 
 async def test_readings_come_in_pages_without_gap_or_repeat(client: Any, bearer: Any) -> None:
