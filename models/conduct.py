@@ -156,6 +156,7 @@ def suspicions(seen: CycleEvidence) -> NDArray[np.int64]:
     both_ways = seen.may_draw & seen.may_feed_in
     mirrored = moved & large & (np.abs(power + drawn) < 0.3 * np.abs(drawn))
     never = (~seen.may_feed_in & (power < -idle_kw)) | (~seen.may_draw & (power > idle_kw))
+    on = power != 0  # what is off says 0 again and again
     repeated = seen.repeats >= FROZEN_REPEATS
 
     def judge(kind: Misconduct, where: NDArray[np.bool_]) -> None:
@@ -168,7 +169,7 @@ def suspicions(seen: CycleEvidence) -> NDArray[np.int64]:
     judge(Misconduct.WRONG_SIGN, heard & (never | (both_ways & mirrored)))
     judge(Misconduct.WRONG_SCALE, heard & (np.abs(power) > BEYOND_NAMEPLATE * nameplate))
     judge(Misconduct.WRONG_SCALE, heard & large & (size >= THOUSANDTH[0]) & (size <= THOUSANDTH[1]))
-    judge(Misconduct.FROZEN_METER, heard & seen.varies & (repeated | (still & (seen.repeats > 0))))
+    judge(Misconduct.FROZEN_METER, heard & on & seen.varies & (repeated | (still & (seen.repeats > 0))))
     judge(Misconduct.NO_RESPONSE, heard & still)
     return found
 

@@ -167,6 +167,10 @@ class ConductStage:
         # a charger without a car has nothing to do, whatever it was told
         ordered = np.where(heard.is_charger[rows] & ~heard.has_session[rows], np.nan, heard.ordered_kw[rows])
         ordered = np.where(heard.ordered_until_us[rows] >= now_us, ordered, np.nan)
+        for place in np.flatnonzero(heard.is_process[rows] & ~np.isnan(ordered)).tolist():
+            live = self._state.at(int(rows[place]))
+            if live is not None and live.has_done_its_work(start):
+                ordered[place] = np.nan
         recent = (heard.unusable_us[rows] != NEVER_US) & (now_us - heard.unusable_us[rows] <= self._cycle_us)
         known = heard.heard_count[rows] >= VARIES_AFTER
         return CycleEvidence(

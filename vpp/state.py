@@ -17,13 +17,24 @@ from models.conduct import Misconduct
 from models.dispatch.problem import ResourceState
 from models.reading_columns import ReadingColumns, microseconds, moment_of
 from models.records import RegisteredResourceRecord
-from models.resources import CurtailableLoad, EvCharger, InterruptibleLoad, ResourceKind, Storage, ThermalLoad
+from models.resources import (
+    CurtailableLoad,
+    EvCharger,
+    InterruptibleLoad,
+    ResourceKind,
+    ShiftableLoad,
+    Storage,
+    ThermalLoad,
+)
 from models.telemetry import ChargingSession, Reading
 from vpp.heard import NEVER_US, HeardColumns
 
 HISTORY_KEPT = timedelta(hours=24)
 """How long curtailed pieces are remembered: longer than any rebound or rest that a table may ask for in a
 day."""
+
+WORK_DONE_SHARE = 0.9
+"""A day's work is never quite what was registered; this share of it is as good as done."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -270,6 +281,15 @@ class ResourceLive:
             hours_in_state_h=max(0.0, hours),
             power_kw=self.latest.power_kw if self.latest is not None else None,
         )
+
+    def has_done_its_work(self, now: datetime) -> bool:
+        """True for a process whose work of the day is all but done: it will not run again, whatever it is told."""
+        resource = self.record.resource
+        if not isinstance(resource, ShiftableLoad):
+            return False
+        begin = now - (resource.window_end - resource.window_start)  # longer ago it was another day's work
+        done_kwh = sum(kwh for end, kwh in self.process_kwh if end > begin)
+        return done_kwh >= WORK_DONE_SHARE * resource.energy_kwh
 
     def note_process(self, end: datetime, kwh: float) -> None:
         """Remember what a process used up to ``end``."""

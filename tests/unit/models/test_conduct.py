@@ -73,6 +73,8 @@ def said(**changed: float | bool) -> Misconduct:
         ({"ordered_kw": np.nan, "metered_kw": 0.08}, Misconduct.WRONG_SCALE),
         ({"repeats": 2}, Misconduct.FROZEN_METER),
         ({"repeats": 1}, Misconduct.NONE),
+        ({"repeats": 1, "metered_kw": 79.0}, Misconduct.FROZEN_METER),
+        ({"repeats": 40, "ordered_kw": 0.0, "metered_kw": 0.0}, Misconduct.NONE),
         ({"repeats": 90, "varies": False}, Misconduct.NONE),
         ({"measured_age_s": 720.0, "received_age_s": 5.0}, Misconduct.CLOCK_SKEW),
         ({"measured_age_s": 90.0, "received_age_s": 5.0}, Misconduct.NONE),
