@@ -28,6 +28,7 @@ from models.conduct import (
     reliability_fraction,
     suspicions,
 )
+from models.errors import StoreError
 from models.intervals import FloatArray
 from models.reading_columns import microseconds, moment_of
 from vpp.heard import NEVER_US
@@ -88,7 +89,9 @@ class ConductStage:
         self._cycle = cycle
         self._metrics = metrics
         self._store = store
-        self._judged_at: datetime | None = None
+        self._lines: dict[tuple[datetime, str, str], list[str]] = {}
+        """Not in the audit log yet: when and what happened to whom, and why."""
+        self._records: dict[str, ConductRecord] = {}
         for name, (kind, nothing) in _ROWS.items():
             setattr(self, name, np.full(0, nothing, dtype=kind))
 
@@ -103,12 +106,15 @@ class ConductStage:
         seen = self._evidence(rows, values, start)
         found = suspicions(seen)
         self._learn(rows, seen, found)
-        lines = [*self._set_aside(rows, seen, found, start), *self._take_back(rows, found, start)]
-        self._judged_at = start
+        changed = [*self._set_aside(rows, seen, found, start), *self._take_back(rows, found, start)]
+        self._tell(changed, start)
         self._show()
-        records = self._to_keep(rows, [row for row, _ in lines])
-        if lines or records:
-            await asyncio.to_thread(self._write, start, lines, records)
+        self._records |= {record.resource_id: record for record in self._to_keep(rows, [row for row, _ in changed])}
+        if self._lines or self._records:
+            try:
+                await asyncio.to_thread(self._write)
+            except StoreError as error:  # the next cycle tries again: dispatch does not wait for the database
+                log.warning("conduct is not kept yet", error=str(error), resources=len(self._records))
 
     def take_up(self, records: Iterable[ConductRecord]) -> None:
         """Go on with what was known before a restart."""
@@ -277,20 +283,25 @@ class ConductStage:
                 )
         return made
 
-    def _write(self, at: datetime, lines: list[tuple[int, str]], records: Sequence[ConductRecord]) -> None:
-        """One line of the audit log for all who come or go for the same reason: a silent gateway is many devices."""
-        groups: dict[tuple[str, str], list[str]] = {}
-        for row, what in lines:
+    def _tell(self, changed: Sequence[tuple[int, str]], at: datetime) -> None:
+        """Note who comes or goes: one line for all of the same reason, for a silent gateway is many devices."""
+        groups: dict[tuple[datetime, str, str], list[str]] = {}
+        for row, what in changed:
             live = self._state.at(row)
             if live is not None:
                 reason = Misconduct(int(self.suspected[row])).name.lower()
-                groups.setdefault((what, reason), []).append(live.resource_id)
-        with self._store.transaction():
-            self._store.save_conduct(records)
-            for (what, reason), names in sorted(groups.items()):
-                self._store.append_audit(at, "service", what, reason, {"resource_ids": sorted(names)})
-        for (what, reason), names in sorted(groups.items()):
+                groups.setdefault((at, what, reason), []).append(live.resource_id)
+        for (_, what, reason), names in sorted(groups.items()):
             log.info(what, reason=reason, resources=len(names), first=sorted(names)[:3])
+        self._lines |= groups
+
+    def _write(self) -> None:
+        with self._store.transaction():
+            self._store.save_conduct(list(self._records.values()))
+            for (at, what, reason), names in sorted(self._lines.items()):
+                self._store.append_audit(at, "service", what, reason, {"resource_ids": sorted(names)})
+        self._lines.clear()
+        self._records.clear()
 
     def _show(self) -> None:
         everyone = self._state.columns.misconduct[self._state.everyone]

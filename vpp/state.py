@@ -33,8 +33,8 @@ HISTORY_KEPT = timedelta(hours=24)
 """How long curtailed pieces are remembered: longer than any rebound or rest that a table may ask for in a
 day."""
 
-WORK_DONE_SHARE = 0.9
-"""A day's work is never quite what was registered; this share of it is as good as done."""
+WORK_DONE_SHARE = 0.8
+"""What is registered is the most that a day may need; this share of it can be all there is to do."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,6 +7,8 @@ import numpy as np
 import pytest
 
 from models.conduct import Misconduct
+from models.errors import StoreError
+from models.plan import PlanSource
 from tests.flow.conftest import CYCLE, EVENT_END, EVENT_START, MINUTE, Device, MakeWorld, World
 
 ORDER_KW = 300.0
@@ -154,3 +156,34 @@ async def test_who_was_in_quarantine_is_there_after_a_kill_and_what_was_learned_
     after = world.service.runtime.conduct.reliability()
     assert after == pytest.approx({name: before[name] for name in after}, abs=0.05)
     assert after["b0"] < 0.9
+
+
+async def test_a_database_that_is_away_for_a_cycle_loses_no_line(
+    make_world: MakeWorld, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    world = await at_work(make_world)
+    store, failures = world.service.store, 0
+    really = type(store).save_conduct
+
+    def away(self: object, records: object) -> None:
+        nonlocal failures
+        if world.clock.now() < EVENT_START + 6 * CYCLE:
+            failures += 1
+            raise StoreError("away for a while")
+        really(self, records)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(type(store), "save_conduct", away)
+    for name in BAD:
+        ignore(world.devices[name])
+    await world.until(EVENT_START + 5 * CYCLE + MINUTE)
+    assert failures > 0
+    assert reasons(world) == dict.fromkeys(BAD, Misconduct.NO_RESPONSE)
+    assert [each for each in store.audit_log() if each.action == "quarantine"] == []
+    plan = world.service.runtime.plan_in_force()
+    assert plan is not None
+    assert plan.source is PlanSource.FAST
+    await world.until(EVENT_START + 7 * CYCLE)
+    (line,) = [each for each in store.audit_log() if each.action == "quarantine"]
+    assert line.details["resource_ids"] == list(BAD)
+    assert line.at == EVENT_START + 5 * CYCLE
+    assert {each.resource_id for each in store.conduct() if each.quarantined_at is not None} == set(BAD)

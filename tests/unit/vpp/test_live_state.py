@@ -283,7 +283,7 @@ def test_a_measured_comfort_store_is_believed() -> None:
     assert other.comfort_store_kwh == 0.0
 
 
-def test_a_process_has_done_its_work_when_all_but_a_tenth_is_done_within_its_window() -> None:
+def test_a_process_has_done_its_work_when_all_but_a_fifth_is_done_within_its_window() -> None:
     resource = process(length=6 * HOUR)
     _, live = live_of(resource)
     for hour in range(5):
