@@ -79,15 +79,18 @@ class CurveFeed:
         return self._scale * self._measured(decision_time, grid)
 
 
-def scenario_feed(scenario: Scenario, scale: float) -> CurveFeed:
-    """The feed of a scenario; its forecast is the curve with the error of a good day-ahead forecast."""
+def scenario_feed(scenario: Scenario, scale: float, seed: int | None = None) -> CurveFeed:
+    """The feed of a scenario; its forecast is the curve with the error of a good day-ahead forecast.
+
+    ``seed``: another throw of that error.
+    """
     return CurveFeed(
         scale=scale,
         zones=scenario.zone_ids,
         zone_shares=scenario.zone_shares,
         zone_limits_kw=scenario.zone_limits_kw,
         prices=scenario.prices,
-        forecast=lambda decided, grid: with_forecast_error(scenario, decided, grid),
+        forecast=lambda decided, grid: with_forecast_error(scenario, decided, grid, seed),
         measured=lambda _, grid: scenario.mean_load_kw(grid),
         any_day=IntervalGrid.regular(scenario.midnight(scenario.day), timedelta(minutes=15), 96),
     )
@@ -99,10 +102,12 @@ SHAPE_ERROR = 0.008
 large cities report for the day ahead (an assumption, labelled so in the report)."""
 
 
-def with_forecast_error(scenario: Scenario, decided: datetime, grid: IntervalGrid) -> FloatArray:
+def with_forecast_error(
+    scenario: Scenario, decided: datetime, grid: IntervalGrid, seed: int | None = None
+) -> FloatArray:
     """The scenario's load as it could have been forecast on the local day of ``decided``."""
     day = (decided.astimezone(scenario.zone).date() - scenario.day).days
-    keys = keys_of([scenario.name], scenario.file.seed)
+    keys = keys_of([scenario.name], scenario.file.seed if seed is None else seed)
     level = LEVEL_ERROR * float(normal(keys, "forecast level", day)[0])
     knots = np.arange(-24.0, 24.0 * 4, 6.0)
     shape = SHAPE_ERROR * np.array([float(normal(keys, f"forecast shape {k}", day)[0]) for k in range(len(knots))])

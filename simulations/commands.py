@@ -1,12 +1,14 @@
-"""The commands of the far side: ``vpp demo``, ``vpp replay``, ``vpp simulate`` (found by entry point)."""
+"""The commands of the far side: ``vpp demo``, ``replay``, ``simulate``, ``bench event`` (found by entry point)."""
 
 import asyncio
+import json
 import logging
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import date, datetime, time
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Annotated
 from zoneinfo import ZoneInfo
 
@@ -21,8 +23,11 @@ from adapters.feeds.load_options import LoadOptions, Unit
 from models.errors import InputError, InputFault
 from simulations.clock import SystemClock
 from simulations.day import DaySetup, run_day
+from simulations.day import Progress as Progressed
 from simulations.demo import demo_setup
+from simulations.event_days import EventDayScore, run_event_day, summary_of
 from simulations.replay import ReplayOrder, replay_setup
+from vpp.bench.machine import machine
 from vpp.report.result_folder import EventResult, Summary
 from vpp.report.write import write_report
 
@@ -43,6 +48,43 @@ def demo(
 ) -> None:
     """A whole day of a city: register, plan, order, dispatch over real MQTT, prove, report."""
     _run(demo_setup(resources, portfolio, seed), out, as_json)
+
+
+def bench_event(
+    days: Annotated[int, typer.Option(min=1, help="Event days, each with a seed of its own: three minutes a day.")] = 3,
+    resources: Annotated[int, typer.Option(min=90, max=2000, help="How many devices to simulate.")] = 90,
+    seed: Annotated[int, typer.Option(min=0, help="The first day's seed; the next has the next.")] = 0,
+    silent: Annotated[
+        float, typer.Option(min=0, max=0.9, help="Share of the devices that falls silent in each event.")
+    ] = 0.2,
+    faults: Annotated[
+        bool, typer.Option(help="Also deaf, half-hearted, frozen, reversed, wrongly scaled and skewed devices.")
+    ] = True,
+    out: Annotated[Path | None, typer.Option(help="Write the JSON here too.")] = None,
+    as_json: JsonFlag = False,
+) -> None:
+    """Whole event days under faults through the service: how often the order is kept, hour by hour."""
+    scores: list[EventDayScore] = []
+    for number in range(seed, seed + days):
+        with TemporaryDirectory() as folder, _shown(Path(folder), f"seed {number}  ") as show:
+            made = run_event_day(resources, number, silent, Path(folder), show, more_faults=faults)
+            scores.append(asyncio.run(made))
+        if not as_json:
+            each = scores[-1]
+            typer.echo(
+                f"seed {each.seed}: {each.hours} hours, in band {each.hours_in_band_share:.0%} "
+                f"(true {each.hours_in_band_true_share:.0%}), accuracy {each.accuracy_mean:.1%} "
+                f"(true {each.accuracy_true_mean:.1%}), worst {each.worst_ratios}, "
+                f"rebound {'ok' if each.rebound_ok else 'TOO HIGH'}, {each.wall_s:.0f} s {each.invariants_broken or ''}"
+            )
+    found = {"benchmark": "event", "machine": machine(), "cases": [each.as_dict() for each in scores]}
+    found["all"] = summary_of(scores)
+    text = json.dumps(found, ensure_ascii=False, indent=1)
+    if out is not None:
+        out.write_text(text, encoding="utf-8")
+    typer.echo(text if as_json else json.dumps(found["all"]))
+    if any(each.invariants_broken for each in scores):
+        raise typer.Exit(1)
 
 
 def replay(
@@ -92,13 +134,7 @@ def replay(
 
 
 def _run(setup: DaySetup, out: Path, as_json: bool) -> None:
-    console = Console(stderr=True)
-    with _quiet_logs(out), _bar(console) as progress:
-        task = progress.add_task("", total=1.0)
-
-        def show(zh: str, en: str, share: float) -> None:
-            progress.update(task, completed=share, description=f"{zh}  {en}")
-
+    with _shown(out) as show:
         result = asyncio.run(run_day(setup, out, show))
         show("完成", "done", 1.0)
     page = write_report(out)
@@ -106,6 +142,18 @@ def _run(setup: DaySetup, out: Path, as_json: bool) -> None:
         sys.stdout.write(result.summary.model_dump_json() + "\n")
     else:
         _tell(Console(), result.summary, page)
+
+
+@contextmanager
+def _shown(out: Path, before: str = "") -> Iterator[Progressed]:
+    """A bar on the screen for a day that runs into ``out``; ``before`` stands in front of what is said."""
+    with _quiet_logs(out), _bar(Console(stderr=True)) as progress:
+        task = progress.add_task("", total=1.0)
+
+        def show(zh: str, en: str, share: float) -> None:
+            progress.update(task, completed=share, description=f"{before}{zh}  {en}")
+
+        yield show
 
 
 def _bar(console: Console) -> Progress:

@@ -32,7 +32,7 @@ from models.resources import EvCharger, Generator, ShiftableLoad, Storage
 from simulations.city_feed import CurveFeed
 from simulations.clock import VirtualClock
 from simulations.day_result import DayFacts, DayLog, Truth, build_result
-from simulations.faults import FaultPlan
+from simulations.faults import FAULT_TEXTS, FaultKind, FaultPlan
 from simulations.fleet import GivenOrder, SimulatedFleet, attach
 from simulations.scenarios.generator import GeneratedFleet
 from vpp.measurement import MeasuredDay
@@ -57,12 +57,13 @@ Progress = Callable[[str, str, float], None]
 
 
 @dataclass(frozen=True)
-class Silence:
-    """A share of the devices that falls silent in [start, end)."""
+class Trouble:
+    """A share of the devices with which something is wrong in [start, end)."""
 
     fraction: float
     start: datetime
     end: datetime
+    kind: FaultKind = FaultKind.SILENT
 
 
 @dataclass(frozen=True)
@@ -81,7 +82,7 @@ class DaySetup:
     city_kw: Callable[[IntervalGrid], FloatArray]
     limit_kw: float | None
     facts: DayFacts
-    silence: Silence | None = None
+    troubles: tuple[Trouble, ...] = ()
     settings: dict[str, dict[str, object]] = field(default_factory=dict)
 
     @property
@@ -103,7 +104,7 @@ async def run_day(setup: DaySetup, out: Path, progress: Progress) -> DayResult:
             await driver.day_ahead(service)
             await driver.until(midnight, 0.45)
             driver.fleet.mark()
-            driver.expect_silence(service)
+            driver.expect_trouble(service)
             await driver.until(end, 0.95)
         day = await service.runtime.measured(midnight, end)
         progress("核算与报告", "measuring and writing the report", 0.96)
@@ -300,19 +301,19 @@ class _Driver:
     _share = 0.2
     _service: Service | None = None
 
-    def expect_silence(self, service: Service) -> None:
-        """Plan the fault of the day, and watch events from now on."""
+    def expect_trouble(self, service: Service) -> None:
+        """Plan the faults of the day, and watch events from now on."""
         self._service = service
-        silence = self.setup.silence
-        if silence is not None:
+        for trouble in self.setup.troubles:
             gone = self.faults.silence_fraction(
-                silence.fraction, at=silence.start, until=silence.end, groups=self.fleet.class_of
+                trouble.fraction, at=trouble.start, until=trouble.end, groups=self.fleet.class_of, kind=trouble.kind
             )
+            zh, en = FAULT_TEXTS[trouble.kind]
             self.log.note(
-                silence.start,
+                trouble.start,
                 "仿真",
-                f"{len(gone)} 台设备失联 ({silence.fraction:.0%})",
-                f"{len(gone)} devices fall silent ({silence.fraction:.0%})",
+                f"{len(gone)} 台设备{zh} ({trouble.fraction:.0%})",
+                f"{len(gone)} devices {en} ({trouble.fraction:.0%})",
             )
 
     def _look(self, now: datetime) -> None:

@@ -4,7 +4,7 @@ from datetime import timedelta
 
 from models.events import EventOrder
 from simulations.city_feed import scenario_feed
-from simulations.day import FINE_HISTORY_DEVICES, DaySetup, Silence
+from simulations.day import FINE_HISTORY_DEVICES, DaySetup, Trouble
 from simulations.day_result import DayFacts, text
 from simulations.scenarios import Scenario, load_scenario
 from simulations.scenarios.generator import generate_fleet
@@ -27,13 +27,13 @@ def demo_setup(resources: int = 300, portfolio: str = "2030", seed: int | None =
     described = scenario.file.portfolios[portfolio]
     return DaySetup(
         generated=generated,
-        feed=scenario_feed(scenario, scale),
+        feed=scenario_feed(scenario, scale, seed),
         market_day=scenario.day,
         orders=orders,
         declare_at=scenario.local(17.5) - timedelta(days=1),
         city_kw=scenario.mean_load_kw,
         limit_kw=float(scenario.zone_limits_kw.sum() * scale),
-        silence=Silence(0.10, evening + timedelta(minutes=40), evening + timedelta(hours=4)),
+        troubles=(Trouble(0.10, evening + timedelta(minutes=40), evening + timedelta(hours=4)),),
         facts=DayFacts(
             scenario=scenario.name,
             title_zh=f"{scenario.file.title_zh} · {described.title_zh}",

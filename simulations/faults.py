@@ -45,6 +45,22 @@ class FaultKind(StrEnum):
     FAST_CLOCK = "fast_clock"
 
 
+FAULT_TEXTS = {
+    FaultKind.SILENT: ("失联", "fall silent"),
+    FaultKind.MUTE: ("停止上报", "stop telling"),
+    FaultKind.REFUSE: ("拒绝指令", "refuse"),
+    FaultKind.LATE: ("响应延迟", "are late"),
+    FaultKind.STUCK: ("电表冻结", "have frozen meters"),
+    FaultKind.IGNORE: ("收令不动", "take orders and do nothing"),
+    FaultKind.PARTIAL: ("只响应一半", "do half"),
+    FaultKind.REVERSED: ("电表反接", "have reversed meters"),
+    FaultKind.MEGAWATT: ("电表量纲错误", "say megawatts"),
+    FaultKind.SLOW_CLOCK: ("时钟偏慢", "have slow clocks"),
+    FaultKind.FAST_CLOCK: ("时钟偏快", "have fast clocks"),
+}
+"""What a journal says of many: Chinese, English."""
+
+
 @dataclass(frozen=True, slots=True)
 class Fault:
     """One thing wrong with one device in [start, end)."""

@@ -24,6 +24,13 @@ class Commands(Readings):
         with self._db.writing() as connection:
             return int(connection.execute(statement.returning(table.c.last)).scalar_one())
 
+    def sequences_sent(self) -> list[tuple[str, int]]:
+        """Aggregator and sequence number of every batch that was ever made."""
+        table = schema.setpoint_batches
+        with self._db.reading() as connection:
+            rows = connection.execute(select(table.c.aggregator_id, table.c.sequence).order_by(table.c.batch_key))
+            return [(row.aggregator_id, row.sequence) for row in rows]
+
     def save_batch(self, batch: SetpointBatch, sent_at: datetime) -> None:
         """Keep a batch before it leaves the house; it becomes the last word to its resources."""
         with self._db.writing() as connection:

@@ -2,6 +2,7 @@
 
 import json
 import time
+from importlib.metadata import entry_points
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -202,3 +203,7 @@ def _show(found: dict[str, Any]) -> None:
 
 
 _SPANS = ("load_s", "prepare_s", "cold_wall_s", "wall_s", "write_s", "check_s")
+
+
+for _entry in entry_points(group="vpp.bench"):  # whole days need the far side of the wires, which is not imported here
+    bench_app.command(_entry.name)(_entry.load())

@@ -73,6 +73,12 @@ def test_a_planned_fault_hits_its_device_alone(kind: FaultKind) -> None:
         FaultKind.REFUSE: plan.refusing,
         FaultKind.STUCK: plan.stuck,
         FaultKind.LATE: lambda now: plan.late_s(now) > 0,
+        FaultKind.IGNORE: plan.ignoring,
+        FaultKind.PARTIAL: plan.partial,
+        FaultKind.REVERSED: lambda now: plan.meter_factor(now) == -1,
+        FaultKind.MEGAWATT: lambda now: plan.meter_factor(now) == 1e-3,
+        FaultKind.SLOW_CLOCK: lambda now: plan.skew_s(now) == -720,
+        FaultKind.FAST_CLOCK: lambda now: plan.skew_s(now) == 720,
     }[kind]
     assert np.flatnonzero(flags(at(0.5))).tolist() == [7]
     assert not flags(at(1)).any()

@@ -1,0 +1,180 @@
+"""Whole event days under faults, by seed, and what they are judged by (``vpp bench event``).
+
+    seed        another fleet, other dice of every device, other forecast errors of the city's load
+    faults      shares of the devices, by what is wrong with them, from a moment in the first half of each event on
+    judged      clock hours inside an event: delivered over ordered as metered, and against the true counterfactual
+
+A day runs through ``simulations.day``: the service that runs live, on real wires, on virtual time.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from adapters.store import Store
+from models.errors import StoreError
+from models.intervals import FloatArray
+from simulations.day import DaySetup, Trouble, run_day
+from simulations.demo import demo_setup
+from simulations.faults import FaultKind
+from vpp.report.result_folder import DayResult
+
+BAND = (0.9, 1.1)
+REBOUND_SPAN = timedelta(hours=6)
+MORE_FAULTS = {
+    FaultKind.IGNORE: 0.02,
+    FaultKind.PARTIAL: 0.02,
+    FaultKind.STUCK: 0.01,
+    FaultKind.REVERSED: 0.01,
+    FaultKind.MEGAWATT: 0.01,
+    FaultKind.SLOW_CLOCK: 0.01,
+    FaultKind.FAST_CLOCK: 0.01,
+}
+"""Shares of devices with another fault, where faults are asked for (assumptions: nobody publishes them)."""
+
+
+@dataclass(frozen=True)
+class EventDayScore:
+    """What one day came to.
+
+    ``hours``: judged clock hours.  ``accuracy_mean``: mean of 1 − |delivered − ordered| / ordered over them.  ``true``:
+    the same against what the devices would have drawn without an event, which only a simulator knows.
+    ``worst_ratios``: the ratios furthest from 1, metered.  ``rebound_ok``: the city stayed below its peak of the day
+    without events in the six hours after each.  ``invariants_broken``: what must never happen and did.
+    """
+
+    seed: int
+    resources: int
+    faults: Mapping[str, float]
+    hours: int
+    hours_in_band_share: float
+    accuracy_mean: float
+    hours_in_band_true_share: float
+    accuracy_true_mean: float
+    worst_ratios: tuple[float, ...]
+    ordered_share_of_five_percent: float
+    rebound_ok: bool
+    invariants_broken: tuple[str, ...]
+    wall_s: float
+
+    def as_dict(self) -> dict[str, Any]:
+        """JSON values only."""
+        return asdict(self)
+
+
+def event_day(resources: int, seed: int, silent: float, *, more_faults: bool) -> DaySetup:
+    """The scenario's day with that fleet and those faults; ``silent`` is a share of all devices."""
+    setup = demo_setup(resources, seed=seed)
+    shares = {FaultKind.SILENT: silent, **(MORE_FAULTS if more_faults else {})}
+    dice = np.random.default_rng([seed, 7])
+    troubles = []
+    for order in setup.orders:
+        for kind, share in shares.items():
+            if share <= 0:
+                continue
+            into = timedelta(seconds=round(float(dice.uniform(0.0, 0.5)) * (order.end - order.start).total_seconds()))
+            troubles.append(Trouble(share, order.start + into, order.end + timedelta(hours=1), kind))
+    return replace(setup, troubles=tuple(troubles))
+
+
+async def run_event_day(
+    resources: int,
+    seed: int,
+    silent: float,
+    out: Path,
+    progress: Callable[[str, str, float], None],
+    *,
+    more_faults: bool = True,
+) -> EventDayScore:
+    """Run one day into the folder ``out`` and judge it."""
+    setup = event_day(resources, seed, silent, more_faults=more_faults)
+    result = await run_day(setup, out, progress)
+    faults = {trouble.kind.value: trouble.fraction for trouble in setup.troubles}
+    return score(result, seed, faults, broken_invariants(out))
+
+
+def score(
+    result: DayResult, seed: int, faults: Mapping[str, float], invariants_broken: tuple[str, ...]
+) -> EventDayScore:
+    """Judge a day that was run."""
+    frame = result.delivery.copy()
+    local = frame["interval_start"].dt.tz_convert(result.summary.time_zone)
+    hours = frame.assign(hour=local.dt.floor("h")).groupby(["event_id", "hour"])
+    sums = hours[["ordered_kw", "delivered_kw", "true_delivered_kw"]].mean()
+    metered = (sums["delivered_kw"] / sums["ordered_kw"]).to_numpy(dtype=float)
+    true = (sums["true_delivered_kw"] / sums["ordered_kw"]).to_numpy(dtype=float)
+    events = result.summary.events
+    five = sum(event.five_percent_kw for event in events)
+    furthest = np.argsort(-np.abs(metered - 1))[:3]
+    return EventDayScore(
+        seed=seed,
+        resources=result.summary.resources,
+        faults=dict(faults),
+        hours=len(metered),
+        hours_in_band_share=in_band_share(metered),
+        accuracy_mean=accuracy_mean(metered),
+        hours_in_band_true_share=in_band_share(true),
+        accuracy_true_mean=accuracy_mean(true),
+        worst_ratios=tuple(round(float(value), 4) for value in metered[furthest]),
+        ordered_share_of_five_percent=sum(event.ordered_kw for event in events) / five if five > 0 else 0.0,
+        rebound_ok=_rebound_ok(result),
+        invariants_broken=invariants_broken,
+        wall_s=result.summary.wall_s,
+    )
+
+
+def summary_of(scores: Sequence[EventDayScore]) -> dict[str, float]:
+    """Over all judged hours of all days."""
+    hours = sum(each.hours for each in scores)
+
+    def mean(name: str) -> float:
+        return sum(each.hours * getattr(each, name) for each in scores) / hours if hours else 0.0
+
+    names = ("hours_in_band_share", "accuracy_mean", "hours_in_band_true_share", "accuracy_true_mean")
+    return {
+        "days": len(scores),
+        "hours": hours,
+        **{name: mean(name) for name in names},
+        "rebound_ok_share": sum(each.rebound_ok for each in scores) / len(scores) if scores else 0.0,
+        "invariants_broken": sum(len(each.invariants_broken) for each in scores),
+    }
+
+
+def in_band_share(ratios: FloatArray) -> float:
+    """Share of hours inside 90 to 110 % of the order."""
+    low, high = BAND
+    return float(np.mean((ratios >= low) & (ratios <= high))) if len(ratios) else 0.0
+
+
+def accuracy_mean(ratios: FloatArray) -> float:
+    """Mean of 1 − |delivered − ordered| / ordered."""
+    return float(np.mean(1 - np.abs(ratios - 1))) if len(ratios) else 0.0
+
+
+def _rebound_ok(result: DayResult) -> bool:
+    city = result.city.set_index("interval_start")
+    before_kw = city["load_without_kw"].max()
+    after = [city.loc[event.end : event.end + REBOUND_SPAN, "load_with_kw"].max() for event in result.summary.events]
+    return bool(max(after) <= before_kw)
+
+
+def broken_invariants(out: Path) -> tuple[str, ...]:
+    """What the day's own database says of things that must never happen."""
+    found = []
+    with Store(f"sqlite:///{out / 'service' / 'vpp.db'}") as store:
+        try:
+            store.verify_audit()
+        except StoreError as error:
+            found.append(f"audit: {error}")
+        sent = store.sequences_sent()
+        if len(sent) != len(set(sent)):
+            found.append("commands: a sequence number was used twice")
+        for aggregator_id in sorted({name for name, _ in sent}):
+            numbers = sorted(number for name, number in sent if name == aggregator_id)
+            if numbers != list(range(1, len(numbers) + 1)):
+                found.append(f"commands: {aggregator_id} has gaps in its sequence")
+    return tuple(found)
