@@ -4,8 +4,8 @@
 Its reliability ρ is the mean of m/o over such cycles, drawn towards what its registration says (ρ₀), forgetting slowly;
 an order that is small beside the nameplate says less, and one cycle never says more than another:
 
-    (C1)  ρ = (PRIOR_CYCLES ρ₀ + N) / (PRIOR_CYCLES + D), within [0, 1]
-    (C2)  N ← λ N + w q,   D ← λ D + w,   q = m / o within RATIO_LIMITS,   w = min(1, |o| / (WHOLE_SHARE connected))
+    (Q1)  ρ = (PRIOR_CYCLES ρ₀ + N) / (PRIOR_CYCLES + D), within [0, 1]
+    (Q2)  N ← λ N + w q,   D ← λ D + w,   q = m / o within RATIO_LIMITS,   w = min(1, |o| / (WHOLE_SHARE connected))
 
 **Suspicion.**  One cycle's evidence is judged by ``suspicions``; who is suspected of the same in enough cycles running
 (``STRIKES``) cannot be counted on.  A device is not blamed for a baseline that is off: to be called unresponsive it
@@ -82,7 +82,7 @@ STRIKES = np.array([0, 2, 2, 2, 2, 1, 2], dtype=np.int64)
 
 @dataclass(frozen=True, slots=True)
 class ConductRecord:
-    """What is kept of one device: N and D of (C2) in whole cycles, and its quarantine if it is in one.
+    """What is kept of one device: N and D of (Q2) in whole cycles, and its quarantine if it is in one.
 
     ``quarantined_at``: None if it is free.  ``trial_at``: when it is tried again.  ``times``: how often it has been in
     quarantine lately.
@@ -177,7 +177,7 @@ def suspicions(seen: CycleEvidence) -> NDArray[np.int64]:
 def forget_and_learn(
     share_sum: FloatArray, weight_sum: FloatArray, seen: CycleEvidence, counts: NDArray[np.bool_]
 ) -> tuple[FloatArray, FloatArray]:
-    """N and D of (C2), (n,) each, in whole cycles, after one more cycle of those where ``counts``."""
+    """N and D of (Q2), (n,) each, in whole cycles, after one more cycle of those where ``counts``."""
     order = np.where(counts & seen.is_heard, seen.ordered_change_kw, 0.0)
     under = order != 0
     ratio = np.where(under, (seen.baseline_kw - seen.metered_kw) / np.where(under, order, 1.0), 0.0)
@@ -187,5 +187,5 @@ def forget_and_learn(
 
 
 def reliability_fraction(registered: FloatArray, share_sum: FloatArray, weight_sum: FloatArray) -> FloatArray:
-    """ρ of (C1), (n,)."""
+    """ρ of (Q1), (n,)."""
     return np.asarray(np.clip((PRIOR_CYCLES * registered + share_sum) / (PRIOR_CYCLES + weight_sum), 0.0, 1.0))
