@@ -126,7 +126,7 @@ class CycleEvidence:
 
     @property
     def ordered_change_kw(self) -> FloatArray:
-        """O = b − ordered, 0 without an order that moves something, (n,)."""
+        """The ordered change o = b − ordered, 0 without an order that moves something, (n,)."""
         change = np.nan_to_num(self.baseline_kw - self.ordered_kw)
         least = np.maximum(LEAST_ORDER_SHARE * self.connected_kw, LEAST_ORDER_KW)
         return np.where(np.abs(change) >= least, change, 0.0)

@@ -57,7 +57,6 @@ _ROWS: dict[str, tuple[str, float | int]] = {
     "strikes": ("i8", 0),
     "clean": ("i8", 0),
     "times": ("i8", 0),
-    "since_us": ("i8", NEVER_US),
     "trial_us": ("i8", NEVER_US),
     "free_since_us": ("i8", NEVER_US),
     "before_kw": ("f8", np.nan),
@@ -75,7 +74,6 @@ class ConductStage:
     strikes: NDArray[np.int64]
     clean: NDArray[np.int64]
     times: NDArray[np.int64]
-    since_us: NDArray[np.int64]
     trial_us: NDArray[np.int64]
     free_since_us: NDArray[np.int64]
     before_kw: FloatArray

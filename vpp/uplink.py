@@ -231,11 +231,9 @@ class Uplink:
             return
         said = json.loads(received.payload)["readings"]
         for field, why in _UNUSABLE.items():
-            names = [
-                said[each.index].get("resource_id", "")
-                for each in wrong
-                if each.field == field and each.index is not None
-            ]
+            items = [said[each.index] for each in wrong if each.field == field and each.index is not None]
+            said_ids = [item.get("resource_id") for item in items if isinstance(item, dict)]
+            names = [name for name in said_ids if isinstance(name, str)]  # what was refused may be anything
             rows = self._state.rows_of(aggregator_id, names)
             self._state.refused_readings(rows[rows >= 0], why, now)
 

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from datetime import timedelta
+from typing import Any
 
 import numpy as np
 import pytest
@@ -187,3 +188,19 @@ async def test_a_database_that_is_away_for_a_cycle_loses_no_line(
     assert line.details["resource_ids"] == list(BAD)
     assert line.at == EVENT_START + 5 * CYCLE
     assert {each.resource_id for each in store.conduct() if each.quarantined_at is not None} == set(BAD)
+
+
+async def test_a_reading_that_is_nonsense_throughout_blames_nobody_and_the_stream_goes_on(
+    make_world: MakeWorld,
+) -> None:
+    world = await make_world("embedded")
+    gateway, state = world.aggregators["beta"].gateway, world.service.state
+    nonsense: list[Any] = [{"resource_id": ["b0"], "power_kw": "much"}, {"resource_id": "a0", "power_kw": "much"}, 7]
+    gateway.publish_readings(nonsense)
+    world.aggregators["beta"].publish(world.clock.now() + MINUTE)
+    await gateway.settled()
+    assert state.columns.unusable[state.everyone].sum() == 0, "a0 is not beta's"
+    heard = state.get("b0")
+    assert heard is not None
+    assert heard.latest is not None
+    assert heard.latest.measured_at == world.clock.now() + MINUTE
