@@ -66,6 +66,11 @@ def check_unmet(
     return cost, found
 
 
+def claims_no_cost(head: PlanHead) -> bool:
+    """A rule's plan, or one from before, may say nothing of what it costs (NaN): it then costs what is recomputed."""
+    return head.source in (PlanSource.LAST_GOOD, PlanSource.RULE) and bool(np.isnan(head.objective_cny))
+
+
 def compare(limit: str, said: float, recomputed: float) -> list[Violation]:
     """One figure of the plan against the same recomputed."""
     if abs(said - recomputed) <= tolerance(recomputed):
