@@ -1,18 +1,14 @@
 """The commands of the far side: ``vpp demo``, ``replay``, ``simulate``, ``bench event`` (found by entry point)."""
 
 import asyncio
-import json
-import logging
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import date, datetime, time
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import Annotated
 from zoneinfo import ZoneInfo
 
-import structlog
 import typer
 from rich.box import SIMPLE
 from rich.console import Console
@@ -22,14 +18,17 @@ from rich.table import Table
 from adapters.feeds.load_options import LoadOptions, Unit
 from models.errors import InputError, InputFault
 from simulations.clock import SystemClock
-from simulations.day import DaySetup, run_day
-from simulations.day import Progress as Progressed
+from simulations.day import run_day
+from simulations.day_driver import Progress as Progressed
+from simulations.day_setup import DaySetup
 from simulations.demo import demo_setup
-from simulations.event_days import EventDayScore, run_event_day, summary_of
+from simulations.event_command import bench_event
+from simulations.quiet_logs import quiet_logs
 from simulations.replay import ReplayOrder, replay_setup
-from vpp.bench.machine import machine
 from vpp.report.result_folder import EventResult, Summary
 from vpp.report.write import write_report
+
+__all__ = ["bench_event", "demo", "replay", "simulate"]
 
 DEMO_FOLDER = Path("var/demo")
 DEMO_RESOURCES = 20_000
@@ -48,43 +47,6 @@ def demo(
 ) -> None:
     """A whole day of a city: register, plan, order, dispatch over real MQTT, prove, report."""
     _run(demo_setup(resources, portfolio, seed), out, as_json)
-
-
-def bench_event(
-    days: Annotated[int, typer.Option(min=1, help="Event days, each with a seed of its own: three minutes a day.")] = 3,
-    resources: Annotated[int, typer.Option(min=90, max=2000, help="How many devices to simulate.")] = 90,
-    seed: Annotated[int, typer.Option(min=0, help="The first day's seed; the next has the next.")] = 0,
-    silent: Annotated[
-        float, typer.Option(min=0, max=0.9, help="Share of the devices that falls silent in each event.")
-    ] = 0.2,
-    faults: Annotated[
-        bool, typer.Option(help="Also deaf, half-hearted, frozen, reversed, wrongly scaled and skewed devices.")
-    ] = True,
-    out: Annotated[Path | None, typer.Option(help="Write the JSON here too.")] = None,
-    as_json: JsonFlag = False,
-) -> None:
-    """Whole event days under faults through the service: how often the order is kept, hour by hour."""
-    scores: list[EventDayScore] = []
-    for number in range(seed, seed + days):
-        with TemporaryDirectory() as folder, _shown(Path(folder), f"seed {number}  ") as show:
-            made = run_event_day(resources, number, silent, Path(folder), show, more_faults=faults)
-            scores.append(asyncio.run(made))
-        if not as_json:
-            each = scores[-1]
-            typer.echo(
-                f"seed {each.seed}: {each.hours} hours, in band {each.hours_in_band_share:.0%} "
-                f"(true {each.hours_in_band_true_share:.0%}), accuracy {each.accuracy_mean:.1%} "
-                f"(true {each.accuracy_true_mean:.1%}), worst {each.worst_ratios}, "
-                f"rebound {'ok' if each.rebound_ok else 'TOO HIGH'}, {each.wall_s:.0f} s {each.invariants_broken or ''}"
-            )
-    found = {"benchmark": "event", "machine": machine(), "cases": [each.as_dict() for each in scores]}
-    found["all"] = summary_of(scores)
-    text = json.dumps(found, ensure_ascii=False, indent=1)
-    if out is not None:
-        out.write_text(text, encoding="utf-8")
-    typer.echo(text if as_json else json.dumps(found["all"]))
-    if any(each.invariants_broken for each in scores):
-        raise typer.Exit(1)
 
 
 def replay(
@@ -147,7 +109,7 @@ def _run(setup: DaySetup, out: Path, as_json: bool) -> None:
 @contextmanager
 def _shown(out: Path, before: str = "") -> Iterator[Progressed]:
     """A bar on the screen for a day that runs into ``out``; ``before`` stands in front of what is said."""
-    with _quiet_logs(out), _bar(Console(stderr=True)) as progress:
+    with quiet_logs(out), _bar(Console(stderr=True)) as progress:
         task = progress.add_task("", total=1.0)
 
         def show(zh: str, en: str, share: float) -> None:
@@ -158,29 +120,6 @@ def _shown(out: Path, before: str = "") -> Iterator[Progressed]:
 
 def _bar(console: Console) -> Progress:
     return Progress(BarColumn(bar_width=30), TimeElapsedColumn(), TextColumn("{task.description}"), console=console)
-
-
-@contextmanager
-def _quiet_logs(out: Path) -> Iterator[None]:
-    """Logs go into a file of the result folder, so that the screen stays readable."""
-    out.mkdir(parents=True, exist_ok=True)
-    with (out / "log.jsonl").open("w", encoding="utf-8") as file:
-        structlog.configure(
-            processors=[
-                structlog.processors.add_log_level,
-                structlog.processors.TimeStamper(fmt="iso", utc=True),
-                structlog.processors.JSONRenderer(),
-            ],
-            logger_factory=structlog.PrintLoggerFactory(file),
-        )
-        handler = logging.StreamHandler(file)
-        root = logging.getLogger()
-        root.addHandler(handler)
-        try:
-            yield
-        finally:
-            root.removeHandler(handler)
-            structlog.reset_defaults()
 
 
 def _tell(console: Console, summary: Summary, page: Path) -> None:

@@ -4,8 +4,8 @@ from datetime import timedelta
 
 from models.events import EventOrder
 from simulations.city_feed import scenario_feed
-from simulations.day import FINE_HISTORY_DEVICES, DaySetup, Trouble
 from simulations.day_result import DayFacts, text
+from simulations.day_setup import FINE_HISTORY_DEVICES, DaySetup, Trouble
 from simulations.scenarios import Scenario, load_scenario
 from simulations.scenarios.generator import generate_fleet
 from vpp.report.result_folder import Labels, Source, Text

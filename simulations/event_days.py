@@ -7,7 +7,7 @@
 A day runs through ``simulations.day``: the service that runs live, on real wires, on virtual time.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from datetime import timedelta
 from pathlib import Path
@@ -18,23 +18,14 @@ import numpy as np
 from adapters.store import Store
 from models.errors import StoreError
 from models.intervals import FloatArray
-from simulations.day import DaySetup, Trouble, run_day
+from simulations.city_feed import scenario_feed
+from simulations.day_setup import DaySetup, Trouble
 from simulations.demo import demo_setup
-from simulations.faults import FaultKind
+from simulations.event_cases import FaultCase
 from vpp.report.result_folder import DayResult
 
 BAND = (0.9, 1.1)
 REBOUND_SPAN = timedelta(hours=6)
-MORE_FAULTS = {
-    FaultKind.IGNORE: 0.02,
-    FaultKind.PARTIAL: 0.02,
-    FaultKind.STUCK: 0.01,
-    FaultKind.REVERSED: 0.01,
-    FaultKind.MEGAWATT: 0.01,
-    FaultKind.SLOW_CLOCK: 0.01,
-    FaultKind.FAST_CLOCK: 0.01,
-}
-"""Shares of devices with another fault, where faults are asked for (assumptions: nobody publishes them)."""
 
 
 @dataclass(frozen=True)
@@ -47,6 +38,8 @@ class EventDayScore:
     without events in the six hours after each.  ``invariants_broken``: what must never happen and did.
     """
 
+    case: str
+    fleet: int
     seed: int
     resources: int
     faults: Mapping[str, float]
@@ -66,41 +59,35 @@ class EventDayScore:
         return asdict(self)
 
 
-def event_day(resources: int, seed: int, silent: float, *, more_faults: bool) -> DaySetup:
-    """The scenario's day with that fleet and those faults; ``silent`` is a share of all devices."""
-    setup = demo_setup(resources, seed=seed)
-    shares = {FaultKind.SILENT: silent, **(MORE_FAULTS if more_faults else {})}
+def event_day(
+    resources: int,
+    fleet_seed: int,
+    dice_seed: int | None,
+    case: FaultCase,
+    *,
+    base: DaySetup | None = None,
+) -> DaySetup:
+    """The scenario's day with that fleet; ``dice_seed`` throws what happens on it, ``case`` says what goes wrong.
+
+    ``base``: a day of the same fleet, used again.
+    """
+    setup = demo_setup(resources, seed=fleet_seed) if base is None else base
+    seed = fleet_seed if dice_seed is None else dice_seed
     dice = np.random.default_rng([seed, 7])
     troubles = []
     for order in setup.orders:
-        for kind, share in shares.items():
-            if share <= 0:
-                continue
+        for kind, share in case.devices.items():
             into = timedelta(seconds=round(float(dice.uniform(0.0, 0.5)) * (order.end - order.start).total_seconds()))
             troubles.append(Trouble(share, order.start + into, order.end + timedelta(hours=1), kind))
-    return replace(setup, troubles=tuple(troubles))
-
-
-async def run_event_day(
-    resources: int,
-    seed: int,
-    silent: float,
-    out: Path,
-    progress: Callable[[str, str, float], None],
-    *,
-    more_faults: bool = True,
-) -> EventDayScore:
-    """Run one day into the folder ``out`` and judge it."""
-    setup = event_day(resources, seed, silent, more_faults=more_faults)
-    result = await run_day(setup, out, progress)
-    faults = {trouble.kind.value: trouble.fraction for trouble in setup.troubles}
-    return score(result, seed, faults, broken_invariants(out))
+    generated = setup.generated
+    feed = scenario_feed(generated.scenario, generated.scale, seed)
+    return replace(setup, troubles=tuple(troubles), everyday_faults=case.everyday, dice_seed=dice_seed, feed=feed)
 
 
 def score(
-    result: DayResult, seed: int, faults: Mapping[str, float], invariants_broken: tuple[str, ...]
+    result: DayResult, case: FaultCase, seeds: tuple[int, int], invariants_broken: tuple[str, ...]
 ) -> EventDayScore:
-    """Judge a day that was run."""
+    """Judge a day that was run; ``seeds``: of the fleet, and of the day."""
     frame = result.delivery.copy()
     local = frame["interval_start"].dt.tz_convert(result.summary.time_zone)
     hours = frame.assign(hour=local.dt.floor("h")).groupby(["event_id", "hour"])
@@ -111,9 +98,11 @@ def score(
     five = sum(event.five_percent_kw for event in events)
     furthest = np.argsort(-np.abs(metered - 1))[:3]
     return EventDayScore(
-        seed=seed,
+        case=case.name,
+        fleet=seeds[0],
+        seed=seeds[1],
         resources=result.summary.resources,
-        faults=dict(faults),
+        faults={kind.value: share for kind, share in case.devices.items()},
         hours=len(metered),
         hours_in_band_share=in_band_share(metered),
         accuracy_mean=accuracy_mean(metered),

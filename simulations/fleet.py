@@ -11,9 +11,9 @@ here and only here; none of it travels.
 """
 
 import asyncio
+import copy
 import ssl
-from array import array
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
 from functools import cached_property
@@ -30,6 +30,7 @@ from simulations.devices.charger import EndedStay
 from simulations.devices.meter import Meters
 from simulations.devices.sessions import Visit
 from simulations.faults import FaultPlan
+from simulations.given_orders import GivenOrder, GivenOrders
 from simulations.scenarios.generator import GeneratedFleet
 from simulations.wire import codec
 from simulations.wire.gateway import MOST_READINGS, PREFIX, AggregatorGateway, Answer, Policy
@@ -41,34 +42,16 @@ MOST_UNDER_WAY_BYTES = 24 * 1024 * 1024
 """A gateway that sends the past waits for answers from time to time, else the platform's queue runs over."""
 
 
-@dataclass(frozen=True, slots=True)
-class GivenOrder:
-    """An order as a device took it, or as a counterfactual shall give it."""
+@dataclass(frozen=True)
+class FleetState:
+    """Devices and what their gateways have said, as they stood: many days can begin from one (never written to)."""
 
-    resource_id: str
-    power_kw: float | None
-    valid_from: datetime
-    valid_until: datetime
-
-
-class _Given:
-    """Orders by the million, sixteen bytes each."""
-
-    def __init__(self, resource_ids: Sequence[str]) -> None:
-        self._resource_ids = resource_ids
-        self._rows, self._power_kw, self._windows = array("i"), array("d"), array("i")
-        self._window_of: dict[tuple[datetime, datetime], int] = {}
-
-    def add(self, row: int, power_kw: float | None, valid_from: datetime, valid_until: datetime) -> None:
-        self._rows.append(row)
-        self._power_kw.append(np.nan if power_kw is None else power_kw)
-        self._windows.append(self._window_of.setdefault((valid_from, valid_until), len(self._window_of)))
-
-    def __iter__(self) -> Iterator[GivenOrder]:
-        windows = list(self._window_of)
-        for row, power_kw, window in zip(self._rows, self._power_kw, self._windows, strict=True):
-            released = np.isnan(power_kw)
-            yield GivenOrder(self._resource_ids[row], None if released else power_kw, *windows[window])
+    bank: DeviceBank
+    energy_kwh: FloatArray
+    since_s: FloatArray
+    last_power_kw: FloatArray
+    sequence: NDArray[np.int64]
+    told: Mapping[int, Visit | None]
 
 
 def accept_what_is_declared(declared_kw: float) -> Policy:
@@ -106,7 +89,7 @@ class SimulatedFleet:
         self._history_step = history_step
         self.bank: DeviceBank = generated.bank
         self.faults = faults or FaultPlan(self.bank.resource_ids, generated.seed)
-        self._given = _Given(self.bank.resource_ids)
+        self._given = GivenOrders(self.bank.resource_ids)
         self._clock = clock
         self._telemetry_s, self._step_s = telemetry_s, step_s
         self._meters = Meters(self.bank.resource_ids, generated.seed)
@@ -338,6 +321,31 @@ class SimulatedFleet:
         self.bank.advance(until, HISTORY_STEP_S)
         self._energy_kwh = np.zeros(len(self.bank))
         self._since_s = np.full(len(self.bank), self.bank.now.timestamp())
+
+    @property
+    def state(self) -> FleetState:
+        """Everything that lasts, copied; gateways (what is under way on the wires) are not part of it."""
+        bank, told = copy.deepcopy((self.bank, self._told), {id(self.bank.world): self.bank.world})
+        return FleetState(
+            bank,
+            self._energy_kwh.copy(),
+            self._since_s.copy(),
+            self._last_power.copy(),
+            self._sequence.copy(),
+            told,
+        )
+
+    def take_up(self, state: FleetState, *, dice_seed: int | None = None) -> None:
+        """Stand where an earlier fleet of the same devices stood; ``dice_seed``: what happens from now on is thrown
+        anew, the devices stay the same.  Before anybody is connected.
+        """
+        world = state.bank.world
+        self.bank, told = copy.deepcopy((state.bank, dict(state.told)), {id(world): world})
+        self._told = told
+        if dice_seed is not None:
+            self.bank.throw_anew(dice_seed)
+        self._energy_kwh, self._since_s = state.energy_kwh.copy(), state.since_s.copy()
+        self._last_power, self._sequence = state.last_power_kw.copy(), state.sequence.copy()
 
     @property
     def given(self) -> list[GivenOrder]:

@@ -22,8 +22,8 @@ from models.events import EventOrder
 from models.forecast import forecast_load
 from models.intervals import FloatArray, IntervalGrid
 from simulations.city_feed import CurveFeed
-from simulations.day import DaySetup
 from simulations.day_result import DayFacts, text
+from simulations.day_setup import DaySetup
 from simulations.demo import SCENARIO
 from simulations.scenarios import Scenario, load_scenario
 from simulations.scenarios.generator import generate_fleet

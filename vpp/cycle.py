@@ -37,6 +37,7 @@ from vpp.gauges import set_gauges
 from vpp.heard import NEVER_US
 from vpp.metrics import Metrics
 from vpp.order_limits import OrderLimits
+from vpp.promises import Promises
 from vpp.real_time import RealTimeInputs, RealTimeStage
 from vpp.rhythm import Rhythm
 from vpp.session_baseline import SessionBaselines
@@ -66,6 +67,7 @@ class RealTimeCycle:
         delivery: DeliveryStage,
         sessions: SessionBaselines,
         conduct: ConductStage,
+        promises: Promises,
         metrics: Metrics,
         expected_sessions: ExpectedSessions,
     ) -> None:
@@ -79,6 +81,7 @@ class RealTimeCycle:
         self._delivery = delivery
         self._sessions = sessions
         self._conduct = conduct
+        self._promises = promises
         self._metrics = metrics
         self._expected_sessions = expected_sessions
         self._limits = OrderLimits(state)
@@ -108,7 +111,7 @@ class RealTimeCycle:
     def measured_kw(self, event_id: str) -> float | None:
         """What the last complete cycle of a running event delivered, None before there was one."""
         feedback = self._real_time.feedback.get(event_id)
-        return feedback.measured_kw[-1][1] if feedback is not None and feedback.measured_kw else None
+        return feedback.measured[-1].delivered_kw if feedback is not None and feedback.measured else None
 
     # ---- planning
 
@@ -128,7 +131,10 @@ class RealTimeCycle:
             reliability=self._conduct.reliability(),
         )
         self.current = await self._real_time.cycle(grid, inputs)
-        return self.current[1]
+        problem, plan = self.current
+        if plan.source is not PlanSource.LAST_GOOD:  # an old plan says nothing new of what can be kept
+            await self._promises.after_plan(problem, plan.admissions, start)
+        return plan
 
     def _last_good(self, start: datetime, error: VppError) -> DispatchPlan:
         """When not even a problem can be put together: the last good plan as it is, labelled so."""

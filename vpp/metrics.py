@@ -40,6 +40,9 @@ class Metrics:
         self.quarantined = self._gauge(
             "devices_quarantined", "Devices that get no orders for now, by reason.", "reason"
         )
+        self.promises_at_risk = self._gauge(
+            "promises_at_risk", "Promises to owners that the plan in force cannot keep, by limit.", "limit"
+        )
         self.aggregators_online = self._gauge("aggregators_online", "Aggregators that say they are online.")
 
     def _outgoing(self) -> None:

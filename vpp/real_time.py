@@ -11,6 +11,7 @@ import asyncio
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
+from zoneinfo import ZoneInfo
 
 import numpy as np
 import structlog
@@ -25,6 +26,7 @@ from models.plan import DispatchPlan, PlanSource
 from models.ports import Clock, Solver
 from models.reading_columns import microseconds
 from models.telemetry import ChargingSession
+from vpp.feedback import EventFeedback, MeasuredCycle
 from vpp.forecasting import CityFeed
 from vpp.heard import NEVER_US
 from vpp.problem_builder import ProblemBuilder
@@ -32,38 +34,10 @@ from vpp.state import LiveState
 
 log = structlog.get_logger(__name__)
 
-FEEDBACK_GAIN = 0.5
-FEEDBACK_LIMITS = (-0.4, 0.4)
-"""The correction stays within these shares of the order."""
-
-FORESIGHT_SHARE = 0.7
-"""How much of what is off just before an event is expected to stay off when it begins."""
-
 COARSE = timedelta(minutes=30)
 LEAST_SPAN = timedelta(hours=24)
 SPAN_STEP = timedelta(hours=12)
 """Lengths of the real-time horizon: 24, 36 h ..., never less than the model asks for (14 h, 6 h past events)."""
-
-
-@dataclass
-class EventFeedback:
-    """What is added to the order of one event because of what was measured, kW."""
-
-    correction_kw: float = 0.0
-    measured_kw: list[tuple[datetime, float]] = field(default_factory=list)
-
-    def take(self, at: datetime, ordered_kw: float, delivered_kw: float) -> None:
-        """Learn from one complete cycle inside the event."""
-        self.measured_kw.append((at, delivered_kw))
-        self._set(ordered_kw, self.correction_kw + FEEDBACK_GAIN * (ordered_kw - delivered_kw))
-
-    def foresee(self, ordered_kw: float, planned_kw: float, delivered_kw: float) -> None:
-        """Before the event: what is measured beside the plan now (a baseline too low, say) will be so at its start."""
-        self._set(ordered_kw, FORESIGHT_SHARE * (planned_kw - delivered_kw))
-
-    def _set(self, ordered_kw: float, correction_kw: float) -> None:
-        low, high = (share * ordered_kw for share in FEEDBACK_LIMITS)
-        self.correction_kw = min(max(correction_kw, low), high)
 
 
 @dataclass(frozen=True)
@@ -91,6 +65,7 @@ class RealTimeStage:
         builder: ProblemBuilder,
         solver: Solver,
         cycle: timedelta,
+        zone: ZoneInfo,
         deadline_s: float,
         gap: float,
         on_plan: Callable[[DispatchPlan, int], None],
@@ -101,6 +76,7 @@ class RealTimeStage:
         self._builder = builder
         self._solver = solver
         self._cycle = cycle
+        self._zone = zone
         self._deadline_s = deadline_s
         self._gap = gap
         self._on_plan = on_plan
@@ -126,10 +102,10 @@ class RealTimeStage:
         """Compare what the event's devices drew over the last cycle with their baseline, and correct the order.
 
         ``planned_kw``: what the plan in force had them deliver in that cycle.  The first cycle of an event holds the
-        ramp of the devices and says little about what they can hold: it is not learned from.
+        ramp of the devices and says little about what they can hold: it counts for what its hour owes only.
         """
         begun = now - event.start
-        if self._cycle <= begun < 2 * self._cycle or now > event.end:
+        if now > event.end:
             return
         rows, columns = self._state.rows(ids), self._state.columns
         age_us = microseconds(now) - np.where(
@@ -144,7 +120,9 @@ class RealTimeStage:
         if begun < self._cycle:
             feedback.foresee(event.target_kw, planned_kw, delivered)
         else:
-            feedback.take(now, event.target_kw, delivered)
+            measured = MeasuredCycle(now - self._cycle, now, event.target_kw, delivered)
+            (feedback.note if begun < 2 * self._cycle else feedback.take)(measured)
+        feedback.owe(now, event, self._zone)
 
     def corrected(self, event: Event) -> Event:
         """The event as the optimiser shall see it: the order plus what feedback adds."""

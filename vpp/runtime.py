@@ -32,6 +32,7 @@ from vpp.events import EventDesk
 from vpp.forecasting import CityFeed
 from vpp.measurement import MeasuredDay, evaluation, event_performance, measured_day
 from vpp.metrics import Metrics
+from vpp.promises import Promises
 from vpp.real_time import RealTimeStage
 from vpp.rhythm import Rhythm
 from vpp.session_baseline import SessionBaselines
@@ -76,6 +77,7 @@ class Runtime:
         self.delivery = delivery
         self.sessions = sessions
         self.conduct = ConductStage(state=state, cycle=rhythm.cycle, metrics=metrics, store=store)
+        self.promises = Promises(store=store, metrics=metrics, aggregator_of=self.aggregator_of)
         self.metrics = metrics
         self._cycle = RealTimeCycle(
             clock=clock,
@@ -88,6 +90,7 @@ class Runtime:
             delivery=delivery,
             sessions=sessions,
             conduct=self.conduct,
+            promises=self.promises,
             metrics=metrics,
             expected_sessions=expected_sessions,
         )

@@ -18,11 +18,12 @@ from models.events import EventOrder, EventRecord
 from models.intervals import IntervalGrid
 from models.plan import DispatchPlan
 from models.ports import Clock
-from vpp.api.facade import CapacityGroup, CapacityRow, ConductRow, Quote
+from vpp.api.facade import CapacityGroup, CapacityRow, ConductRow, PromiseRow, Quote
 from vpp.capacities import capacities
 from vpp.day_ahead import AFTER_EVENT
 from vpp.housekeeping import keep_house
 from vpp.metrics import Metrics
+from vpp.promises import PROMISES
 from vpp.runtime import Runtime
 from vpp.settings import Settings
 from vpp.state import LiveState, ResourceLive
@@ -203,6 +204,13 @@ class Service:
             reason_zh=MISCONDUCT_ZH[reason] if aside else None,
             quarantined_since=since,
         )
+
+    async def promises(self, aggregator_id: str | None) -> Sequence[PromiseRow]:
+        """Promises to owners that the plan in force cannot keep."""
+        return [
+            PromiseRow(**asdict(each), limit_zh=PROMISES[each.limit][0])
+            for each in self.runtime.promises.at_risk(aggregator_id)
+        ]
 
     async def quarantine(self, aggregator_id: str | None, after_id: str, limit: int) -> Sequence[ConductRow]:
         """Who gets no orders for now, by id."""

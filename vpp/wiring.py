@@ -50,6 +50,10 @@ HAPPENED = (EventStatus.EXECUTING, EventStatus.ENDED, EventStatus.TERMINATED, Ev
 """Events whose days say nothing about what loads do undisturbed."""
 
 
+Solvers = tuple[Solver, Solver]
+"""Of the day ahead, and of real time."""
+
+
 class _LateLink:
     """The link is made after the stages that send through it: they hold this, and it is filled in."""
 
@@ -75,29 +79,36 @@ async def open_service(
     *,
     baseline_method: str = "ten_of_ten",
     solver: Solver | None = None,
+    solvers: Solvers | None = None,
 ) -> AsyncIterator[Service]:
     """Open database, solver and broker, build the stages, take up what was going on, and give the service: not yet
-    running.  ``solver`` stands in for the worker process.
+    running.  ``solver`` stands in for the worker processes; ``solvers`` are the caller's own, for the day ahead and for
+    real time.
     """
     metrics = Metrics()
     settings.service.data_dir.mkdir(parents=True, exist_ok=True)
     store = Store(settings.store_url, observe=metrics.observe_store)
-    # Two workers: the day ahead does not keep a cycle waiting, and each gets ready beside the other.
-    make = fast_solver if settings.solver.method == "fast" else reference_solver
-    pools = day_ahead_pool, real_time_pool = SolverPool(make), SolverPool(make, grace_s=_real_time_grace_s(settings))
-    warming = asyncio.create_task(_warm(pools if solver is None else ()), name="solvers get ready")
+    given = solvers if solver is None else (solver, solver)
+    pools: tuple[SolverPool, ...] = solver_pools(settings) if given is None else ()
+    warming = asyncio.create_task(_warm(pools), name="solvers get ready")
     try:
         await asyncio.to_thread(store.migrate)
         credentials = AggregatorCredentials(store, clock.now)
         async with open_broker(_broker_settings(settings), credentials) as broker:
-            solvers = (solver or day_ahead_pool, solver or real_time_pool)
-            yield await _assemble(settings, clock, feed, metrics, store, solvers, broker, baseline_method)
+            used = given or (pools[0], pools[1])
+            yield await _assemble(settings, clock, feed, metrics, store, used, broker, baseline_method)
     finally:
         warming.cancel()
         await asyncio.gather(warming, return_exceptions=True)
-        await day_ahead_pool.close()
-        await real_time_pool.close()
+        for pool in pools:
+            await pool.close()
         store.close()
+
+
+def solver_pools(settings: Settings) -> tuple[SolverPool, SolverPool]:
+    """Two workers: the day ahead does not keep a cycle waiting, and each gets ready beside the other."""
+    make = fast_solver if settings.solver.method == "fast" else reference_solver
+    return SolverPool(make), SolverPool(make, grace_s=_real_time_grace_s(settings))
 
 
 def _real_time_grace_s(settings: Settings) -> float:
@@ -211,6 +222,7 @@ async def _assemble(
             builder=builder,
             solver=solvers[1],
             cycle=cycle,
+            zone=zone,
             deadline_s=settings.solver.real_time_deadline_s,
             gap=settings.solver.real_time_gap,
             on_plan=on_plan("real_time"),  # type: ignore[arg-type]

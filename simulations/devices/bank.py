@@ -16,6 +16,7 @@ from models.intervals import FloatArray, IntervalGrid
 from models.resources import ResourceKind
 from simulations.devices.base import DeviceGroup, GroupReading, Surroundings
 from simulations.devices.charger import ChargerGroup, EndedStay
+from simulations.devices.dice import keys_of
 from simulations.devices.sessions import Visit
 
 World = Callable[[float, float], Surroundings]
@@ -41,7 +42,7 @@ class DeviceBank:
 
     def __init__(self, groups: Iterable[DeviceGroup], world: World, start: datetime) -> None:
         self.groups: tuple[DeviceGroup, ...] = tuple(groups)
-        self._world = world
+        self.world = world
         self.now = start.astimezone(UTC)
         self.resource_ids: tuple[str, ...] = tuple(name for group in self.groups for name in group.resource_ids)
         self.row_of = {name: row for row, name in enumerate(self.resource_ids)}
@@ -78,7 +79,7 @@ class DeviceBank:
         while at < last - 1e-6:
             edge = (np.floor(at / RECORD_S) + 1) * RECORD_S
             until = float(min(at + step_s, edge, last))
-            around = self._world(at, until)
+            around = self.world(at, until)
             readings = [group.step(around) for group in self.groups]
             energy = np.concatenate([reading.power_kw for reading in readings]) * ((until - at) / 3600)
             total += energy
@@ -100,9 +101,16 @@ class DeviceBank:
         """The same devices in the same state with the same dice; what was recorded so far stays behind."""
         kept, self._recorded = self._recorded, {}
         try:
-            return copy.deepcopy(self, {id(self._world): self._world})
+            return copy.deepcopy(self, {id(self.world): self.world})
         finally:
             self._recorded = kept
+
+    def throw_anew(self, seed: int) -> None:
+        """Other dice for everything that happens from now on; what the devices are, and cars that are known to come,
+        stay.
+        """
+        for group in self.groups:
+            group.keys = keys_of(group.resource_ids, seed)
 
     # ---- what really was
 

@@ -53,6 +53,26 @@ class ConductRow(BaseModel):
     quarantined_since: UtcTime | None
 
 
+class PromiseRow(BaseModel):
+    """A promise to an owner that the plan in force cannot keep: ``granted`` of ``asked`` by ``due``.
+
+    kWh; of ``window_end`` seconds since 1970.  ``due`` is null for what holds at all times.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    resource_id: str
+    aggregator_id: str
+    session_id: str | None
+    limit: str
+    limit_zh: str
+    asked: float
+    granted: float
+    reason: str
+    due: UtcTime | None
+    since: UtcTime
+
+
 class Quote(BaseModel):
     """How many kW can be ordered in a scope for a window; ``firm_kw`` is ``callable_kw`` less the margin."""
 
@@ -112,6 +132,9 @@ class ServiceFacade(Protocol):
 
     async def conduct(self, resource_id: str) -> ConductRow | None:
         """How a resource behaves, None if it is not active."""
+
+    async def promises(self, aggregator_id: str | None) -> Sequence[PromiseRow]:
+        """Promises at risk, by resource; of one aggregator if it is named."""
 
     async def quarantine(self, aggregator_id: str | None, after_id: str, limit: int) -> Sequence[ConductRow]:
         """Who gets no orders for now (of one aggregator, if named), by id, behind ``after_id``."""

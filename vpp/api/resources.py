@@ -12,7 +12,7 @@ from models.records import RegisteredResourceRecord, Role, UserRecord
 from models.resources import RegisteredResource, ResourceKind
 from models.units import AggregatorId, Identifier, NonNegativeKw, UtcTime
 from vpp.api.access import ALL, Service, allowed, own_only
-from vpp.api.facade import ConductRow
+from vpp.api.facade import ConductRow, PromiseRow
 from vpp.api.idempotency import IdempotencyKey, Once
 from vpp.api.paging import Cursor, Limit, Page, decode_cursor, encode_cursor
 from vpp.api.problems import documented
@@ -133,6 +133,21 @@ async def list_quarantine(
     rows = await service.quarantine(own_only(caller), behind[0] if behind else "", limit + 1)
     following = encode_cursor(rows[limit - 1].resource_id) if len(rows) > limit else None
     return Page(items=list(rows[:limit]), next_cursor=following)
+
+
+@router.get("/promises", tags=["resources"])
+async def list_promises(
+    service: Service, caller: Anyone, limit: Limit = 100, cursor: Cursor = None
+) -> Page[PromiseRow]:
+    """Promises to owners that the plan in force cannot keep, before they break; an aggregator sees its own."""
+    behind = decode_cursor(cursor, str)
+    rows = [row for row in await service.promises(own_only(caller)) if not behind or _place(row) > behind[0]]
+    following = encode_cursor(_place(rows[limit - 1])) if len(rows) > limit else None
+    return Page(items=rows[:limit], next_cursor=following)
+
+
+def _place(row: PromiseRow) -> str:
+    return f"{row.resource_id}/{row.session_id or ''}/{row.limit}"
 
 
 @router.post(

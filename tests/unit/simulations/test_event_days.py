@@ -11,8 +11,8 @@ from hypothesis import strategies as st
 
 from adapters.store import Store
 from models.intervals import IntervalGrid
+from simulations.event_cases import DEVICES, MATRIX, NOTHING, judged
 from simulations.event_days import (
-    MORE_FAULTS,
     accuracy_mean,
     broken_invariants,
     event_day,
@@ -27,10 +27,12 @@ RATIOS = st.lists(st.floats(0.0, 2.0), min_size=1, max_size=40).map(np.array)
 
 
 def test_the_same_seed_gives_the_same_day_and_another_seed_another() -> None:
-    days = [event_day(90, seed, 0.2, more_faults=True) for seed in (1, 1, 2)]
+    base = event_day(90, 5, None, NOTHING)
+    days = [event_day(90, 5, seed, judged(0.2), base=base) for seed in (1, 1, 2)]
     assert days[0].troubles == days[1].troubles
     assert days[0].troubles != days[2].troubles
-    assert days[0].generated.seed != days[2].generated.seed
+    assert all(each.generated is base.generated for each in days)
+    assert event_day(90, 6, 1, NOTHING).generated.seed != base.generated.seed
     hours = IntervalGrid.regular(days[0].orders[0].start, timedelta(hours=1), 6)
     when = days[0].declare_at
     first, again, other = (each.feed.forecast(when, hours).load_kw for each in days)
@@ -39,31 +41,30 @@ def test_the_same_seed_gives_the_same_day_and_another_seed_another() -> None:
 
 
 def test_troubles_begin_in_the_first_half_of_each_event_and_hold_beyond_it() -> None:
-    setup = event_day(90, 3, 0.3, more_faults=True)
-    assert len(setup.troubles) == len(setup.orders) * (1 + len(MORE_FAULTS))
+    setup = event_day(90, 3, 3, judged(0.3))
+    assert len(setup.troubles) == len(setup.orders) * (1 + len(DEVICES))
     for order in setup.orders:
         own = [each for each in setup.troubles if order.start <= each.start < order.end]
-        assert {each.kind for each in own} == {FaultKind.SILENT, *MORE_FAULTS}
+        assert {each.kind for each in own} == {FaultKind.SILENT, *DEVICES}
         assert all(each.start <= order.start + (order.end - order.start) / 2 for each in own)
         assert all(each.end > order.end for each in own)
-    only = event_day(90, 3, 0.3, more_faults=False)
-    assert {(each.kind, each.fraction) for each in only.troubles} == {(FaultKind.SILENT, 0.3)}
-    assert event_day(90, 3, 0.0, more_faults=False).troubles == ()
+    assert event_day(90, 3, 3, NOTHING).troubles == ()
+    assert len({case.name for case in MATRIX}) == len(MATRIX)
     assert set(FAULT_TEXTS) == set(FaultKind)
 
 
 def test_a_day_is_judged_by_the_hour_as_its_own_report_does() -> None:
     result = day_result(weak_hour=True)
-    judged = score(result, 7, {"silent": 0.2}, ())
+    found = score(result, judged(0.2), (0, 7), ())
     by_hour = np.array([ratio for event in result.summary.events for ratio in event.ratio_by_hour], dtype=float)
-    assert judged.hours == len(by_hour) == 3
-    assert judged.hours_in_band_share == pytest.approx(in_band_share(by_hour)) == pytest.approx(2 / 3)
-    assert judged.accuracy_mean == pytest.approx(accuracy_mean(by_hour))
-    assert judged.accuracy_true_mean < judged.accuracy_mean
-    assert min(judged.worst_ratios) == pytest.approx(by_hour.min(), abs=1e-4)
-    assert judged.rebound_ok
+    assert found.hours == len(by_hour) == 3
+    assert found.hours_in_band_share == pytest.approx(in_band_share(by_hour)) == pytest.approx(2 / 3)
+    assert found.accuracy_mean == pytest.approx(accuracy_mean(by_hour))
+    assert found.accuracy_true_mean < found.accuracy_mean
+    assert min(found.worst_ratios) == pytest.approx(by_hour.min(), abs=1e-4)
+    assert found.rebound_ok
     high = result.city.assign(load_with_kw=result.city.load_with_kw * 1.5)
-    assert not score(replace(result, city=high), 7, {}, ()).rebound_ok
+    assert not score(replace(result, city=high), NOTHING, (0, 7), ()).rebound_ok
 
 
 @given(ratios=RATIOS)
@@ -77,8 +78,8 @@ def test_accuracy_is_one_only_where_every_hour_is_kept_and_the_band_needs_no_mor
 
 
 def test_the_sum_over_days_weighs_hours() -> None:
-    first = score(day_result(), 1, {}, ())
-    second = replace(score(day_result(weak_hour=True), 2, {}, ()), rebound_ok=False, invariants_broken=("x",))
+    first = score(day_result(), NOTHING, (0, 1), ())
+    second = replace(score(day_result(weak_hour=True), NOTHING, (0, 2), ()), rebound_ok=False, invariants_broken=("x",))
     found = summary_of([first, second])
     assert found["days"] == 2
     assert found["hours"] == first.hours + second.hours

@@ -12,7 +12,8 @@ import pytest
 
 from simulations.clock import VirtualClock
 from simulations.faults import Fault, FaultKind, FaultPlan
-from simulations.fleet import GivenOrder, SimulatedFleet, accept_what_is_declared, attach
+from simulations.fleet import SimulatedFleet, accept_what_is_declared, attach
+from simulations.given_orders import GivenOrder
 from simulations.scenarios import Scenario
 from simulations.scenarios.generator import generate_fleet
 from simulations.wire import codec

@@ -19,7 +19,7 @@ from models.records import AggregatorRecord, RegisteredResourceRecord, Role
 from models.resources import Pillar, Storage
 from models.telemetry import Reading
 from vpp.api import CapacityRow, Quote, create_app
-from vpp.api.facade import CapacityGroup, ConductRow
+from vpp.api.facade import CapacityGroup, ConductRow, PromiseRow
 from vpp.metrics import Metrics
 from vpp.security import new_token
 from vpp.settings import HttpSettings, Settings
@@ -52,6 +52,7 @@ class SmallService:
     parts: dict[str, str | None] = field(default_factory=lambda: {"store": None, "broker": None})
     declared: int = 0
     behaviour: dict[str, ConductRow] = field(default_factory=dict)
+    at_risk: list[PromiseRow] = field(default_factory=list)
 
     def ready(self) -> Mapping[str, str | None]:
         return self.parts
@@ -101,6 +102,9 @@ class SmallService:
 
     async def conduct(self, resource_id: str) -> ConductRow | None:
         return self.behaviour.get(resource_id)
+
+    async def promises(self, aggregator_id: str | None) -> Sequence[PromiseRow]:
+        return [row for row in self.at_risk if aggregator_id is None or row.aggregator_id == aggregator_id]
 
     async def quarantine(self, aggregator_id: str | None, after_id: str, limit: int) -> Sequence[ConductRow]:
         rows = [row for name, row in sorted(self.behaviour.items()) if row.reason is not None and name > after_id]

@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from models.records import DeadLetter
-from vpp.api.facade import ConductRow
+from vpp.api.facade import ConductRow, PromiseRow
 
 SPAN = {"start": "2025-07-16T10:00:00+08:00", "end": "2025-07-16T12:00:00+08:00"}
 
@@ -70,6 +70,37 @@ async def test_who_is_in_quarantine_is_listed_page_by_page_and_an_aggregator_see
     assert shown.json() == {**free, **at_liberty}
     unknown = await client.get("/api/v1/resources/batteries-99/conduct", headers=bearer("engineer"))
     assert unknown.status_code == 404
+
+
+async def test_promises_at_risk_are_listed_page_by_page_and_an_aggregator_sees_its_own(
+    client: Any, bearer: Any, service: Any
+) -> None:
+    service.at_risk = [
+        PromiseRow(
+            resource_id=f"{owner}-{k}",
+            aggregator_id=owner,
+            session_id="s1",
+            limit="energy_needed_kwh",
+            limit_zh="离场前所需电量",
+            asked=20.0,
+            granted=12.5,
+            reason="cannot be charged by departure",
+            due=datetime(2025, 7, 16, 9, 0, tzinfo=UTC),
+            since=datetime(2025, 7, 16, 4, 0, tzinfo=UTC),
+        )
+        for owner in ("batteries", "buildings")
+        for k in range(2)
+    ]
+    first = (await client.get("/api/v1/promises?limit=3", headers=bearer("operator"))).json()
+    assert [row["resource_id"] for row in first["items"]] == ["batteries-0", "batteries-1", "buildings-0"]
+    assert first["items"][0]["granted"] == 12.5
+    params = {"limit": 3, "cursor": first["next_cursor"]}
+    second = (await client.get("/api/v1/promises", params=params, headers=bearer("operator"))).json()
+    assert [row["resource_id"] for row in second["items"]] == ["buildings-1"]
+    assert second["next_cursor"] is None
+    own = (await client.get("/api/v1/promises", headers=bearer("aggregator"))).json()["items"]
+    assert len(own) == 2
+    assert len({row["aggregator_id"] for row in own}) == 1
 
 
 async def test_readings_come_in_pages_without_gap_or_repeat(client: Any, bearer: Any) -> None:

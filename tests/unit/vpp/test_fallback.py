@@ -1,4 +1,4 @@
-"""Feedback stays within its limits and closes the gap; a fallback says that it is one."""
+"""A fallback says that it is one."""
 
 import math
 from dataclasses import replace
@@ -6,44 +6,18 @@ from datetime import timedelta
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
 
 from models.dispatch.problem import DispatchProblem
 from models.intervals import IntervalGrid
 from models.plan import DispatchPlan, PlanSource
 from tests.fleets import random_problem
-from tests.live import T0
-from vpp.real_time import FEEDBACK_LIMITS, EventFeedback, fallback_plan
+from vpp.real_time import fallback_plan
 
 GOOD = random_problem(2, resources=8, intervals=12)
 IDS = GOOD.fleet.resource_ids
 R, T = len(IDS), len(GOOD.grid)
 BASELINE = np.arange(R * T, dtype=float).reshape(R, T)
 PROBLEM = replace(GOOD, baseline_kw=BASELINE)
-
-
-@given(st.floats(0, 1e5), st.lists(st.floats(-1e6, 1e6), max_size=20))
-@settings(max_examples=50, deadline=None)
-def test_the_correction_never_leaves_its_limits(ordered: float, delivered: list[float]) -> None:
-    feedback = EventFeedback()
-    low, high = (share * ordered for share in FEEDBACK_LIMITS)
-    for k, value in enumerate(delivered):
-        before = feedback.correction_kw
-        feedback.take(T0 + timedelta(minutes=5 * k), ordered, value)
-        assert low <= feedback.correction_kw <= high
-        moved = feedback.correction_kw - before
-        assert moved == 0 or (moved > 0) == (value < ordered)  # towards what is missing
-    assert [value for _, value in feedback.measured_kw] == delivered
-
-
-def test_a_fleet_that_does_a_fifth_less_than_it_says_is_brought_to_the_order() -> None:
-    feedback, ordered = EventFeedback(), 100.0
-    delivered = 0.0
-    for k in range(12):
-        delivered = 0.8 * (ordered + feedback.correction_kw)
-        feedback.take(T0 + timedelta(minutes=5 * k), ordered, delivered)
-    assert delivered == pytest.approx(ordered, rel=0.01)
 
 
 def plan(grid: IntervalGrid, ids: tuple[str, ...], power_kw: np.ndarray) -> DispatchPlan:
@@ -104,12 +78,3 @@ def test_the_last_good_plan_is_moved_by_its_mean_power() -> None:
     values = np.random.default_rng(3).uniform(-5, 5, (R, 2 * T))
     made = fallback_plan(PROBLEM, plan(finer, IDS, values))
     assert made.power_kw == pytest.approx((values[:, 0::2] + values[:, 1::2]) / 2)
-
-
-def test_what_is_off_before_the_event_is_foreseen_for_its_start() -> None:
-    feedback = EventFeedback()
-    feedback.foresee(100.0, planned_kw=5.0, delivered_kw=-15.0)
-    assert feedback.correction_kw == pytest.approx(0.7 * 20.0)
-    feedback.foresee(100.0, planned_kw=0.0, delivered_kw=-500.0)
-    assert feedback.correction_kw == pytest.approx(40.0)  # never more than its limit
-    assert feedback.measured_kw == []  # nothing has been delivered yet

@@ -1,0 +1,111 @@
+"""Many event days: fleets side by side in processes of their own, and many days of each fleet from one kept start.
+
+A day begins where the fleet's day ahead has been planned; from then on everything that happens is thrown anew, day by
+day: the dice of every device, everyday faults, planned faults, the error of the city's forecast.  What a fleet is, its
+earlier days and the baseline made from them are the same for its days; another fleet has others.
+"""
+
+import asyncio
+import itertools
+import shutil
+import tempfile
+from collections.abc import Callable, Iterator
+from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
+from dataclasses import dataclass
+from multiprocessing import get_context
+from pathlib import Path
+from queue import Empty, Queue
+from typing import Any
+
+from simulations.day import keep_start, run_day
+from simulations.day_setup import day_settings
+from simulations.event_cases import NOTHING, FaultCase
+from simulations.event_days import EventDayScore, broken_invariants, event_day, score
+from simulations.quiet_logs import quiet_logs
+from vpp.wiring import solver_pools
+
+FleetDays = tuple[int, tuple[int, ...]]
+"""A fleet's seed, and the seeds of its days."""
+Told = Callable[[str], None]
+
+
+@dataclass(frozen=True)
+class EventBench:
+    """What is run: every case on every day."""
+
+    resources: int
+    cases: tuple[FaultCase, ...]
+    days: int
+    days_per_fleet: int = 20
+    first_seed: int = 0
+
+    def fleets(self) -> list[FleetDays]:
+        """Every fleet with its days; day ``first_seed + k`` is the same whatever else is run, as long as fleets have
+        as many days.
+        """
+        last = self.first_seed + self.days
+        numbers = range(self.first_seed // self.days_per_fleet, -(-last // self.days_per_fleet))
+        spans = ((number, number * self.days_per_fleet) for number in numbers)
+        return [
+            (number, tuple(range(max(low, self.first_seed), min(low + self.days_per_fleet, last))))
+            for number, low in spans
+        ]
+
+
+def event_days(bench: EventBench, *, processes: int, told: Told) -> Iterator[EventDayScore]:
+    """The scores of all days, as they come; ``told`` hears what is going on."""
+    context = get_context("spawn")
+    with context.Manager() as manager, ProcessPoolExecutor(processes, mp_context=context) as pool:
+        heard = manager.Queue()
+        running: set[Future[None]] = {pool.submit(_fleet_days, bench, each, heard) for each in bench.fleets()}
+        while running:
+            done, running = wait(running, timeout=0.5, return_when=FIRST_COMPLETED)
+            yield from _heard(heard, told)
+            for each in done:
+                each.result()
+
+
+def _heard(heard: Queue[Any], told: Told) -> Iterator[EventDayScore]:
+    while True:
+        try:
+            each = heard.get_nowait()
+        except Empty:
+            return
+        if isinstance(each, EventDayScore):
+            yield each
+        else:
+            told(each)
+
+
+def _fleet_days(bench: EventBench, which: FleetDays, heard: Queue[Any]) -> None:
+    """All days of one fleet, in a process of its own."""
+    with tempfile.TemporaryDirectory() as folder, quiet_logs(Path(folder)):
+        asyncio.run(_run(bench, which, Path(folder), heard))
+
+
+async def _run(bench: EventBench, which: FleetDays, folder: Path, heard: Queue[Any]) -> None:
+    fleet_seed, seeds = which
+    base = event_day(bench.resources, fleet_seed, None, NOTHING)
+    solvers = solver_pools(day_settings(base, folder / "kept" / "service"))
+
+    def told(name: str) -> Callable[[str, str, float], None]:
+        last = [-1]
+
+        def progress(_: str, en: str, share: float) -> None:
+            if int(20 * share) != last[0]:
+                last[0] = int(20 * share)
+                heard.put(f"fleet {fleet_seed} {name} {share:4.0%} {en}")
+
+        return progress
+
+    try:
+        start = await keep_start(base, folder / "kept", told("is commissioned"), solvers)
+        for seed, case in itertools.product(seeds, bench.cases):
+            setup = event_day(bench.resources, fleet_seed, seed, case, base=base)
+            out = folder / f"day-{seed}-{case.name}"
+            result = await run_day(setup, out, told(f"day {seed}, {case.en}:"), start=start, solvers=solvers)
+            heard.put(score(result, case, (fleet_seed, seed), broken_invariants(out)))
+            shutil.rmtree(out)
+    finally:
+        for pool in solvers:
+            await pool.close()

@@ -1,0 +1,64 @@
+"""The fault matrix: what is wrong on an event day, by name.
+
+Shares are of all devices, in each event, from a moment in its first half until an hour after its end.  They are
+assumptions: nobody publishes them, only that a fifth of the devices of a call, and more, fall silent in the field.
+``everyday``: refusals, spells without readings and lateness that have nothing to do with events.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from simulations.faults import FaultKind
+
+DEVICES = {
+    FaultKind.IGNORE: 0.02,
+    FaultKind.PARTIAL: 0.02,
+    FaultKind.STUCK: 0.01,
+    FaultKind.REVERSED: 0.01,
+    FaultKind.MEGAWATT: 0.01,
+    FaultKind.SLOW_CLOCK: 0.01,
+    FaultKind.FAST_CLOCK: 0.01,
+}
+"""Devices that are wrong otherwise than by silence."""
+METERS = {
+    FaultKind.STUCK: 0.03,
+    FaultKind.REVERSED: 0.03,
+    FaultKind.MEGAWATT: 0.02,
+    FaultKind.SLOW_CLOCK: 0.02,
+    FaultKind.FAST_CLOCK: 0.02,
+}
+
+
+@dataclass(frozen=True)
+class FaultCase:
+    """One row of the matrix; ``zh``, ``en``: what it is called on the report."""
+
+    name: str
+    zh: str
+    en: str
+    devices: Mapping[FaultKind, float] = field(default_factory=dict)
+    everyday: bool = True
+
+
+NOTHING = FaultCase("none", "无故障", "no faults", everyday=False)
+
+
+def judged(silent: float) -> FaultCase:
+    """The case that is judged: silent devices, devices wrong otherwise, everyday faults."""
+    return FaultCase(
+        f"silent-{silent:.0%}".rstrip("%"),
+        f"{silent:.0%} 失联及其他设备故障",
+        f"{silent:.0%} silent, 9 % wrong otherwise",
+        {FaultKind.SILENT: silent, **DEVICES},
+    )
+
+
+MATRIX = (
+    NOTHING,
+    FaultCase("everyday", "日常故障", "everyday faults"),
+    judged(0.05),
+    judged(0.10),
+    judged(0.20),
+    judged(0.30),
+    FaultCase("meters", "电表与时钟故障", "meters and clocks that lie", METERS),
+)

@@ -1,0 +1,58 @@
+"""The command ``vpp bench event`` (found by entry point)."""
+
+import json
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.console import Console
+from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
+
+from simulations.event_bench import EventBench, event_days
+from simulations.event_cases import MATRIX, judged
+from simulations.event_days import EventDayScore, summary_of
+from vpp.bench.machine import machine
+
+
+def bench_event(
+    days: Annotated[int, typer.Option(min=1, help="Event days, each with a seed of its own.")] = 4,
+    resources: Annotated[int, typer.Option(min=90, max=2000, help="How many devices to simulate.")] = 90,
+    seed: Annotated[int, typer.Option(min=0, help="The first day's seed; the next has the next.")] = 0,
+    silent: Annotated[
+        float, typer.Option(min=0, max=0.9, help="Share of the devices that falls silent in each event.")
+    ] = 0.2,
+    faults: Annotated[bool, typer.Option("--faults", help="The whole fault matrix: every case on every day.")] = False,
+    days_per_fleet: Annotated[int, typer.Option(min=1, help="So many days of one fleet, then another.")] = 20,
+    processes: Annotated[int, typer.Option(min=1, help="Fleets at the same time.")] = 2,
+    out: Annotated[Path | None, typer.Option(help="Write the JSON here too.")] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
+) -> None:
+    """Whole event days under faults through the service: how often the order is kept, hour by hour."""
+    bench = EventBench(resources, MATRIX if faults else (judged(silent),), days, days_per_fleet, seed)
+    console, scores = Console(stderr=True), []
+    columns = (BarColumn(bar_width=30), TimeElapsedColumn(), TextColumn("{task.description}"))
+    with Progress(*columns, console=console) as progress:
+        task = progress.add_task("", total=days * len(bench.cases))
+        told = lambda text: progress.update(task, description=text)  # noqa: E731
+        for each in event_days(bench, processes=processes, told=told):
+            scores.append(each)
+            progress.advance(task)
+            console.print(_line(each), highlight=False, soft_wrap=True)
+    scores.sort(key=lambda each: (each.seed, each.case))
+    found = {"benchmark": "event", "machine": machine(), "cases": [each.as_dict() for each in scores]}
+    found["all"] = {case.name: summary_of([each for each in scores if each.case == case.name]) for case in bench.cases}
+    text = json.dumps(found, ensure_ascii=False, indent=1)
+    if out is not None:
+        out.write_text(text, encoding="utf-8")
+    typer.echo(text if as_json else json.dumps(found["all"], indent=1))
+    if any(each.invariants_broken for each in scores):
+        raise typer.Exit(1)
+
+
+def _line(each: EventDayScore) -> str:
+    return (
+        f"day {each.seed} {each.case}: {each.hours} hours, in band {each.hours_in_band_share:.0%} "
+        f"(true {each.hours_in_band_true_share:.0%}), accuracy {each.accuracy_mean:.1%} "
+        f"(true {each.accuracy_true_mean:.1%}), worst {each.worst_ratios}, "
+        f"rebound {'ok' if each.rebound_ok else 'TOO HIGH'}, {each.wall_s:.0f} s {each.invariants_broken or ''}"
+    )
