@@ -25,8 +25,8 @@ from simulations.day_driver import STEP, Driver, Progress
 from simulations.day_result import build_result
 from simulations.day_setup import DaySetup, day_settings
 from simulations.fleet import FleetState
+from simulations.seat import Seat
 from vpp.report.result_folder import DayResult, write_result
-from vpp.service import Service
 from vpp.wiring import Solvers, open_service
 
 BASELINE_METHOD = "ten_of_ten"
@@ -61,16 +61,17 @@ async def run_day(
     scenario = setup.generated.scenario
     midnight = scenario.midnight(setup.market_day)
     end = midnight + timedelta(days=1, hours=6)
-    async with _ready(setup, out, progress, start, solvers) as (driver, service):
-        async with driver.living(service):
-            await driver.day_ahead(service)
+    async with _ready(setup, out, progress, start, solvers) as driver:
+        async with driver.living():
+            await driver.day_ahead()
             await driver.until(midnight, 0.45)
             driver.fleet.mark()
-            driver.expect_trouble(service)
+            driver.expect_trouble()
             await driver.until(end, 0.95)
+        service = driver.service
         day = await service.runtime.measured(midnight, end)
         progress("核算与报告", "measuring and writing the report", 0.96)
-        truth = driver.truth(service, day)
+        truth = driver.truth(day)
         result = build_result(
             service,
             setup.facts,
@@ -89,15 +90,15 @@ async def run_day(
 
 async def run_until_ordered(setup: DaySetup, out: Path, progress: Progress) -> Sequence[EventRecord]:
     """Run the day until its events are approved and stop there; their records say what could be ordered."""
-    async with _ready(setup, out, progress) as (driver, service), driver.living(service):
-        return await driver.day_ahead(service)
+    async with _ready(setup, out, progress) as driver, driver.living():
+        return await driver.day_ahead()
 
 
 async def keep_start(setup: DaySetup, out: Path, progress: Progress, solvers: Solvers | None = None) -> KeptStart:
     """Commission a fleet, plan its day ahead, and keep service and devices as they stand then, in ``out/service``."""
-    async with _ready(setup, out, progress, solvers=solvers) as (driver, service), driver.living(service):
+    async with _ready(setup, out, progress, solvers=solvers) as driver, driver.living():
         await driver.until(setup.declare_at - KEPT_BEFORE, 0.4)
-        await service.runtime.plan_day(setup.market_day)
+        await driver.service.runtime.plan_day(setup.market_day)
         fleet, now = driver.fleet.state, driver.clock.now()
     return KeptStart(out / "service", fleet, driver.passwords, now)
 
@@ -109,8 +110,8 @@ async def _ready(
     progress: Progress,
     start: KeptStart | None = None,
     solvers: Solvers | None = None,
-) -> AsyncIterator[tuple[Driver, Service]]:
-    """A service that knows its fleet and the fleet's earlier days."""
+) -> AsyncIterator[Driver]:
+    """A driver whose service knows its fleet and the fleet's earlier days."""
     service_dir = out / "service"
     if service_dir.exists():
         shutil.rmtree(service_dir)
@@ -121,10 +122,13 @@ async def _ready(
     clock = VirtualClock(
         generated.bank.now if start is None else start.now, patience_s=300.0 + generated.resources / 50
     )
-    driver = Driver(setup, settings, clock, progress)
-    async with open_service(settings, clock, setup.feed, baseline_method=BASELINE_METHOD, solvers=solvers) as service:
+    seat = Seat(lambda: open_service(settings, clock, setup.feed, baseline_method=BASELINE_METHOD, solvers=solvers))
+    driver = Driver(setup, settings, clock, progress, seat)
+    try:
         if start is None:
-            await driver.commission(service)
+            await driver.commission()
         else:
-            await driver.resume(service, start.fleet, start.passwords)
-        yield driver, service
+            await driver.resume(start.fleet, start.passwords)
+        yield driver
+    finally:
+        await seat.stop()

@@ -18,10 +18,11 @@ from models.reading_columns import microseconds
 from models.resources import EvCharger, Generator, ShiftableLoad, Storage
 from simulations.clock import VirtualClock
 from simulations.day_result import DayLog, Truth
-from simulations.day_setup import DaySetup
+from simulations.day_setup import DaySetup, Outage
 from simulations.faults import FAULT_TEXTS, FaultPlan
-from simulations.fleet import FleetState, SimulatedFleet, attach
+from simulations.fleet import FleetState, SimulatedFleet
 from simulations.given_orders import GivenOrder
+from simulations.seat import Seat
 from vpp.measurement import MeasuredDay
 from vpp.service import Service
 from vpp.settings import Settings
@@ -38,8 +39,10 @@ Progress = Callable[[str, str, float], None]
 class Driver:
     """Plays the parts that are not the service: the operator, a second approver, the aggregators' devices."""
 
-    def __init__(self, setup: DaySetup, settings: Settings, clock: VirtualClock, progress: Progress) -> None:
-        self.setup = setup
+    def __init__(
+        self, setup: DaySetup, settings: Settings, clock: VirtualClock, progress: Progress, seat: Seat
+    ) -> None:
+        self.setup, self.seat = setup, seat
         self.clock = clock
         self.progress = progress
         self.log = DayLog()
@@ -55,9 +58,15 @@ class Driver:
 
     # ---- commissioning
 
-    async def commission(self, service: Service) -> None:
+    @property
+    def service(self) -> Service:
+        """The service that runs."""
+        return self.seat.service
+
+    async def commission(self) -> None:
         """Wires up, aggregators registered, earlier days in the store."""
-        await self._connect(service)
+        self.progress("启动服务与消息代理", "starting service and broker", 0.01)
+        service = await self.seat.start()
         self.passwords = {name: new_password() for name in self.fleet.gateways}
         for name, password in self.passwords.items():
             await service.broker.add_aggregator(name, password)
@@ -90,20 +99,15 @@ class Driver:
         await self.fleet.settled()
         self._record_tests(service)
 
-    async def resume(self, service: Service, fleet: FleetState, passwords: Mapping[str, str]) -> None:
+    async def resume(self, fleet: FleetState, passwords: Mapping[str, str]) -> None:
         """Go on where a start was kept: the service remembers its fleet, and the devices stand as they stood."""
         self.fleet.take_up(fleet, dice_seed=self.setup.dice_seed)
         self.passwords = passwords
-        await self._connect(service)
+        self.progress("启动服务与消息代理", "starting service and broker", 0.01)
+        service = await self.seat.start()
         await self.fleet.start(service.broker.url, passwords, register=False)
         await self.fleet.settled()
-        self._preparing = asyncio.create_task(service.runtime.prepare(self.setup.market_day), name="solver gets ready")
-        await self._preparing
-
-    async def _connect(self, service: Service) -> None:
-        self.progress("启动服务与消息代理", "starting service and broker", 0.01)
-        self._wires = asyncio.create_task(service.link.run(), name="mqtt link")
-        await service.link.wait_connected(30.0)
+        await service.runtime.prepare(self.setup.market_day)
 
     def _record_tests(self, service: Service) -> None:
         """What the aggregators' acceptance tests showed, as the scenario's class mix says it."""
@@ -119,25 +123,32 @@ class Driver:
             service.state.put(replace(live.record, tested_kw=tested_kw[live.resource_id], tested_at=now))
 
     @asynccontextmanager
-    async def living(self, service: Service) -> AsyncIterator[None]:
+    async def living(self) -> AsyncIterator[None]:
         """Devices and service live on the clock; time waits until nothing is under way on the wires."""
-        self.clock.add_barrier(service.runtime.settled)
-        self.clock.add_barrier(lambda: self._all_heard(service))
-        tasks = [attach(self.fleet, self.clock), asyncio.create_task(service.runtime.run(), name="runtime")]
+        for barrier in (self._service_quiet, self._all_heard):
+            self.clock.add_barrier(barrier)
+        alive = asyncio.create_task(self.fleet.run(), name="simulated fleet")
+        self.seat.run()
         try:
             yield
         finally:
             await self.fleet.stop()
-            work = [*tasks, self._wires, self._preparing]
+            work = [alive] if self._preparing is None else [alive, self._preparing]
             for task in work:
                 task.cancel()
             await asyncio.gather(*work, return_exceptions=True)
 
-    async def _all_heard(self, service: Service) -> None:
-        """Every batch that was sent has been seen by its gateway, and is answered."""
+    async def _service_quiet(self) -> None:
+        if self.seat.is_up:
+            await self.service.runtime.settled()
+
+    async def _all_heard(self) -> None:
+        """Every batch that was sent has been seen by its gateway, and every message that went up is answered."""
+        if not self.seat.is_up:
+            return  # nobody answers
         deadline = time.monotonic() + 60
         while any(
-            gateway.last_sequence < service.runtime.delivery.last_sequence.get(name, 0)
+            gateway.last_sequence < self.service.runtime.delivery.last_sequence.get(name, 0)
             for name, gateway in self.fleet.gateways.items()
         ):
             if time.monotonic() > deadline:
@@ -147,11 +158,12 @@ class Driver:
 
     # ---- the operator
 
-    async def day_ahead(self, service: Service) -> Sequence[EventRecord]:
+    async def day_ahead(self) -> Sequence[EventRecord]:
         """The service plans tomorrow; the operator declares, a second person approves, aggregators answer.
 
         The events as they were declared.
         """
+        service = self.service
         planned_at = self.setup.declare_at - timedelta(minutes=30)
         await self.until(planned_at, 0.28)
         self.progress("日前计划", "planning the day ahead", 0.30)
@@ -186,24 +198,41 @@ class Driver:
     # ---- time
 
     async def until(self, moment: datetime, share: float) -> None:
-        """Let time pass, five minutes at a time, and write down what can be seen."""
+        """Let time pass, five minutes at a time, write down what can be seen, and break what is to be broken."""
         start, begin = self.clock.now(), self._share
+        outages = sorted((each for each in self.setup.outages if start <= each.at < moment), key=lambda each: each.at)
         while self.clock.now() < moment:
-            following = min(moment, _next_step(self.clock.now()))
+            now = self.clock.now()
+            following = min([moment, _next_step(now), *(max(now, each.at) for each in outages[:1])])
             await self.clock.advance_to(following)
+            if outages and outages[0].at <= following:
+                await self._break(outages.pop(0))
             self._look(following)
             done = (following - start) / (moment - start)
-            zone = self.setup.generated.scenario.zone
-            shown = following.astimezone(zone)
+            shown = following.astimezone(self.setup.generated.scenario.zone)
             self.progress(f"{shown:%m-%d %H:%M}", f"{shown:%b %d %H:%M}", begin + (share - begin) * done)
         self._share = share
 
     _share = 0.2
-    _service: Service | None = None
+    _troubled = False
+    _preparing: asyncio.Task[None] | None = None
 
-    def expect_trouble(self, service: Service) -> None:
+    async def _break(self, outage: Outage) -> None:
+        """What stops without a word, and comes back."""
+        if outage.what == "broker":
+            self.note("仿真", "消息代理被杀死", "the broker is killed")
+            self.seat.kill_broker()
+            return
+        self.note("仿真", "服务进程被杀死", "the service is killed")
+        await self.seat.stop()
+        await self.clock.advance_to(outage.at + outage.lasts)
+        await self.seat.start()
+        self.seat.run()
+        self.note("仿真", "服务重新启动", "the service is started again")
+
+    def expect_trouble(self) -> None:
         """Plan the faults of the day, and watch events from now on."""
-        self._service = service
+        self._troubled = True
         for trouble in self.setup.troubles:
             gone = self.faults.silence_fraction(
                 trouble.fraction, at=trouble.start, until=trouble.end, groups=self.fleet.class_of, kind=trouble.kind
@@ -217,9 +246,9 @@ class Driver:
             )
 
     def _look(self, now: datetime) -> None:
-        service = self._service
-        if service is None:
+        if not self._troubled or not self.seat.is_up:
             return
+        service = self.service
         everyone, heard = service.state.everyone, service.state.columns
         fresh = int(heard.is_fresh(now)[everyone].sum())
         refusing = int((heard.refused_until_us[everyone] > microseconds(now)).sum())
@@ -237,10 +266,10 @@ class Driver:
 
     # ---- the truth
 
-    def truth(self, service: Service, day: MeasuredDay) -> Truth:
+    def truth(self, day: MeasuredDay) -> Truth:
         """True power with the event, and of the same devices with the same dice and no event."""
         grid, with_event = self.fleet.true_power(day.grid.start, day.grid.end)
-        world = self.fleet.counterfactual(day.grid.end, self._price_only_orders(service, day))
+        world = self.fleet.counterfactual(day.grid.end, self._price_only_orders(self.service, day))
         _, without = world.true_power_kw(day.grid.start, day.grid.end)
         row_of = {name: row for row, name in enumerate(world.resource_ids)}
         assert len(grid) == len(day.grid)  # noqa: S101 - both are five-minute grids of the same span

@@ -5,6 +5,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import date, datetime, timedelta
 from pathlib import Path
+from typing import Literal
 
 from models.events import EventOrder
 from models.intervals import FloatArray, IntervalGrid
@@ -33,6 +34,15 @@ class Trouble:
 
 
 @dataclass(frozen=True)
+class Outage:
+    """The broker or the whole service stops without a word at an instant; the service stays away for ``lasts``."""
+
+    what: Literal["broker", "service"]
+    at: datetime
+    lasts: timedelta = timedelta(0)
+
+
+@dataclass(frozen=True)
 class DaySetup:
     """Everything that tells one day from another.
 
@@ -50,6 +60,7 @@ class DaySetup:
     limit_kw: float | None
     facts: DayFacts
     troubles: tuple[Trouble, ...] = ()
+    outages: tuple[Outage, ...] = ()
     everyday_faults: bool = True
     dice_seed: int | None = None
     settings: dict[str, dict[str, object]] = field(default_factory=dict)

@@ -2,11 +2,13 @@
 
 Shares are of all devices, in each event, from a moment in its first half until an hour after its end.  They are
 assumptions: nobody publishes them, only that a fifth of the devices of a call, and more, fall silent in the field.
-``everyday``: refusals, spells without readings and lateness that have nothing to do with events.
+``everyday``: refusals, spells without readings and lateness that have nothing to do with events.  ``broker_kills``,
+``service_kills``: so often in each event, the service away for ``SERVICE_AWAY``.
 """
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from datetime import timedelta
 
 from simulations.faults import FaultKind
 
@@ -29,6 +31,9 @@ METERS = {
 }
 
 
+SERVICE_AWAY = timedelta(minutes=2)
+
+
 @dataclass(frozen=True)
 class FaultCase:
     """One row of the matrix; ``zh``, ``en``: what it is called on the report."""
@@ -38,6 +43,8 @@ class FaultCase:
     en: str
     devices: Mapping[FaultKind, float] = field(default_factory=dict)
     everyday: bool = True
+    broker_kills: int = 0
+    service_kills: int = 0
 
 
 NOTHING = FaultCase("none", "无故障", "no faults", everyday=False)
@@ -61,4 +68,6 @@ MATRIX = (
     judged(0.20),
     judged(0.30),
     FaultCase("meters", "电表与时钟故障", "meters and clocks that lie", METERS),
+    FaultCase("broker", "消息代理两次被杀死", "the broker killed twice in each event", broker_kills=2),
+    FaultCase("service", "服务两次被杀死", "the service killed twice in each event", service_kills=2),
 )

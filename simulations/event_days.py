@@ -19,9 +19,9 @@ from adapters.store import Store
 from models.errors import StoreError
 from models.intervals import FloatArray
 from simulations.city_feed import scenario_feed
-from simulations.day_setup import DaySetup, Trouble
+from simulations.day_setup import DaySetup, Outage, Trouble
 from simulations.demo import demo_setup
-from simulations.event_cases import FaultCase
+from simulations.event_cases import SERVICE_AWAY, FaultCase
 from vpp.report.result_folder import DayResult
 
 BAND = (0.9, 1.1)
@@ -79,9 +79,23 @@ def event_day(
         for kind, share in case.devices.items():
             into = timedelta(seconds=round(float(dice.uniform(0.0, 0.5)) * (order.end - order.start).total_seconds()))
             troubles.append(Trouble(share, order.start + into, order.end + timedelta(hours=1), kind))
+    outages = []
+    for order in setup.orders:
+        span_s = (order.end - order.start).total_seconds()
+        spans = [timedelta(seconds=round(float(at))) for at in dice.uniform(0.0, 0.95 * span_s, case.broker_kills)]
+        outages += [Outage("broker", order.start + into) for into in spans]
+        spans = [timedelta(seconds=round(float(at))) for at in dice.uniform(0.0, 0.95 * span_s, case.service_kills)]
+        outages += [Outage("service", order.start + into, SERVICE_AWAY) for into in spans]
     generated = setup.generated
     feed = scenario_feed(generated.scenario, generated.scale, seed)
-    return replace(setup, troubles=tuple(troubles), everyday_faults=case.everyday, dice_seed=dice_seed, feed=feed)
+    return replace(
+        setup,
+        troubles=tuple(troubles),
+        outages=tuple(outages),
+        everyday_faults=case.everyday,
+        dice_seed=dice_seed,
+        feed=feed,
+    )
 
 
 def score(

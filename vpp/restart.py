@@ -8,10 +8,11 @@ Everything that the stages remember stands in the database, or follows from what
     orders in force, refusals,      from the setpoints that were sent and what was answered to them
     what loads gave up today
     how devices behave, quarantine  as last kept (what a device gives within 5 %)
+    what running events delivered   from the readings: what the hour owes is not forgotten; what lasts is learned again
+                                    within two or three cycles
 
-Sequence numbers go on in the database by themselves.  The feedback of a running event begins anew: it learns within
-two or three cycles.  The first cycle after the start is the next one of the clock: until then every device does what
-it was sent last, and after that its own fallback.
+Sequence numbers go on in the database by themselves.  The first cycle after the start is the next one of the clock:
+until then every device does what it was sent last, and after that its own fallback.
 """
 
 import asyncio
@@ -23,13 +24,16 @@ import numpy as np
 import pandas as pd
 import structlog
 
-from models.events import EventStatus
+from models.errors import InputError
+from models.events import EventRecord, EventStatus
 from models.intervals import IntervalGrid
 from models.records import AckOutcome, BaselineTable, SentSetpoint, SessionRecord
 from models.resources import EvCharger, Generator, ShiftableLoad, Storage, ThermalLoad
+from models.settlement.performance import delivered_kw
 from models.telemetry import ChargingSession, Reading
 from vpp.baseline_table import merged_baseline
 from vpp.events import LOADED_BACK
+from vpp.feedback import EventFeedback, MeasuredCycle
 from vpp.history import metered_on
 from vpp.runtime import Runtime
 from vpp.state import LiveState, ResourceLive
@@ -40,6 +44,25 @@ log = structlog.get_logger(__name__)
 DAY = timedelta(days=1)
 STAYS_HEARD = timedelta(hours=48)
 NOT_OVER = tuple(set(EventStatus) - {EventStatus.EVALUATED, EventStatus.CANCELLED})
+
+
+async def _delivered_so_far(runtime: Runtime, records: Sequence[EventRecord], now: datetime, cycle: timedelta) -> None:
+    """What running events have delivered in complete cycles up to now: their hour may owe some of it."""
+    until = runtime.rhythm.boundary(now)
+    for record in records:
+        event = record.event
+        if record.status is not EventStatus.EXECUTING or until - event.start < cycle:
+            continue
+        try:
+            day = await runtime.measured(event.start, until)
+        except InputError as error:
+            log.warning("what an event delivered is not known", event_id=event.event_id, error=str(error))
+            continue
+        members = np.array([runtime.in_scope(name, event) for name in day.resource_ids], dtype=np.bool_)
+        moved_kw = delivered_kw(day.baseline_kw[members], day.metered.power_kw[members], event.direction).sum(axis=0)
+        feedback = runtime.real_time.feedback.setdefault(event.event_id, EventFeedback())
+        for start, end, moved in zip(day.grid.starts, day.grid.ends, moved_kw.tolist(), strict=True):
+            feedback.note(MeasuredCycle(start, end, event.target_kw, moved))
 
 
 async def take_up(runtime: Runtime, cycle: timedelta, on_session: Callable[[Reading], None]) -> None:
@@ -63,6 +86,7 @@ async def take_up(runtime: Runtime, cycle: timedelta, on_session: Callable[[Read
     _refusals(state, sent, now)
     _given_up(state, sent, tables, cycle)
     await asyncio.to_thread(_comfort, runtime, sent, tables, now, cycle)
+    await _delivered_so_far(runtime, [each.record for each in stored], now, cycle)
     if heard or stored or runtime.day_ahead.days:
         log.info(
             "taken up where it was left",

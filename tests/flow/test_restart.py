@@ -49,6 +49,10 @@ def remembered(world: World) -> dict[str, Any]:
             (each.event_id, each.aggregator_id, each.interval_start, pytest.approx(each.accepted_kw, abs=0.01))
             for each in runtime.events.commitments(grid)
         ],
+        "delivered": {
+            name: [(each.start, each.ordered_kw, pytest.approx(each.delivered_kw, abs=2.0)) for each in known.measured]
+            for name, known in runtime.real_time.feedback.items()
+        },
         "due": runtime.events.next_due(world.clock.now()),
         "baselines": {day: made.baseline.baseline_hash for day, made in runtime.day_ahead.days.items()},
         "plans": {day: made.plan.plan_hash for day, made in runtime.day_ahead.days.items()},
@@ -73,6 +77,7 @@ async def test_everything_is_known_again_after_a_restart(make_world: MakeWorld) 
     await world.until(EVENT_START + 5 * CYCLE + MINUTE)
     before = remembered(world)
     assert before["commitments"]
+    assert len(before["delivered"]["night"]) == 5
     assert any(values["curtailed"] for values in before["devices"].values())
     assert before["devices"]["a3"]["refused_until"] is not None
     assert before["devices"]["b2"]["opted_out_of"] == {"night"}
