@@ -10,6 +10,7 @@ earlier days each: they begin from a ``KeptStart``, the service's database and t
 ahead was planned.
 """
 
+import json
 import shutil
 import time
 from collections.abc import AsyncIterator, Mapping, Sequence
@@ -30,6 +31,8 @@ from vpp.report.result_folder import DayResult, write_result
 from vpp.wiring import Solvers, open_service
 
 BASELINE_METHOD = "ten_of_ten"
+PROMISES_FILE = "broken_promises.json"
+"""Cars that left with less than was promised (``simulations.kept_promises``), beside a day's other results."""
 KEPT_BEFORE = timedelta(minutes=10)
 """A start is kept so long before the events are declared: the day ahead is planned, nothing has been ordered."""
 
@@ -85,6 +88,8 @@ async def run_day(
             time.monotonic() - began,
         )
     write_result(out, result)
+    promises = [each.as_dict() for each in driver.broken_promises]
+    (out / PROMISES_FILE).write_text(json.dumps(promises, indent=1), encoding="utf-8")
     return result
 
 

@@ -22,6 +22,7 @@ from simulations.day_setup import DaySetup, Outage
 from simulations.faults import FAULT_TEXTS, FaultPlan
 from simulations.fleet import FleetState, SimulatedFleet
 from simulations.given_orders import GivenOrder
+from simulations.kept_promises import BrokenPromise, broken_promises
 from simulations.seat import Seat
 from vpp.measurement import MeasuredDay
 from vpp.service import Service
@@ -54,6 +55,8 @@ class Driver:
             generated, clock, self.faults, prefix=settings.mqtt.prefix, history_step=setup.history_step
         )
         self.passwords: Mapping[str, str] = {}
+        self.broken_promises: list[BrokenPromise] = []
+        """Known once the truth is."""
         self._seen: dict[str, str] = {}
 
     # ---- commissioning
@@ -273,6 +276,9 @@ class Driver:
         _, without = world.true_power_kw(day.grid.start, day.grid.end)
         row_of = {name: row for row, name in enumerate(world.resource_ids)}
         assert len(grid) == len(day.grid)  # noqa: S101 - both are five-minute grids of the same span
+        self.broken_promises = broken_promises(
+            self.fleet.true_sessions, world.ended_stays, self.service.store.audit_log(), day.grid.start
+        )
         return Truth(
             np.array([with_event[name] for name in day.resource_ids]),
             np.array([without[row_of[name]] for name in day.resource_ids]),

@@ -7,6 +7,7 @@ earlier days and the baseline made from them are the same for its days; another 
 
 import asyncio
 import itertools
+import json
 import shutil
 import tempfile
 from collections.abc import Callable, Iterator
@@ -17,7 +18,7 @@ from pathlib import Path
 from queue import Empty, Queue
 from typing import Any
 
-from simulations.day import keep_start, run_day
+from simulations.day import PROMISES_FILE, keep_start, run_day
 from simulations.day_setup import day_settings
 from simulations.event_cases import NOTHING, FaultCase
 from simulations.event_days import EventDayScore, broken_invariants, event_day, score
@@ -104,7 +105,8 @@ async def _run(bench: EventBench, which: FleetDays, folder: Path, heard: Queue[A
             setup = event_day(bench.resources, fleet_seed, seed, case, base=base)
             out = folder / f"day-{seed}-{case.name}"
             result = await run_day(setup, out, told(f"day {seed}, {case.en}:"), start=start, solvers=solvers)
-            heard.put(score(result, case, (fleet_seed, seed), broken_invariants(out)))
+            named = [each["named"] for each in json.loads((out / PROMISES_FILE).read_text(encoding="utf-8"))]
+            heard.put(score(result, case, (fleet_seed, seed), broken_invariants(out), named))
             shutil.rmtree(out)
     finally:
         for pool in solvers:

@@ -2,7 +2,7 @@
 
 import json
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 from rich.console import Console
@@ -11,7 +11,8 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 from simulations.event_bench import EventBench, event_days
 from simulations.event_cases import MATRIX, judged
 from simulations.event_days import EventDayScore, summary_of
-from vpp.bench.machine import machine
+from simulations.event_report import plot_svg, table
+from vpp.bench.machine import described, machine
 
 
 def bench_event(
@@ -24,6 +25,7 @@ def bench_event(
     faults: Annotated[bool, typer.Option("--faults", help="The whole fault matrix: every case on every day.")] = False,
     days_per_fleet: Annotated[int, typer.Option(min=1, help="So many days of one fleet, then another.")] = 20,
     processes: Annotated[int, typer.Option(min=1, help="Fleets at the same time.")] = 2,
+    plot: Annotated[Path | None, typer.Option(help="Draw every judged hour into this SVG file.")] = None,
     out: Annotated[Path | None, typer.Option(help="Write the JSON here too.")] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
 ) -> None:
@@ -39,12 +41,17 @@ def bench_event(
             progress.advance(task)
             console.print(_line(each), highlight=False, soft_wrap=True)
     scores.sort(key=lambda each: (each.seed, each.case))
-    found = {"benchmark": "event", "machine": machine(), "cases": [each.as_dict() for each in scores]}
+    found: dict[str, Any] = {"benchmark": "event", "machine": machine(), "cases": [each.as_dict() for each in scores]}
     found["all"] = {case.name: summary_of([each for each in scores if each.case == case.name]) for case in bench.cases}
     text = json.dumps(found, ensure_ascii=False, indent=1)
     if out is not None:
         out.write_text(text, encoding="utf-8")
-    typer.echo(text if as_json else json.dumps(found["all"], indent=1))
+    if plot is not None:
+        plot.write_text(plot_svg(bench.cases, scores, described(found["machine"])), encoding="utf-8")
+    if as_json:
+        typer.echo(text)
+    else:
+        Console().print(table(bench.cases, scores))
     if any(each.invariants_broken for each in scores):
         raise typer.Exit(1)
 

@@ -34,8 +34,10 @@ class EventDayScore:
 
     ``hours``: judged clock hours.  ``accuracy_mean``: mean of 1 − |delivered − ordered| / ordered over them.  ``true``:
     the same against what the devices would have drawn without an event, which only a simulator knows.
-    ``worst_ratios``: the ratios furthest from 1, metered.  ``rebound_ok``: the city stayed below its peak of the day
-    without events in the six hours after each.  ``invariants_broken``: what must never happen and did.
+    ``worst_ratios``: the ratios furthest from 1, metered; ``ratios``, ``true_ratios``: of every hour.  ``rebound_ok``:
+    the city stayed below its peak of the day without events in the six hours after each.  ``promises_named``,
+    ``promises_broken``: cars that left with less than was promised, those named before and those not.
+    ``invariants_broken``: what must never happen and did.
     """
 
     case: str
@@ -49,8 +51,12 @@ class EventDayScore:
     hours_in_band_true_share: float
     accuracy_true_mean: float
     worst_ratios: tuple[float, ...]
+    ratios: tuple[float, ...]
+    true_ratios: tuple[float, ...]
     ordered_share_of_five_percent: float
     rebound_ok: bool
+    promises_named: int
+    promises_broken: int
     invariants_broken: tuple[str, ...]
     wall_s: float
 
@@ -99,9 +105,13 @@ def event_day(
 
 
 def score(
-    result: DayResult, case: FaultCase, seeds: tuple[int, int], invariants_broken: tuple[str, ...]
+    result: DayResult,
+    case: FaultCase,
+    seeds: tuple[int, int],
+    invariants_broken: tuple[str, ...],
+    named: Sequence[bool] = (),
 ) -> EventDayScore:
-    """Judge a day that was run; ``seeds``: of the fleet, and of the day."""
+    """Judge a day that was run; ``seeds``: of the fleet, and of the day; ``named``: of every broken promise."""
     frame = result.delivery.copy()
     local = frame["interval_start"].dt.tz_convert(result.summary.time_zone)
     hours = frame.assign(hour=local.dt.floor("h")).groupby(["event_id", "hour"])
@@ -123,8 +133,12 @@ def score(
         hours_in_band_true_share=in_band_share(true),
         accuracy_true_mean=accuracy_mean(true),
         worst_ratios=tuple(round(float(value), 4) for value in metered[furthest]),
+        ratios=tuple(round(float(value), 4) for value in metered),
+        true_ratios=tuple(round(float(value), 4) for value in true),
         ordered_share_of_five_percent=sum(event.ordered_kw for event in events) / five if five > 0 else 0.0,
         rebound_ok=_rebound_ok(result),
+        promises_named=sum(named),
+        promises_broken=len(named) - sum(named),
         invariants_broken=invariants_broken,
         wall_s=result.summary.wall_s,
     )
@@ -143,6 +157,8 @@ def summary_of(scores: Sequence[EventDayScore]) -> dict[str, float]:
         "hours": hours,
         **{name: mean(name) for name in names},
         "rebound_ok_share": sum(each.rebound_ok for each in scores) / len(scores) if scores else 0.0,
+        "promises_named": sum(each.promises_named for each in scores),
+        "promises_broken": sum(each.promises_broken for each in scores),
         "invariants_broken": sum(len(each.invariants_broken) for each in scores),
     }
 
