@@ -66,13 +66,9 @@ def plot_svg(cases: Sequence[FaultCase], scores: Sequence[EventDayScore], machin
     The band of 90 to 110 % is shaded; hours beyond the edges of the picture stand at its edges.
     """
     height = _TOP + _ROW * len(cases) + _BOTTOM
-    low, high = BAND
-    body = [
-        (
-            f'<rect x="{_x(low):.1f}" y="{_TOP - 12}" width="{_x(high) - _x(low):.1f}" height="{_ROW * len(cases) + 12}" '
-            'fill="#e4f2ec"/>'
-        )
-    ]
+    low, high = (_x(edge) for edge in BAND)
+    tall = _ROW * len(cases) + 12
+    body = [f'<rect x="{low:.1f}" y="{_TOP - 12}" width="{high - low:.1f}" height="{tall}" fill="#e4f2ec"/>']
     for ratio in (0.7, 0.8, 0.9, 1.0, 1.1, 1.2, 1.3):
         x = _x(ratio)
         body.append(

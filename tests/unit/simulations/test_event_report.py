@@ -2,7 +2,7 @@
 
 from dataclasses import replace
 from io import StringIO
-from xml.etree import ElementTree
+from xml.etree import ElementTree as ET
 
 from rich.console import Console
 
@@ -37,7 +37,7 @@ def test_the_table_says_of_every_case_what_happened() -> None:
 
 def test_every_hour_is_a_point_and_what_is_far_off_stands_at_the_edge() -> None:
     found = [replace(each, ratios=(1.0, 0.2, 9.0), true_ratios=(1.0, 1.05, 0.95)) for each in scores()]
-    root = ElementTree.fromstring(plot_svg((NOTHING, judged(0.2)), found, "two cores & more"))
+    root = ET.fromstring(plot_svg((NOTHING, judged(0.2)), found, "two cores & more"))
     points = [each for each in root.iter(f"{SVG}circle") if each.get("r") == "3.2"]
     assert len(points) == 2 * 6
     across = sorted({float(str(each.get("cx"))) for each in points})
