@@ -63,6 +63,29 @@ class ReadingColumns(Sequence[Reading]):
             sessions={place: each.session for place, each in enumerate(kept) if each.says_session},
         )
 
+    @classmethod
+    def joined(cls, pieces: Sequence["ReadingColumns"]) -> "ReadingColumns":
+        """One after the other."""
+        firsts = np.cumsum([0, *(len(piece) for piece in pieces)]).tolist()
+
+        def column(name: str) -> NDArray[Any]:
+            return np.concatenate([getattr(piece, name) for piece in pieces])
+
+        return cls(
+            resource_ids=[name for piece in pieces for name in piece.resource_ids],
+            measured_us=column("measured_us"),
+            power_kw=column("power_kw"),
+            energy_kwh=column("energy_kwh"),
+            temperature_celsius=column("temperature_celsius"),
+            available=column("available"),
+            sequence=column("sequence"),
+            sessions={
+                first + place: said
+                for first, piece in zip(firsts, pieces, strict=False)
+                for place, said in piece.sessions.items()
+            },
+        )
+
     def __len__(self) -> int:
         return len(self.resource_ids)
 

@@ -4,6 +4,7 @@
 it; the service takes its own fleet out by itself.
 """
 
+import time
 from datetime import datetime, timedelta
 from pathlib import Path
 
@@ -17,6 +18,8 @@ from vpp.forecasting import CityForecast
 
 log = structlog.get_logger(__name__)
 DAY = timedelta(days=1)
+LOOK_EVERY_S = 0.5
+"""Not more often: a registration of thousands asks for the zones thousands of times."""
 Stamp = tuple[tuple[str, int, int], ...]
 
 
@@ -25,22 +28,23 @@ class FolderFeed:
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
+        self._looked_s = -LOOK_EVERY_S
         self._stamp = self._newest()
         self._tables = read_city(folder)
 
     @property
     def zones(self) -> tuple[str, ...]:
         """Names of the zones."""
-        return self._fresh().zones
+        return self._recent().zones
 
     @property
     def tariff_ids(self) -> tuple[str, ...]:
         """Names of the tariffs."""
-        return tuple(self._fresh().tariffs)
+        return tuple(self._recent().tariffs)
 
     def highest_price_per_kwh(self, tariff_id: str) -> float:
         """Highest price of the tariff in the folder, CNY per kWh."""
-        return float(self._fresh().tariffs[tariff_id].max())
+        return float(self._recent().tariffs[tariff_id].max())
 
     def prices(self, tariff_id: str, grid: IntervalGrid) -> FloatArray:
         """Prices on ``grid``, CNY per kWh; where the folder does not reach, those of the same hours of its nearest day.
@@ -106,8 +110,13 @@ class FolderFeed:
             return ()
         return tuple(sorted((name, stat.st_mtime_ns, stat.st_size) for name, stat in seen))
 
+    def _recent(self) -> CityTables:
+        """For what is asked thousands of times in a row."""
+        return self._tables if time.monotonic() - self._looked_s < LOOK_EVERY_S else self._fresh()
+
     def _fresh(self) -> CityTables:
         stamp = self._newest()
+        self._looked_s = time.monotonic()
         if stamp != self._stamp:
             self._stamp = stamp
             try:

@@ -16,17 +16,17 @@ until then every device does what it was sent last, and after that its own fallb
 """
 
 import asyncio
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from datetime import UTC, date, datetime, timedelta
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from datetime import date, datetime, timedelta
 from typing import Any
 
 import numpy as np
-import pandas as pd
 import structlog
 
 from models.errors import InputError
 from models.events import EventRecord, EventStatus
 from models.intervals import IntervalGrid
+from models.reading_columns import ReadingColumns
 from models.records import AckOutcome, BaselineTable, SentSetpoint, SessionRecord
 from models.resources import EvCharger, Generator, ShiftableLoad, Storage, ThermalLoad
 from models.settlement.performance import delivered_kw
@@ -41,6 +41,7 @@ from vpp.uplink import REFUSAL_HOLDS
 
 log = structlog.get_logger(__name__)
 
+HOUR = timedelta(hours=1)
 DAY = timedelta(days=1)
 STAYS_HEARD = timedelta(hours=48)
 NOT_OVER = tuple(set(EventStatus) - {EventStatus.EVALUATED, EventStatus.CANCELLED})
@@ -106,48 +107,55 @@ def _with_neighbours(days: Iterable[date]) -> set[date]:
 def _hear_again(runtime: Runtime, now: datetime, on_session: Callable[[Reading], None]) -> int:
     """Let the live state hear the newest readings again; how far back depends on what a kind remembers."""
     state, store = runtime.state, runtime.store
-    _long_stays(state, store.sessions(now - DAY, now + DAY), now)
-    heard = 0
-    for back, names in _how_far_back(state).items():
-        frame = store.readings(names, now - back, now + timedelta(hours=1))
-        for reading in _readings(frame):
-            heard += 1
-            if state.take(reading) and reading.says_session:
-                on_session(reading)
+    records = store.sessions(now - STAYS_HEARD, now + DAY)
+    _long_stays(state, records, now)
+    heard, later = 0, now + timedelta(hours=1)
+
+    def hear(piece: ReadingColumns) -> None:
+        nonlocal heard
+        heard += len(piece)
+        taken = state.take_columns(piece)
+        for place in sorted(piece.sessions):
+            if taken[place]:
+                on_session(piece[place])
+
+    chargers, deep, since = _who_and_since(state, records, now)
+    told = list(store.reading_columns(chargers, now - STAYS_HEARD, later, only_sessions=True)) if chargers else []
+    whole = list(store.reading_columns(deep, since, later)) if deep else []
+    if told or whole:
+        hear(ReadingColumns.joined([*told, *whole]))
+    hear(store.newest_readings(now - _longest_ttl(state), later))  # of the others that is all that counts
     return heard
 
 
-def _how_far_back(state: LiveState) -> dict[timedelta, list[str]]:
-    groups: dict[timedelta, list[str]] = {}
-    for live in state:
-        resource = live.record.resource
-        back = max(timedelta(seconds=live.record.telemetry_ttl_s), timedelta(hours=1))
-        if isinstance(resource, EvCharger):
-            back = STAYS_HEARD
-        elif isinstance(resource, ShiftableLoad | Generator) or (
-            isinstance(resource, Storage) and resource.is_pumped_hydro
-        ):
-            back = DAY
-        groups.setdefault(back, []).append(live.resource_id)
-    return groups
+def _longest_ttl(state: LiveState) -> timedelta:
+    longest_s = max((live.record.telemetry_ttl_s for live in state), default=0.0)
+    return min(max(timedelta(seconds=longest_s), HOUR), DAY)
 
 
-def _readings(frame: pd.DataFrame) -> Iterator[Reading]:
-    for row in frame.to_dict("records"):
-        fields: dict[str, Any] = {
-            "resource_id": row["resource_id"],
-            "measured_at": row["measured_at"].to_pydatetime().astimezone(UTC),
-            "power_kw": row["power_kw"],
-            "available": bool(row["available"]),
-            "sequence": int(row["sequence"]),
-        }
-        for name in ("energy_kwh", "temperature_celsius"):
-            if not np.isnan(row[name]):
-                fields[name] = float(row[name])
-        if isinstance(row["session"], str):
-            said = row["session"]
-            fields["session"] = None if said == "null" else ChargingSession.model_validate_json(said)
-        yield Reading(**fields)
+def _who_and_since(
+    state: LiveState, records: Sequence[SessionRecord], now: datetime
+) -> tuple[list[str], list[str], datetime]:
+    """Chargers; those of whom every reading must be heard again, not only the newest; and since when.
+
+    What a car has got is the sum of the readings since it came; how long an engine or a pump has been running, and
+    what a process has used today, follows from the readings of a day.
+    """
+    chargers = [live.resource_id for live in state if isinstance(live.record.resource, EvCharger)]
+    open_stays = {
+        record.resource_id: record.arrival
+        for record in records
+        if record.unplugged_at is None and record.arrival > now - STAYS_HEARD
+    }
+    deep = [name for name in open_stays if state.get(name) is not None]
+    since = min((open_stays[name] - HOUR for name in deep), default=now)
+    slow = [live.resource_id for live in state if _remembers_a_day(live.record.resource)]
+    return chargers, [*deep, *slow], min(since, now - DAY) if slow else since
+
+
+def _remembers_a_day(resource: object) -> bool:
+    is_hydro = isinstance(resource, Storage) and resource.is_pumped_hydro
+    return is_hydro or isinstance(resource, ShiftableLoad | Generator)
 
 
 def _long_stays(state: LiveState, records: Sequence[SessionRecord], now: datetime) -> None:

@@ -7,6 +7,7 @@ power is positive when consuming.
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from itertools import repeat
 from math import exp, expm1
 from typing import Any
 
@@ -376,6 +377,24 @@ class ResourceLive:
         self.comfort_store_kwh = min(max(level, -resource.store_low_kwh), resource.store_high_kwh)
 
 
+def _turns(rows: NDArray[np.int64], measured_us: NDArray[np.int64]) -> NDArray[np.int64]:
+    """For each reading how many of the same device come before it, in the order of time, (n,)."""
+    order = np.lexsort((measured_us, rows))  # keeps the order of sending where both are equal
+    ordered = rows[order]
+    first = np.flatnonzero(np.concatenate([[True], ordered[1:] != ordered[:-1]])[: len(rows)])
+    turns = np.empty(len(rows), dtype=np.int64)
+    turns[order] = np.arange(len(rows)) - np.repeat(first, np.diff(np.concatenate([first, [len(rows)]])))
+    return turns
+
+
+def _told_of(readings: ReadingColumns, places: NDArray[np.int64]) -> NDArray[np.bool_]:
+    """True where a reading says something of a session."""
+    said = readings.sessions
+    if not said:
+        return np.zeros(len(places), dtype=np.bool_)
+    return np.fromiter((place in said for place in places.tolist()), dtype=np.bool_, count=len(places))
+
+
 def _touch(before: CurtailedPiece | None, after: CurtailedPiece) -> bool:
     return before is not None and abs((after.start - before.end).total_seconds()) < 1
 
@@ -434,8 +453,7 @@ class LiveState:
 
     def rows(self, resource_ids: Iterable[str]) -> NDArray[np.int64]:
         """Rows in ``columns`` of these resources, (n,), -1 where nobody registered one."""
-        known = self._row_of
-        return np.array([known.get(name, -1) for name in resource_ids], dtype=np.int64)
+        return np.fromiter(map(self._row_of.get, resource_ids, repeat(-1)), dtype=np.int64)
 
     def rows_of(self, aggregator_id: str, resource_ids: Iterable[str]) -> NDArray[np.int64]:
         """As ``rows``, and -1 also where the resource belongs to somebody else."""
@@ -463,30 +481,27 @@ class LiveState:
         """Take a reading if it is the newest of its device; False for one that came too late to matter now."""
         return bool(self.take_columns(ReadingColumns.of([reading]))[0])
 
-    def take_columns(self, readings: ReadingColumns) -> NDArray[np.bool_]:
-        """Take each reading that is the newest of its device, in the order of time; True where one was, (n,)."""
-        rows, taken = self.rows(readings.resource_ids), np.zeros(len(readings), dtype=np.bool_)
-        moments = np.unique(readings.measured_us)
-        if len(moments) == 1:
-            self._take_moment(readings, np.arange(len(readings)), rows, taken)
-            return taken
-        order = np.argsort(readings.measured_us, kind="stable")
-        edges = np.searchsorted(readings.measured_us[order], moments, side="left")
-        for places in np.split(order, edges[1:]):
-            self._take_moment(readings, places, rows, taken)
+    def take_columns(self, readings: ReadingColumns, known_rows: NDArray[np.int64] | None = None) -> NDArray[np.bool_]:
+        """Take each reading that is the newest of its device, in the order of time; True where one was, (n,).
+
+        ``known_rows``: what ``rows`` says of them, if the caller has asked already.
+        """
+        rows = self.rows(readings.resource_ids) if known_rows is None else known_rows
+        taken = np.zeros(len(readings), dtype=np.bool_)
+        turns = _turns(rows, readings.measured_us)
+        for turn in range(int(turns.max(initial=-1)) + 1):
+            self._take_turn(readings, np.flatnonzero(turns == turn), rows, taken)
         return taken
 
-    def _take_moment(
+    def _take_turn(
         self,
         readings: ReadingColumns,
         places: NDArray[np.int64],
         rows: NDArray[np.int64],
         taken: NDArray[np.bool_],
     ) -> None:
-        """Readings of one and the same instant; of two of one device the first counts."""
+        """At most one reading of each device; of two of one instant the first counts."""
         columns = self.columns
-        _, first = np.unique(rows[places], return_index=True)
-        places = places[np.sort(first)]
         places = places[rows[places] >= 0]
         at = rows[places]
         measured_us = readings.measured_us[places]
@@ -508,7 +523,8 @@ class LiveState:
         told = columns.is_thermal[at] & ~np.isnan(energy)
         columns.comfort_store_kwh[at[told]] = energy[told]
         taken[places] = True
-        for index in np.flatnonzero(columns.is_charger[at] | columns.is_process[at]).tolist():
+        tells = columns.is_charger[at] & (columns.has_session[at] | _told_of(readings, places))
+        for index in np.flatnonzero(tells | columns.is_process[at]).tolist():
             self._take_one(int(at[index]), readings, int(places[index]), int(before_us[index]))
         if readings.sessions:
             said = [place for place in places.tolist() if place in readings.sessions]

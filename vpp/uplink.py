@@ -7,7 +7,7 @@ import asyncio
 import json
 import time
 from collections import Counter
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from datetime import datetime, timedelta
 
 import numpy as np
@@ -23,7 +23,7 @@ from adapters.mqtt.payloads import (
     Telemetry,
     event_response,
 )
-from adapters.mqtt.uplink import Answer, Received
+from adapters.mqtt.uplink import TAKEN, Answer, Received, TelemetryGroup
 from adapters.store.store import Store
 from models.capacity import connected_kw
 from models.conduct import Misconduct
@@ -133,20 +133,34 @@ class Uplink:
         own = readings if not refusals else readings.take(np.flatnonzero(rows >= 0))
         answer = received.answer(refusals)
         new = await asyncio.to_thread(self._keep_telemetry, aggregator_id, received, own, answer, now)
-        self.readings_taken += new
-        age_us = microseconds(now) - own.measured_us
-        stale = int((age_us > self._state.columns.ttl_us[rows[rows >= 0]]).sum())
-        taken = self._state.take_columns(own)
-        self._state.received(rows[rows >= 0], now)
+        self._heard(aggregator_id, own, new, now)
         self._note_unusable(aggregator_id, received, now)
-        for place in sorted(own.sessions):
-            if taken[place]:
-                self._on_session(own[place])
-        self._metrics.readings_received.labels(aggregator=aggregator_id).inc(new)
-        self._metrics.readings_duplicate.labels(aggregator=aggregator_id).inc(len(own) - new)
         self._metrics.readings_refused.labels(aggregator=aggregator_id).inc(len(answer.refused))
-        self._metrics.readings_stale.labels(aggregator=aggregator_id).inc(stale)
         return answer
+
+    async def telemetry_group(self, group: TelemetryGroup) -> Mapping[str, bytes]:
+        """Keep many messages in one transaction; each of them is as good as kept by itself."""
+        now = self._clock.now()
+        before, own, new = await asyncio.to_thread(self._keep_group, group, now)
+        if len(own.message_ids):
+            self._heard(group.aggregator_id, own.readings, new, now)
+        return before
+
+    def _heard(self, aggregator_id: str, readings: ReadingColumns, new: int, now: datetime) -> None:
+        """Readings that are in the database, so many of them new, become the present state of their devices."""
+        all_rows = self._state.rows_of(aggregator_id, readings.resource_ids)
+        known = all_rows >= 0  # one may have been withdrawn meanwhile
+        rows, age_us = all_rows[known], microseconds(now) - readings.measured_us[known]
+        stale = int((age_us > self._state.columns.ttl_us[rows]).sum())
+        self.readings_taken += new
+        taken = self._state.take_columns(readings, all_rows)
+        self._state.received(rows, now)
+        for place in sorted(readings.sessions):
+            if taken[place]:
+                self._on_session(readings[place])
+        self._metrics.readings_received.labels(aggregator=aggregator_id).inc(new)
+        self._metrics.readings_duplicate.labels(aggregator=aggregator_id).inc(len(readings) - new)
+        self._metrics.readings_stale.labels(aggregator=aggregator_id).inc(stale)
 
     async def capability(self, aggregator_id: str, received: Received[CapabilityMessage]) -> Answer:
         """Keep what an aggregator says it can move (in the audit log; planning by capability comes with its users)."""
@@ -251,6 +265,21 @@ class Uplink:
             self._set_aside(aggregator_id, "telemetry", received.message_id, answer.refused, received.payload, now)
             self._store.remember_answer(aggregator_id, received.message_id, answer.to_bytes(), now)
         return new
+
+    def _keep_group(self, group: TelemetryGroup, now: datetime) -> tuple[Mapping[str, bytes], TelemetryGroup, int]:
+        """The answers that were given before, the messages that are new, and how many of their readings are."""
+        before = self._store.answers_for(group.aggregator_id, group.message_ids)
+        own = group.without(before)
+        if not own.message_ids:
+            return before, own, 0
+        if not own.readings.sessions:
+            return before, own, self._store.add_messages(own.readings, now, group.aggregator_id, own.message_ids)
+        with self._store.transaction():
+            new = self._store.add_readings(own.readings, now)
+            self._store.save_sessions(self._sessions(own.readings))
+            for name in own.message_ids:
+                self._store.remember_answer(group.aggregator_id, name, TAKEN, now)
+        return before, own, new
 
     def _sessions(self, readings: ReadingColumns) -> list[SessionRecord]:
         records: dict[tuple[str, str], SessionRecord] = {}

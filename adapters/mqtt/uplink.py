@@ -23,13 +23,18 @@ between commit and answer, the gateway sends again too, ``already_answered`` fin
 answer goes out a second time.  ``remember_answer`` must fail on a second row of the same key (a unique
 constraint), which also catches two services on one database.  Answers may be forgotten after a day: gateways
 resend for minutes.
+
+Telemetry in which everything is in order is worked off in groups: one transaction, one receipt for all.  Of such a
+message only the id is kept (``TAKEN``): its answer is always the same.
 """
 
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Generic, Protocol, TypeVar
+
+import numpy as np
 
 from adapters.mqtt.decode import Decoded
 from adapters.mqtt.envelope import DownTopic, Fault, Message, Refusal, UpTopic, encode
@@ -45,6 +50,10 @@ from adapters.mqtt.payloads import (
     Telemetry,
 )
 from models.intervals import FloatArray
+from models.reading_columns import ReadingColumns
+
+TAKEN = b""
+"""What is kept as the answer to a message of which nothing was refused and that has no answer but its receipt."""
 
 MOST_LISTED = 2_000
 """So many refusals stand in a receipt, which must not grow beyond what a message may be."""
@@ -156,6 +165,38 @@ class Received(Generic[M_co]):
         return Answer(((DownTopic.REGISTER_RESULT, encode(result)), (DownTopic.RECEIPT, encode(receipt))), refused)
 
 
+@dataclass(frozen=True, slots=True)
+class TelemetryGroup:
+    """Telemetry messages of one sender in which everything is in order: of message i ``sizes[i]`` readings in a row."""
+
+    aggregator_id: str
+    message_ids: tuple[str, ...]
+    sizes: tuple[int, ...]
+    readings: ReadingColumns
+    received_at: datetime
+
+    def without(self, message_ids: Collection[str]) -> "TelemetryGroup":
+        """The group without some of its messages."""
+        if not message_ids:
+            return self
+        stays = np.array([name not in message_ids for name in self.message_ids], dtype=np.bool_)
+        kept = [
+            (name, size) for name, size in zip(self.message_ids, self.sizes, strict=True) if name not in message_ids
+        ]
+        return TelemetryGroup(
+            self.aggregator_id,
+            tuple(name for name, _ in kept),
+            tuple(size for _, size in kept),
+            self.readings.take(np.flatnonzero(np.repeat(stays, self.sizes))),
+            self.received_at,
+        )
+
+
+def taken(message_ids: Sequence[str], at: datetime) -> Answer:
+    """The receipt of messages of which nothing is refused."""
+    return Answer(((DownTopic.RECEIPT, encode(Receipt.new(at, message_ids=tuple(message_ids)))),))
+
+
 def refused_whole(message_id: str | None, refusals: Sequence[Refusal], received_at: datetime) -> Answer:
     """The answer to a message of which nothing could be taken."""
     known = () if message_id is None else (message_id,)
@@ -205,6 +246,12 @@ class UplinkHandler(Protocol):
 
     async def telemetry(self, aggregator_id: str, received: Received[Telemetry]) -> Answer:
         """Keep the readings; foreign and unknown resources are refused by index with ``received.refuse``."""
+
+    async def telemetry_group(self, group: TelemetryGroup) -> Mapping[str, bytes]:
+        """Keep the readings of all messages in one transaction, and ``TAKEN`` as the answer to each.
+
+        What comes back: the answers of those messages that were applied before (their readings are not), by id.
+        """
 
     async def capability(self, aggregator_id: str, received: Received[CapabilityMessage]) -> Answer:
         """Keep what the aggregator says it can move."""

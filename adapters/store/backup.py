@@ -9,12 +9,14 @@ import json
 import os
 import tempfile
 import zipfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
+from numpy.typing import NDArray
 from sqlalchemy import (
     BigInteger,
     Boolean,
@@ -33,6 +35,7 @@ from sqlalchemy import table as bare_table
 from sqlalchemy.types import TypeEngine
 
 from adapters.store import schema
+from adapters.store.bulk import ReadingRows
 from adapters.store.history import known_revisions, revision_of, upgrade
 from adapters.store.readings import PARTITION, Readings
 from models.errors import InputError, InputFault, StoreError
@@ -147,10 +150,28 @@ class Backup(Readings):
     def _fill(self, connection: Connection, table: Table, archive: zipfile.ZipFile) -> None:
         for rows in _read_parquet(archive, table.name):
             if table.name == "readings":
-                names = [column.name for column in schema.readings.c]
-                self._insert_readings(connection, [tuple(row[name] for name in names) for row in rows])
+                self._insert_rows(connection, _reading_rows(rows))
             else:
                 connection.execute(insert(table), rows)
+
+
+def _reading_rows(rows: Sequence[Mapping[str, Any]]) -> ReadingRows:
+    """Rows of a backup, which are in the order of time, as columns."""
+
+    def column(name: str, kind: type) -> NDArray[Any]:
+        return np.array([row[name] for row in rows], dtype=kind)  # None becomes NaN
+
+    return (
+        column("measured_at", np.int64),
+        column("resource_key", np.int64),
+        column("received_at", np.int64),
+        column("power_kw", np.float64),
+        column("energy_kwh", np.float64),
+        column("temperature_celsius", np.float64),
+        column("available", np.bool_),
+        column("sequence", np.int64),
+        {place: row["session"] for place, row in enumerate(rows) if row["session"] is not None},
+    )
 
 
 def _write_parquet(connection: Connection, table: Table, target: Path) -> int:

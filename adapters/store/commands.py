@@ -6,9 +6,9 @@ from datetime import datetime
 from sqlalchemy import ColumnElement, Connection, Table, or_, select, update
 
 from adapters.store import schema
+from adapters.store.bulk import chunked
 from adapters.store.journal import clean
 from adapters.store.readings import Readings
-from adapters.store.registry import chunked
 from models.plan import SetpointBatch
 from models.records import AckOutcome, CommandAnswer, LastSetpoint, PendingSetpoint, SentSetpoint
 

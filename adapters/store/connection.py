@@ -14,10 +14,8 @@ from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.exc import ArgumentError, SQLAlchemyError
 from sqlalchemy.sql.schema import Table
 
+from adapters.store.bulk import BUSY_S, WriterError, prepare_sqlite
 from models.errors import InputError, InputFault, StoreError
-
-BUSY_S = 30.0
-"""How long a writer waits for another one before it gives up."""
 
 
 @dataclass
@@ -44,14 +42,7 @@ def _checked_url(url: str) -> URL:
 
 
 def _prepare_sqlite(connection: Any, _record: object) -> None:
-    connection.isolation_level = None  # we say BEGIN ourselves, and mean it (also around DDL)
-    cursor = connection.cursor()
-    cursor.execute("PRAGMA journal_mode = WAL")
-    cursor.execute("PRAGMA synchronous = FULL")  # a receipt is sent after the commit and must outlive a power cut
-    cursor.execute("PRAGMA foreign_keys = ON")
-    cursor.execute("PRAGMA cache_size = -65536")
-    cursor.execute(f"PRAGMA busy_timeout = {int(BUSY_S * 1000)}")
-    cursor.close()
+    prepare_sqlite(connection)
 
 
 def _begin_sqlite(connection: Connection) -> None:
@@ -145,6 +136,24 @@ class Database:
                         for forget in self.after_rollback:
                             forget()
         self._measure("write", started)
+
+    @property
+    def driver_target(self) -> str:
+        """What a driver of its own needs to open the same database: a path, or a connection string."""
+        if self.is_sqlite:
+            return str(Path(str(self.url.database)).expanduser().absolute())
+        return self.url.set(drivername="postgresql").render_as_string(hide_password=False)
+
+    def written_elsewhere(self, write: Callable[[], int]) -> int:
+        """A transaction that another process of ours does for us; ``StoreError`` if it fails."""
+        started = time.perf_counter()
+        with self._turn():
+            try:
+                done = write()
+            except WriterError as error:
+                raise StoreError(str(error)) from error
+        self._measure("write", started)
+        return done
 
     @contextmanager
     def snapshot(self) -> Iterator[Connection]:

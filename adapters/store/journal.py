@@ -2,13 +2,14 @@
 
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
 from sqlalchemy import Row, delete, select
 
 from adapters.store import schema
+from adapters.store.bulk import chunked
 from adapters.store.connection import Part
 from adapters.store.schema import to_us
 from models.errors import StoreError
@@ -77,6 +78,17 @@ class Journal(Part):
         }
         with self._db.writing() as connection:
             connection.execute(schema.answered_messages.insert().values(values))
+
+    def answers_for(self, aggregator_id: str, message_ids: Sequence[str]) -> dict[str, bytes]:
+        """What was answered to those of the messages that are not new, by id."""
+        table = schema.answered_messages
+        found: dict[str, bytes] = {}
+        with self._db.reading() as connection:
+            for chunk in chunked(message_ids):
+                query = select(table.c.message_id, table.c.answer)
+                query = query.where(table.c.aggregator_id == aggregator_id, table.c.message_id.in_(chunk))
+                found |= {row.message_id: row.answer for row in connection.execute(query)}
+        return found
 
     def forget_answers(self, before: datetime) -> int:
         """Drop answers to messages and requests that are too old to be asked for again; returns how many."""

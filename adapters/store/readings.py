@@ -1,13 +1,13 @@
 """Readings by the million: integer keys in the order (time, resource), duplicates ignored; and sessions."""
 
 import re
-from collections.abc import Iterable, Iterator, Sequence
+import threading
+from collections.abc import Collection, Iterator, Sequence
 from contextlib import closing
 from dataclasses import dataclass
 from datetime import datetime
-from itertools import repeat
 from operator import itemgetter
-from typing import Any, cast
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -15,6 +15,15 @@ from numpy.typing import NDArray
 from sqlalchemy import Connection, func, select
 
 from adapters.store import schema
+from adapters.store.bulk import (
+    READING_COLUMNS,
+    ReadingRows,
+    WriterProcess,
+    insert_answers_postgres,
+    insert_answers_sqlite,
+    insert_readings_postgres,
+    insert_readings_sqlite,
+)
 from adapters.store.registry import Registry
 from adapters.store.schema import from_us, to_us
 from models.intervals import FloatArray
@@ -22,13 +31,13 @@ from models.reading_columns import ReadingColumns
 from models.records import SessionRecord
 from models.telemetry import ChargingSession, Reading
 
-COLUMNS = tuple(column.name for column in schema.readings.c)
+COLUMNS = READING_COLUMNS
 PARTITION = re.compile(r"readings_\d{6}")
 """Names of the monthly partitions on PostgreSQL, made when the first reading of a month arrives."""
 
-_INSERT = f"INSERT OR IGNORE INTO readings ({', '.join(COLUMNS)}) VALUES ({', '.join('?' * len(COLUMNS))})"  # noqa: S608
-_COPY_TYPES = ("int8", "int4", "int8", "float8", "float8", "float8", "bool", "int8", "text")
 _PIECE = 50_000
+MANY_ROWS = 256
+"""So many rows are worth the way to another process."""
 _MANY = 200
 """More resources than this are picked from the time range in memory instead of in SQL."""
 
@@ -36,16 +45,6 @@ _MANY = 200
 def _session_text(stay: ChargingSession | None) -> str:
     """'null': unplugged; else the session."""
     return "null" if stay is None else stay.model_dump_json()
-
-
-def _with_none(values: FloatArray) -> Iterable[float | None]:
-    """Numbers as the database keeps them, NULL for NaN."""
-    missing = np.isnan(values)
-    if not missing.any():
-        return cast("list[float | None]", values.tolist())
-    if missing.all():
-        return repeat(None)
-    return [None if value != value else value for value in values.tolist()]  # noqa: PLR0124 - NaN
 
 
 def _month_after(month: datetime) -> datetime:
@@ -64,6 +63,12 @@ class PowerColumns:
 class Readings(Registry):
     """The time series of every resource."""
 
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self._starting = threading.Lock()
+        self._writer: WriterProcess | None = None
+        self._months: set[str] = set()
+
     def add_readings(self, readings: Sequence[Reading], received_at: datetime) -> int:
         """Keep what is new (identity: resource and ``measured_at``) and say how many that were.
 
@@ -71,45 +76,87 @@ class Readings(Registry):
         """
         if not len(readings):
             return 0
-        columns = ReadingColumns.of(readings)
+        rows = self._rows(ReadingColumns.of(readings), received_at)
         with self._db.writing() as connection:
-            key_of = self._key_of(connection, columns.resource_ids)
-            keys = np.array([key_of[name] for name in columns.resource_ids], dtype=np.int64)
-            order = np.lexsort((keys, columns.measured_us))  # the order of the key: neighbours fall on the same page
-            said = {place: _session_text(stay) for place, stay in columns.sessions.items()}
-            rows = list(
-                zip(
-                    columns.measured_us[order].tolist(),
-                    keys[order].tolist(),
-                    repeat(to_us(received_at)),
-                    columns.power_kw[order].tolist(),
-                    _with_none(columns.energy_kwh[order]),
-                    _with_none(columns.temperature_celsius[order]),
-                    columns.available[order].tolist(),
-                    columns.sequence[order].tolist(),
-                    [said.get(place) for place in order.tolist()] if said else repeat(None),
-                    strict=False,
-                )
-            )
-            return self._insert_readings(connection, rows)
+            return self._insert_rows(connection, rows)
 
-    def _insert_readings(self, connection: Connection, rows: list[tuple[Any, ...]]) -> int:
-        """Rows in the order of ``COLUMNS``; the driver's own bulk call, several times faster."""
+    def _insert_rows(self, connection: Connection, rows: ReadingRows) -> int:
+        """Rows in the order of time."""
         driver: Any = connection.connection.driver_connection
         if self._db.is_sqlite:
-            before = driver.total_changes
-            driver.executemany(_INSERT, rows)
-            return int(driver.total_changes - before)
-        self._make_partitions(connection, rows[0][0], rows[-1][0])
-        with driver.cursor() as cursor:
-            cursor.execute("CREATE TEMP TABLE IF NOT EXISTS incoming_readings (LIKE readings) ON COMMIT DELETE ROWS")
-            cursor.execute("TRUNCATE incoming_readings")
-            with cursor.copy("COPY incoming_readings FROM STDIN (FORMAT BINARY)") as copy:
-                copy.set_types(_COPY_TYPES)
-                for row in rows:
-                    copy.write_row(row)
-            cursor.execute("INSERT INTO readings SELECT * FROM incoming_readings ON CONFLICT DO NOTHING")
-            return int(cursor.rowcount)
+            return insert_readings_sqlite(driver, rows)
+        self._make_partitions(connection, int(rows[0][0]), int(rows[0][-1]))
+        return insert_readings_postgres(driver, rows)
+
+    def _rows(self, columns: ReadingColumns, received_at: datetime) -> ReadingRows:
+        """As the database has them, in the order of its key: neighbours fall on the same page."""
+        keys = self._keys_of_all(columns.resource_ids)
+        order = np.lexsort((keys, columns.measured_us))
+        place_of = {place: number for number, place in enumerate(order.tolist())} if columns.sessions else {}
+        return (
+            columns.measured_us[order],
+            keys[order],
+            np.full(len(order), to_us(received_at), dtype=np.int64),
+            columns.power_kw[order],
+            columns.energy_kwh[order],
+            columns.temperature_celsius[order],
+            columns.available[order],
+            columns.sequence[order],
+            {place_of[place]: _session_text(stay) for place, stay in columns.sessions.items()},
+        )
+
+    def _keys_of_all(self, resource_ids: Sequence[str]) -> NDArray[np.int64]:
+        try:
+            return np.array([self._keys[name] for name in resource_ids], dtype=np.int64)
+        except KeyError:
+            with self._db.reading() as connection:
+                key_of = self._key_of(connection, resource_ids)
+                return np.array([key_of[name] for name in resource_ids], dtype=np.int64)
+
+    def add_messages(
+        self, readings: ReadingColumns, received_at: datetime, aggregator_id: str, message_ids: Sequence[str]
+    ) -> int:
+        """Keep readings without sessions, and an empty answer to each of the messages that brought them, in one
+        transaction of its own; how many readings were new.  Many of them go through a process that does only that.
+        """
+        if readings.sessions:
+            raise ValueError("sessions: must go with their own records, in one transaction")
+        writer = self._writer_for(len(readings) + len(message_ids))
+        answers = [(aggregator_id, name, b"", to_us(received_at)) for name in message_ids]
+        if writer is None:
+            with self._db.writing() as connection:
+                new = self.add_readings(readings, received_at)
+                driver: Any = connection.connection.driver_connection
+                (insert_answers_sqlite if self._db.is_sqlite else insert_answers_postgres)(driver, answers)
+                return new
+        rows = self._rows(readings, received_at)
+        if not self._db.is_sqlite and len(readings):
+            self._have_partitions(int(rows[0][0]), int(rows[0][-1]))
+        return self._db.written_elsewhere(lambda: writer.write(rows, answers))
+
+    def _writer_for(self, rows: int) -> WriterProcess | None:
+        """The process that writes, once it is ready; it is started when there is much to write for the first time."""
+        if rows < MANY_ROWS:
+            return None
+        with self._starting:
+            if self._writer is None or self._writer.has_ended:
+                self._writer = WriterProcess(self._db.driver_target)
+        return self._writer if self._writer.is_ready else None
+
+    def end_writer(self) -> None:
+        """End the process that writes, if there is one; the next large message starts another."""
+        with self._starting:
+            if self._writer is not None:
+                self._writer.close()
+                self._writer = None
+
+    def _have_partitions(self, first_us: int, last_us: int) -> None:
+        """As ``_make_partitions``, in a transaction of its own, and only if they may not be there."""
+        months = {from_us(first_us).strftime("%Y%m"), from_us(last_us).strftime("%Y%m")}
+        if not months <= self._months:
+            with self._db.writing() as connection:
+                self._make_partitions(connection, first_us, last_us)
+            self._months |= months
 
     def _make_partitions(self, connection: Connection, first_us: int, last_us: int) -> None:
         """One partition a month, in UTC; in this very transaction, which may hold the table already."""
@@ -183,10 +230,63 @@ class Readings(Registry):
                     measured_us = np.array(stamps, dtype=np.int64)[chosen]
                     yield PowerColumns(place[chosen], measured_us, np.array(power, dtype=np.float64)[chosen])
 
-    def last_readings(self, since: datetime, until: datetime) -> pd.DataFrame:
-        """The newest reading of every resource inside [since, until): what a restart begins with."""
-        frame = self.readings(None, since, until)
-        return frame.drop_duplicates("resource_id", keep="last").reset_index(drop=True)
+    def reading_columns(
+        self, resource_ids: Collection[str] | None, start: datetime, end: datetime, *, only_sessions: bool = False
+    ) -> Iterator[ReadingColumns]:
+        """Readings of the named resources or of all with start <= measured_at < end, as columns, in pieces in the order
+        of time.  ``only_sessions``: only those that say something of a session, which an index finds.
+        """
+        with self._db.reading() as connection:
+            if resource_ids is None or not set(resource_ids) <= self._keys.keys():
+                self._learn_keys(connection)
+            mark = "?" if self._db.is_sqlite else "%s"
+            where = f"measured_at >= {mark} AND measured_at < {mark}"
+            if resource_ids is not None:
+                keys = sorted({self._keys[name] for name in resource_ids if name in self._keys})
+                if not keys:
+                    return
+                where += f" AND resource_key IN ({', '.join(map(str, keys))})"
+            if only_sessions:
+                where += " AND session IS NOT NULL"
+            query = f"SELECT {', '.join(COLUMNS)} FROM readings WHERE {where} ORDER BY measured_at, resource_key"  # noqa: S608
+            driver: Any = connection.connection.driver_connection
+            with closing(driver.cursor() if self._db.is_sqlite else driver.cursor(name="columns")) as cursor:
+                cursor.execute(query, (to_us(start), to_us(end)))
+                while rows := cursor.fetchmany(_PIECE):
+                    yield self._columns(rows)
+
+    def _columns(self, rows: Sequence[Any]) -> ReadingColumns:
+        stamps, keys, _, power, energy, warmth, available, sequence, session = zip(*rows, strict=True)
+        said = {place: text for place, text in enumerate(session) if text is not None} if any(session) else {}
+        return ReadingColumns(
+            resource_ids=[self._ids.get(key, "") for key in keys],
+            measured_us=np.array(stamps, dtype=np.int64),
+            power_kw=np.array(power, dtype=np.float64),
+            energy_kwh=np.array(energy, dtype=np.float64),  # None becomes NaN
+            temperature_celsius=np.array(warmth, dtype=np.float64),
+            available=np.array(available, dtype=np.bool_),
+            sequence=np.array(sequence, dtype=np.int64),
+            sessions={
+                place: None if text == "null" else ChargingSession.model_validate_json(text)
+                for place, text in said.items()
+            },
+        )
+
+    def newest_readings(self, start: datetime, end: datetime) -> ReadingColumns:
+        """The newest reading of every resource inside [start, end): what a restart begins with."""
+        names = ", ".join(COLUMNS)
+        if self._db.is_sqlite:  # the other columns are those of the row with the maximum: SQLite promises that
+            picked = names.replace("measured_at", "max(measured_at)")
+            query = f"SELECT {picked} FROM readings WHERE measured_at >= ? AND measured_at < ? GROUP BY resource_key"  # noqa: S608
+        else:
+            query = (
+                f"SELECT DISTINCT ON (resource_key) {names} FROM readings "  # noqa: S608 - names of ours
+                "WHERE measured_at >= %s AND measured_at < %s ORDER BY resource_key, measured_at DESC"
+            )
+        with self._db.reading() as connection:
+            self._learn_keys(connection)
+            rows = connection.exec_driver_sql(query, (to_us(start), to_us(end))).all()
+        return self._columns(rows) if rows else ReadingColumns.of([])
 
     def reading_count(self) -> int:
         """How many readings are kept."""

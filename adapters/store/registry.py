@@ -9,6 +9,7 @@ from pydantic import TypeAdapter
 from sqlalchemy import Connection, Row, bindparam, delete, exists, select, update
 
 from adapters.store import schema
+from adapters.store.bulk import chunked
 from adapters.store.connection import Part
 from adapters.store.schema import from_us, to_us
 from models.errors import InputError, InputFault, RegistrationError, StoreError
@@ -16,13 +17,6 @@ from models.records import ProfileRecord, RegisteredResourceRecord
 from models.resources import RegisteredResource
 
 _RESOURCE: TypeAdapter[RegisteredResource] = TypeAdapter(RegisteredResource)
-_CHUNK = 500
-
-
-def chunked(values: Iterable[Any], size: int = _CHUNK) -> Iterable[list[Any]]:
-    """Pieces that fit into one IN (...)."""
-    kept = list(values)
-    return (kept[low : low + size] for low in range(0, len(kept), size))
 
 
 def _record(row: Row[Any]) -> RegisteredResourceRecord:

@@ -44,6 +44,7 @@ class Store(Accounts, Conducts, Planning, Journal, History, Backup):
 
     def close(self) -> None:
         """Give all connections back; the store opens new ones when it is used again."""
+        self.end_writer()
         self._db.close()
 
     def __enter__(self) -> Self:

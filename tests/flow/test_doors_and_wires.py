@@ -181,7 +181,8 @@ async def test_the_same_message_twice_changes_nothing(make_world: MakeWorld) -> 
         assert len(world.service.state) == count
         first = await alpha.send("telemetry", {"readings": [alpha.reading("new")]}, "same-2")
         kept = store.reading_count()
-        assert await alpha.send("telemetry", {"readings": [alpha.reading("new")]}, "same-2") == first
+        again = await alpha.send("telemetry", {"readings": [alpha.reading("new")]}, "same-2")
+        assert [each[name] for each in (first, again) for name in ("message_ids", "refused")] == [["same-2"], []] * 2
         assert await alpha.send("telemetry", {"readings": [alpha.reading("new")]}, "same-3") != first
         assert store.reading_count() == kept
         assert world.metric("vpp_readings_duplicate_total", aggregator="alpha") == 1

@@ -21,7 +21,7 @@ from adapters.mqtt.broker_mosquitto import MosquittoBroker, find_mosquitto
 from adapters.mqtt.credentials import new_password
 from adapters.mqtt.envelope import Fault, Refusal
 from adapters.mqtt.link import NO_DELAY, MqttLink
-from adapters.mqtt.uplink import Answer, Received
+from adapters.mqtt.uplink import TAKEN, Answer, Received, TelemetryGroup
 from models.errors import StoreError
 
 GOLDEN = Path(__file__).parents[2] / "adapters/mqtt/golden"
@@ -104,6 +104,22 @@ class MemoryHandler:
             else:
                 taken[reading.resource_id, reading.measured_at] = reading.power_kw
         return await self._commit(received, received.answer(refusals), lambda: self.readings.update(taken))
+
+    async def telemetry_group(self, group: TelemetryGroup) -> dict[str, bytes]:
+        before = {
+            name: self.answers[key]
+            for name in group.message_ids
+            if (key := (group.aggregator_id, name)) in self.answers
+        }
+        own = group.without(before)
+        if self.gate is not None:
+            await self.gate.wait()
+        if self.failures_to_come:
+            raise self.failures_to_come.pop(0)
+        self.readings.update({(each.resource_id, each.measured_at): each.power_kw for each in own.readings})
+        self.applied += [(group.aggregator_id, name) for name in own.message_ids]
+        self.answers |= {(group.aggregator_id, name): TAKEN for name in own.message_ids}
+        return before
 
     async def _keep(self, aggregator_id: str, received: Received[Any]) -> Answer:
         return await self._commit(received, received.answer(), lambda: self.others.append(received.message))

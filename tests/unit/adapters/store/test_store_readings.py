@@ -66,8 +66,22 @@ def test_readings_are_found_by_time_and_resource(populated: Store) -> None:
     some = populated.readings(["r1", "r3", "unknown"], NOON + timedelta(minutes=5), NOON + timedelta(minutes=15))
     assert list(some["power_kw"]) == [5, 7, 9, 11]
     assert list(populated.readings(["r1"], *DAY, limit=2)["power_kw"]) == [1, 5]
-    last = populated.last_readings(NOON, NOON + timedelta(minutes=41))
-    assert dict(zip(last["resource_id"], last["power_kw"], strict=True)) == {"r0": 32, "r1": 33, "r2": 34, "r3": 35}
+    heard = populated.newest_readings(NOON, NOON + timedelta(minutes=41))
+    assert dict(zip(heard.resource_ids, heard.power_kw.tolist(), strict=True)) == {
+        "r0": 32,
+        "r1": 33,
+        "r2": 34,
+        "r3": 35,
+    }
+    assert not len(populated.newest_readings(NOON, NOON))
+    whole = populated.readings(None, *DAY)
+    (columns,) = populated.reading_columns(None, *DAY)
+    assert list(columns.resource_ids) == whole["resource_id"].tolist()
+    assert columns.power_kw.tolist() == whole["power_kw"].tolist()
+    (one,) = populated.reading_columns(["r1", "unknown"], *DAY)
+    assert set(one.resource_ids) == {"r1"}
+    assert [list(populated.reading_columns(names, *DAY)) for names in ([], ["unknown"])] == [[], []]
+    assert list(populated.reading_columns(None, *DAY, only_sessions=True)) == []
     assert populated.readings([], *DAY).empty
     assert populated.readings(None, NOON, NOON).empty
 
