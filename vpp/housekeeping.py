@@ -8,11 +8,14 @@ import structlog
 
 from adapters.mqtt.link import MqttLink
 from models.errors import VppError
+from vpp.retention import thin_out_all
 from vpp.runtime import Runtime
+from vpp.settings import RetentionSettings
 
 log = structlog.get_logger(__name__)
 
 LOOK_EVERY_S = 0.5
+READINGS_EVERY_S = 10.0
 ANSWERS_KEPT = timedelta(days=2)
 """Answers to messages are remembered so long: gateways send again for minutes, and after a weekend's outage at most
 for what they have kept."""
@@ -31,6 +34,21 @@ async def _gateways_back(runtime: Runtime, since_s: float) -> None:
         if time.monotonic() > until_s:
             return
         await asyncio.sleep(0.1)
+
+
+async def keep_readings(runtime: Runtime, retention: RetentionSettings) -> None:
+    """Until cancelled: once an hour old readings make room, which may take long and must hold up nothing else."""
+    looked_at = runtime.clock.now()
+    while True:
+        await asyncio.sleep(READINGS_EVERY_S)
+        now = runtime.clock.now()
+        if now - looked_at < FORGET_EVERY:
+            continue
+        looked_at = now
+        try:
+            await thin_out_all(runtime.store, retention, now)
+        except VppError as error:
+            log.warning("old readings could not make room, it is tried again", error=str(error))
 
 
 async def keep_house(runtime: Runtime, link: MqttLink) -> None:

@@ -21,7 +21,7 @@ from models.ports import Clock
 from vpp.api.facade import CapacityGroup, CapacityRow, ConductRow, PromiseRow, Quote
 from vpp.capacities import capacities
 from vpp.day_ahead import AFTER_EVENT
-from vpp.housekeeping import keep_house
+from vpp.housekeeping import keep_house, keep_readings
 from vpp.metrics import Metrics
 from vpp.promises import PROMISES
 from vpp.runtime import Runtime
@@ -59,6 +59,7 @@ class Service:
             tasks.create_task(self.link.run(), name="mqtt link")
             tasks.create_task(self.runtime.run(), name="runtime")
             tasks.create_task(keep_house(self.runtime, self.link), name="housekeeping")
+            tasks.create_task(keep_readings(self.runtime, self.settings.retention), name="old readings")
             tasks.create_task(self._watch_broker(), name="broker watch")
             tasks.create_task(self._renew_credentials(), name="broker credentials")
 

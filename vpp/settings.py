@@ -132,6 +132,22 @@ class SolverSettings(_Section):
     real_time_gap: Annotated[float, Field(gt=0, le=0.5)] = 0.05
 
 
+class RetentionSettings(_Section):
+    """How long readings are kept: each of them, then quarter-hour means; around events each as long as the means.
+
+    Baselines look back 45 days, at every single reading.
+    """
+
+    raw_days: Annotated[int, Field(ge=60, le=36_500)] = 90
+    means_days: Annotated[int, Field(ge=60, le=36_500)] = 1_826
+
+    @model_validator(mode="after")
+    def _order(self) -> Self:
+        if self.means_days < self.raw_days:
+            raise ValueError(f"means_days: must not be less than raw_days (got {self.means_days})")
+        return self
+
+
 class LogSettings(_Section):
     """How the service's log looks, and from which level on."""
 
@@ -179,6 +195,7 @@ class Settings(BaseSettings):
     solver: SolverSettings = SolverSettings()
     events: EventSettings = EventSettings()
     penalties: PenaltySettings = PenaltySettings()
+    retention: RetentionSettings = RetentionSettings()
     log: LogSettings = LogSettings()
 
     @classmethod

@@ -33,6 +33,7 @@ READING_COLUMNS = (
     "sequence",
     "session",
 )
+MEAN_COLUMNS = ("start", "resource_key", "mean_kw", "min_kw", "max_kw", "count", "energy_kwh")
 _INSERT = f"INSERT OR IGNORE INTO readings ({', '.join(READING_COLUMNS)})"
 _REMEMBER = "INSERT INTO answered_messages (aggregator_id, message_id, answer, answered_at)"
 _SIZES = (256, 32, 4, 1)
@@ -81,6 +82,22 @@ def insert_readings_sqlite(driver: Any, rows: ReadingRows) -> int:
 def insert_answers_sqlite(driver: Any, answers: AnswerRows) -> None:
     """Keep answers; one that is there already is an error of the driver."""
     _insert(driver, _REMEMBER, answers)
+
+
+def insert_means_sqlite(driver: Any, rows: Sequence[tuple[Any, ...]]) -> None:
+    """Keep means; those of an hour that was done before are replaced."""
+    _insert(driver, f"INSERT OR REPLACE INTO reading_means ({', '.join(MEAN_COLUMNS)})", rows)
+
+
+def insert_means_postgres(driver: Any, rows: Sequence[tuple[Any, ...]]) -> None:
+    """As ``insert_means_sqlite``."""
+    changes = ", ".join(f"{name} = excluded.{name}" for name in MEAN_COLUMNS[2:])
+    with driver.cursor() as cursor:
+        cursor.executemany(
+            f"INSERT INTO reading_means ({', '.join(MEAN_COLUMNS)}) VALUES (%s, %s, %s, %s, %s, %s, %s) "  # noqa: S608
+            f"ON CONFLICT (start, resource_key) DO UPDATE SET {changes}",
+            rows,
+        )
 
 
 def _nullable(values: NDArray[Any]) -> list[float | None]:

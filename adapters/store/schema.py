@@ -169,6 +169,26 @@ readings = Table(
     sqlite_with_rowid=False,
     postgresql_partition_by="RANGE (measured_at)",
 )
+Index(
+    "ix_readings_session",
+    readings.c.measured_at,
+    sqlite_where=text("session IS NOT NULL"),
+    postgresql_where=text("session IS NOT NULL"),
+)
+
+# What is left of readings that are older than raw ones are kept (``retention.raw_days``).
+reading_means = Table(
+    "reading_means",
+    metadata,
+    Column("start", BigInteger, primary_key=True, autoincrement=False),
+    Column("resource_key", Integer, primary_key=True, autoincrement=False),
+    Column("mean_kw", Double, nullable=False),
+    Column("min_kw", Double, nullable=False),
+    Column("max_kw", Double, nullable=False),
+    Column("count", Integer, nullable=False),
+    Column("energy_kwh", Double),
+    sqlite_with_rowid=False,
+)
 
 sessions = Table(
     "sessions",
