@@ -32,6 +32,7 @@ from models.errors import StoreError
 from models.intervals import FloatArray
 from models.reading_columns import microseconds, moment_of
 from vpp.heard import NEVER_US
+from vpp.meter_spells import SET_ASIDE, TAKEN_BACK
 from vpp.metrics import Metrics
 from vpp.state import LiveState
 
@@ -233,7 +234,7 @@ class ConductStage:
         for row in certain.tolist():
             wait = min(FIRST_TRIAL * 2 ** (min(int(self.times[row]), 8) - 1), LONGEST_TRIAL)
             self.trial_us[row] = now_us + wait // timedelta(microseconds=1)
-        return [(row, "quarantine") for row in certain.tolist()]
+        return [(row, SET_ASIDE) for row in certain.tolist()]
 
     def _take_back(self, rows: NDArray[np.int64], found: NDArray[np.int64], start: datetime) -> list[tuple[int, str]]:
         """Who behaves again, or is to be tried again, leaves quarantine."""
@@ -246,7 +247,7 @@ class ConductStage:
         moves_again = (heard.misconduct[rows] == Misconduct.FROZEN_METER) & (heard.repeats[rows] == 0)
         due = now_us >= self.trial_us[rows]
         back = rows[earlier & behaves & (by_itself | moves_again | due)]
-        lines = [(row, "back from quarantine") for row in back.tolist()]
+        lines = [(row, TAKEN_BACK) for row in back.tolist()]
         self.suspected[back] = heard.misconduct[back]  # for the audit line; nothing is held against it any more
         heard.misconduct[back] = 0
         self.strikes[back], self.clean[back] = 0, 0

@@ -18,6 +18,7 @@ from models.records import BaselineTable
 from models.resources import EvCharger, Generator, ShiftableLoad, Storage
 from models.settlement.performance import EventPerformance, JudgedEvent, Metered, judge_event, without_gaps
 from vpp.baseline_table import merged_baseline
+from vpp.meter_spells import LOOKED_BACK, leave_out, meter_spells
 from vpp.metered import metered_kw
 from vpp.session_baseline import SessionBaselines
 from vpp.state import LiveState
@@ -41,8 +42,13 @@ def measured_day(
     start: datetime,
     end: datetime,
     step: timedelta = timedelta(minutes=5),
+    *,
+    cycle: timedelta,
 ) -> MeasuredDay:
-    """All resources that a baseline table covers throughout [start, end); ``tables`` in the order of their days."""
+    """All resources that a baseline table covers throughout [start, end); ``tables`` in the order of their days.
+
+    ``cycle``: how often conduct is judged.  What a meter said while it was known to lie is left out.
+    """
     grid = IntervalGrid.regular(start, step, -(-(end - start) // step))
     reaching = [table for table in tables if table.grid.start < grid.end and table.grid.end > grid.start]
     baseline = merged_baseline(reaching, grid)
@@ -52,7 +58,9 @@ def measured_day(
     ids = tuple(sorted(baseline, key=str.encode))
     b = np.array([baseline[name] for name in ids]).reshape(len(ids), len(grid))
     pieces = store.powers(ids, grid.start - timedelta(hours=1), grid.end + timedelta(seconds=1))
-    return MeasuredDay(grid, ids, b, without_gaps(metered_kw(pieces, len(ids), grid), b, grid))
+    spells = meter_spells(store.audit_log(since=grid.start - LOOKED_BACK), cycle)
+    metered = leave_out(metered_kw(pieces, len(ids), grid), ids, grid, spells)
+    return MeasuredDay(grid, ids, b, without_gaps(metered, b, grid))
 
 
 def event_performance(

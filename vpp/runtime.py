@@ -259,7 +259,8 @@ class Runtime:
     async def measured(self, start: datetime, end: datetime) -> MeasuredDay:
         """B and m of all resources over [start, end) in steps of five minutes."""
         tables = [self.day_ahead.days[day].baseline for day in sorted(self.day_ahead.days)]
-        return await asyncio.to_thread(measured_day, self.store, self.state, self.sessions, tables, start, end)
+        stages = (self.store, self.state, self.sessions)
+        return await asyncio.to_thread(measured_day, *stages, tables, start, end, cycle=self.rhythm.cycle)
 
     def performance(self, day: MeasuredDay, record: EventRecord) -> EventPerformance:
         """One event judged on what was measured."""

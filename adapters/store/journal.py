@@ -164,12 +164,20 @@ class Journal(Part):
             connection.execute(table.insert().values(values))
         return AuditEntry(number, at, actor, action, subject, kept, before, entry_hash)
 
-    def audit_log(self, after_id: int = 0, limit: int | None = None, subject: str | None = None) -> list[AuditEntry]:
-        """Lines after a number, in order."""
+    def audit_log(
+        self,
+        after_id: int = 0,
+        limit: int | None = None,
+        subject: str | None = None,
+        since: datetime | None = None,
+    ) -> list[AuditEntry]:
+        """Lines after a number, in order; of one subject, or not older than ``since``, where asked."""
         table = schema.audit
         query = select(table).where(table.c.entry_id > after_id).order_by(table.c.entry_id).limit(limit)
         if subject is not None:
             query = query.where(table.c.subject == clean(subject))
+        if since is not None:
+            query = query.where(table.c.at >= since)
         with self._db.reading() as connection:
             return [_entry(row) for row in connection.execute(query)]
 

@@ -95,6 +95,13 @@ async def test_what_is_wrong_is_found_within_two_cycles_bought_elsewhere_and_for
     await world.until(EVENT_START + 10 * CYCLE)
     assert -world.fleet_kw(EVENT_START + 7 * CYCLE, EVENT_START + 10 * CYCLE) == pytest.approx(ORDER_KW, rel=0.1)
 
+    day = await world.service.runtime.measured(EVENT_START, EVENT_START + 10 * CYCLE)
+    rows = [day.resource_ids.index(name) for name in BAD]
+    counted_kw = (day.baseline_kw - day.metered.power_kw)[rows, 4:]
+    if reason.is_of_the_meter or reason is Misconduct.SILENT:
+        assert day.metered.missing[rows, 4:].all(), "what a lying meter said is not counted"
+    assert np.abs(counted_kw).max() < 1.0
+
     for name in BAD:
         behave(world.devices[name])
     await world.until(EVENT_END + 60 * MINUTE)
