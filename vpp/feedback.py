@@ -46,6 +46,8 @@ class EventFeedback:
 
     lasting_kw: float = 0.0
     owed_kw: float = 0.0
+    commanded_kw: float | None = None
+    """What the last cycle was told to bring; None where nobody knows (before the event, after a restart)."""
     measured: list[MeasuredCycle] = field(default_factory=list)
 
     @property
@@ -60,11 +62,16 @@ class EventFeedback:
         self.measured.append(cycle)
 
     def take(self, cycle: MeasuredCycle) -> None:
-        """Learn from one complete cycle inside the event."""
+        """Learn from one complete cycle inside the event; of one that nothing was commanded of, nothing is learned."""
         self.measured.append(cycle)
-        commanded_kw = cycle.ordered_kw + self.correction_kw
-        missed_kw = commanded_kw - cycle.delivered_kw
-        self._set(cycle.ordered_kw, self.lasting_kw + GAIN * (missed_kw - self.lasting_kw))
+        if self.commanded_kw is not None:
+            missed_kw = self.commanded_kw - cycle.delivered_kw
+            self._set(cycle.ordered_kw, self.lasting_kw + GAIN * (missed_kw - self.lasting_kw))
+
+    def command(self, ordered_kw: float) -> float:
+        """What the next cycle is to bring for an order, at least 0; it is what the cycle will be measured by."""
+        self.commanded_kw = max(0.0, ordered_kw + self.correction_kw)
+        return self.commanded_kw
 
     def foresee(self, ordered_kw: float, planned_kw: float, delivered_kw: float) -> None:
         """Before the event: what is measured beside the plan now (a baseline too low, say) will be so at its start."""

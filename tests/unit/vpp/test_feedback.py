@@ -42,6 +42,7 @@ def test_the_correction_never_leaves_its_limits(ordered: float, delivered: list[
     feedback, run = EventFeedback(), event().model_copy(update={"target_kw": ordered})
     low, high = (share * ordered for share in LASTING_LIMITS)
     for k, value in enumerate(delivered):
+        feedback.command(ordered)
         feedback.take(cycle(k, value, ordered))
         feedback.owe(HOUR + CYCLE * (k + 1), run, CHENGDU)
         assert low <= feedback.lasting_kw <= high
@@ -54,6 +55,7 @@ def test_what_lasts_moves_towards_what_is_missing(delivered: list[float]) -> Non
     feedback = EventFeedback()
     for k, value in enumerate(delivered):
         before = feedback.lasting_kw
+        feedback.command(ORDERED_KW)
         feedback.take(cycle(k, value))
         moved = feedback.lasting_kw - before
         assert moved == 0 or (moved > 0) == (value < ORDERED_KW)
@@ -62,7 +64,7 @@ def test_what_lasts_moves_towards_what_is_missing(delivered: list[float]) -> Non
 def test_a_fleet_that_does_a_fifth_less_than_it_says_is_brought_to_the_order() -> None:
     feedback, delivered = EventFeedback(), 0.0
     for k in range(24):
-        delivered = 0.8 * (ORDERED_KW + feedback.correction_kw)
+        delivered = 0.8 * feedback.command(ORDERED_KW)
         feedback.take(cycle(k, delivered))
         feedback.owe(HOUR + CYCLE * (k + 1), event(), CHENGDU)
     assert delivered == pytest.approx(ORDERED_KW, rel=0.01)
@@ -81,8 +83,7 @@ def test_the_hour_in_which_a_quarter_of_the_devices_falls_silent_is_kept_as_a_wh
         feedback, delivered = EventFeedback(), []
         for k in range(12):
             share = 1 - lost if k >= falls_at else 1.0
-            more = feedback.correction_kw if with_owed else feedback.lasting_kw
-            delivered.append(share * (ORDERED_KW + more) * (1 + noise[k]))
+            delivered.append(share * feedback.command(ORDERED_KW) * (1 + noise[k]))
             feedback.take(cycle(k, delivered[-1]))
             feedback.owe(HOUR + CYCLE * (k + 1), event(), CHENGDU)
             if not with_owed:
@@ -117,6 +118,14 @@ def test_the_hours_of_an_event_are_those_of_the_markets_clock() -> None:
     assert feedback.owed_kw == pytest.approx(OWED_LIMIT * ORDERED_KW)
     feedback.owe(HOUR + timedelta(minutes=70), run, CHENGDU)
     assert feedback.owed_kw == 0.0
+
+
+def test_a_cycle_of_which_nothing_was_commanded_teaches_nothing() -> None:
+    feedback = EventFeedback()  # as after a restart: the devices did what they liked
+    feedback.take(cycle(0, 0.0))
+    assert feedback.lasting_kw == 0.0
+    feedback.owe(HOUR + CYCLE, event(), CHENGDU)
+    assert feedback.owed_kw > 0, "it is owed all the same"
 
 
 def test_what_is_off_before_the_event_is_foreseen_for_its_start() -> None:
