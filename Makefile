@@ -11,7 +11,7 @@ SHELL       := /bin/bash
 # The longest first.
 CHECKS := check-types check-wheel check-lint check-format check-imports
 
-.PHONY: help setup demo test search check lock format clean $(CHECKS)
+.PHONY: help setup installed demo test search check lock format clean $(CHECKS)
 
 export UV_PYTHON_DOWNLOADS := never
 export UV_NO_PROGRESS := 1
@@ -64,6 +64,8 @@ $(READY): requirements.lock pyproject.toml | $(UV)
 	@$(UV) pip install -q --no-deps --no-build-isolation --python $(BIN)/python -e .
 	@touch $@
 
+installed: $(READY)
+
 # What the fast solver compiles is kept in the user's cache; a worker would do it at its first start otherwise.
 $(WARM): $(READY) $(wildcard models/dispatch/fast/pricing/*.py models/dispatch/fast/*.py)
 	@$(BIN)/vpp warm-up
@@ -80,7 +82,7 @@ test: setup ## all tests, warnings are errors (JOBS=2 workers)
 search: setup ## the property tests on examples that nobody has tried yet; MATCH=expression chooses among them
 	@$(BIN)/pytest -q -n $(JOBS) --hypothesis-profile search -m hypothesis $(if $(MATCH),-k "$(MATCH)")
 
-check: setup ## format, lint, types, import rules, and the wheel from outside the checkout
+check: $(READY) ## format, lint, types, import rules, and the wheel from outside the checkout
 	@$(MAKE) --no-print-directory -j $(JOBS) $(CHECKS)
 	@echo "check: all good"
 

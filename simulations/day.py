@@ -95,7 +95,7 @@ async def run_day(
 
 async def run_until_ordered(setup: DaySetup, out: Path, progress: Progress) -> Sequence[EventRecord]:
     """Run the day until its events are approved and stop there; their records say what could be ordered."""
-    async with _ready(setup, out, progress) as driver, driver.living():
+    async with _ready(setup, out, progress, whole_day=False) as driver, driver.living():
         return await driver.day_ahead()
 
 
@@ -115,6 +115,8 @@ async def _ready(
     progress: Progress,
     start: KeptStart | None = None,
     solvers: Solvers | None = None,
+    *,
+    whole_day: bool = True,
 ) -> AsyncIterator[Driver]:
     """A driver whose service knows its fleet and the fleet's earlier days."""
     service_dir = out / "service"
@@ -131,7 +133,7 @@ async def _ready(
     driver = Driver(setup, settings, clock, progress, seat)
     try:
         if start is None:
-            await driver.commission()
+            await driver.commission(whole_day=whole_day)
         else:
             await driver.resume(start.fleet, start.passwords)
         yield driver

@@ -21,6 +21,7 @@ from numpy.typing import NDArray
 
 from models.dispatch.problem import DispatchProblem
 from models.errors import VppError
+from models.events import Direction, Event
 from models.intervals import FloatArray, IntervalGrid
 from models.plan import DispatchPlan, PlanSource
 from models.ports import Clock
@@ -30,7 +31,7 @@ from models.resources import Storage
 from models.telemetry import ChargingSession
 from vpp.baseline_table import merged_baseline, merged_rows
 from vpp.conduct import ConductStage
-from vpp.day_ahead import DayAheadStage, delivered_kw
+from vpp.day_ahead import DayAheadStage
 from vpp.delivery import DeliveryStage, Window
 from vpp.events import EventDesk
 from vpp.gauges import set_gauges
@@ -228,8 +229,9 @@ class RealTimeCycle:
         for record in self._events.active():
             event = record.event
             if event.start - self._rhythm.around_events < start <= event.end:
-                planned = delivered_kw(problem, plan, event)[plan.grid.index_at(before) or 0]
-                self._real_time.learn(start, event, means, sorted(problem.in_scope(event)), float(planned))
+                ids = sorted(problem.in_scope(event))
+                planned = _expected_kw(problem, plan, event, ids, plan.grid.index_at(before) or 0)
+                self._real_time.learn(start, event, means, ids, planned)
 
     # ---- the day plans, from this cycle's point of view
 
@@ -263,3 +265,13 @@ class RealTimeCycle:
 
     def _set_gauges(self) -> None:
         set_gauges(self._metrics, self._state, self._events.records(), self.measured_kw, self._clock.now())
+
+
+def _expected_kw(
+    problem: DispatchProblem, plan: DispatchPlan, event: Event, ids: Sequence[str], interval: int
+) -> FloatArray:
+    """What a plan expects of each resource for an event in one interval, ρ (b - p), (n,) kW in its direction."""
+    rows = np.array([plan.row_of[name] for name in ids], dtype=np.int64)
+    reliability = np.array([problem.attributes[name].reliability_fraction for name in ids], dtype=np.float64)
+    moved_kw: FloatArray = reliability * (plan.baseline_kw[rows, interval] - plan.power_kw[rows, interval])
+    return moved_kw if event.direction is Direction.SHAVE else -moved_kw

@@ -2,30 +2,43 @@
 
 Two parts, because two things are wrong and each has its own cure:
 
-    lasting   devices that are silent, refuse or do less than they promised, a baseline that is off: what was commanded
-              and did not come, learned slowly, added for as long as it lasts
+    lasting   devices that are silent, refuse or do less than they promised, a baseline that is off: what was planned
+              and did not come, learned within two cycles, added for as long as it lasts
     owed      an hour is judged as a whole: what its first cycles missed is made up for in the cycles that are left
 
-        l  ←  l + g (c − d − l)                            after each cycle, c commanded and d delivered   [kW]
+        l  ←  l + g (p − d − l)                     after each cycle, p planned and d delivered in it       [kW]
         o  =  Σ_{cycles of this hour} (ordered − d) Δ / (time left of the hour)                             [kW]
         next order = ordered + l + o,      |l| ≤ 0.4 ordered,  |o| ≤ 0.15 ordered
 
-With o = 0 the first line is plain integral control, l ← l + g (ordered − d).  Limits keep a wrong meter from turning
-the fleet over; the hour's own limit keeps the power inside what a grid operator calls steady.
+p is what the plan expected, not what it was asked: where devices can do no more (or no less) there is nothing to learn
+from the difference, and l does not run away.  And it is what was expected of those who can be ordered again, since what
+the others did not bring is bought by the next plan anyway.  What a cycle delivered is counted again at the next ones:
+whose reading of that cycle never came had fallen silent, and who is found to have a lying meter had it then as well.
+
+Limits keep a wrong meter from turning the fleet over; the hour's own limit keeps the power inside what a grid operator
+calls steady.
 """
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from zoneinfo import ZoneInfo
 
+import numpy as np
+from numpy.typing import NDArray
+
 from models.events import Event
+from models.intervals import FloatArray
+from models.reading_columns import microseconds
 from models.settlement.performance import clock_hours
 
-GAIN = 0.5
+GAIN = 0.7
+"""How much of a new difference is believed at once; what is missed hardly depends on l, so any share is stable."""
 LASTING_LIMITS = (-0.4, 0.4)
 """What lasts stays within these shares of the order."""
 OWED_LIMIT = 0.15
 """What an hour owes is made up for with at most this share of the order."""
+HINDSIGHT_CYCLES = 3
+"""So many cycles are counted again: misconduct is found within two."""
 FORESIGHT_SHARE = 0.7
 """How much of what is off just before an event is expected to stay off when it begins."""
 
@@ -40,38 +53,69 @@ class MeasuredCycle:
     delivered_kw: float
 
 
+@dataclass(frozen=True, slots=True)
+class Contributions:
+    """Who brought what in one cycle: rows of the live state, kW in the event's direction, and whether a reading of the
+    cycle itself was there when it was counted; arrays (n,).
+    """
+
+    rows: NDArray[np.int64]
+    moved_kw: FloatArray
+    reported: NDArray[np.bool_]
+
+
 @dataclass
 class EventFeedback:
     """What is added to the order of one event because of what was measured, kW."""
 
     lasting_kw: float = 0.0
     owed_kw: float = 0.0
-    commanded_kw: float | None = None
-    """What the last cycle was told to bring; None where nobody knows (before the event, after a restart)."""
     measured: list[MeasuredCycle] = field(default_factory=list)
+    _counted: dict[datetime, Contributions] = field(default_factory=dict)
+    _trusted: NDArray[np.int64] = field(default_factory=lambda: np.empty(0, dtype=np.int64))
 
     @property
     def correction_kw(self) -> float:
         """What is added to the order now."""
         return self.lasting_kw + self.owed_kw
 
-    def note(self, cycle: MeasuredCycle) -> None:
-        """Remember a cycle inside the event without learning what lasts: the first holds the ramp of the devices and
-        says little about what they can hold, but what it missed is owed.
+    def take(
+        self,
+        cycle: MeasuredCycle,
+        planned_kw: float | None,
+        counted: Contributions | None = None,
+        trusted: NDArray[np.int64] | None = None,
+    ) -> None:
+        """Learn from one complete cycle inside the event.
+
+        ``planned_kw``: what the plan in force expected in it of those who can be ordered again (``trusted``, rows of
+        the live state); None where that says little (the first cycle of an event holds the ramp of the devices): what
+        it missed is owed, and teaches nothing.
         """
         self.measured.append(cycle)
+        if counted is not None:
+            self._counted[cycle.start] = counted
+            for old in sorted(self._counted)[:-HINDSIGHT_CYCLES]:
+                del self._counted[old]
+        if planned_kw is not None:
+            missed_kw = planned_kw - cycle.delivered_kw
+            # what was learned of those who are set aside must not be bought a second time: the plan is without them now
+            someone_left = trusted is not None and not np.isin(self._trusted, trusted).all()
+            gain = 1.0 if someone_left else GAIN
+            self._set(cycle.ordered_kw, self.lasting_kw + gain * (missed_kw - self.lasting_kw))
+        if trusted is not None:
+            self._trusted = trusted
 
-    def take(self, cycle: MeasuredCycle) -> None:
-        """Learn from one complete cycle inside the event; of one that nothing was commanded of, nothing is learned."""
-        self.measured.append(cycle)
-        if self.commanded_kw is not None:
-            missed_kw = self.commanded_kw - cycle.delivered_kw
-            self._set(cycle.ordered_kw, self.lasting_kw + GAIN * (missed_kw - self.lasting_kw))
-
-    def command(self, ordered_kw: float) -> float:
-        """What the next cycle is to bring for an order, at least 0; it is what the cycle will be measured by."""
-        self.commanded_kw = max(0.0, ordered_kw + self.correction_kw)
-        return self.commanded_kw
+    def look_back(self, reported_until_us: NDArray[np.int64], lies: NDArray[np.bool_]) -> None:
+        """Count the last cycles again with what is known by now, by row of the live state: the newest reading, and
+        whose meter is known to lie.
+        """
+        for place, cycle in enumerate(self.measured):
+            counted = self._counted.get(cycle.start)
+            if counted is not None:
+                came = counted.reported | (reported_until_us[counted.rows] >= microseconds(cycle.end))
+                kept = counted.moved_kw[came & ~lies[counted.rows]]
+                self.measured[place] = replace(cycle, delivered_kw=float(kept.sum()))
 
     def foresee(self, ordered_kw: float, planned_kw: float, delivered_kw: float) -> None:
         """Before the event: what is measured beside the plan now (a baseline too low, say) will be so at its start."""

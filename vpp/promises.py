@@ -11,7 +11,7 @@ import asyncio
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 
 import numpy as np
 import structlog
@@ -35,6 +35,9 @@ PROMISES = {
 """Limits that somebody was promised, in Chinese and English; others (a battery's level) are the platform's own."""
 WORSE_SHARE = 0.05
 """A promise is told again when so much more of what was asked is out of reach."""
+
+TOLD_AGAIN_AFTER = timedelta(hours=1)
+"""What comes and goes between plans is news again only after so long without it."""
 
 
 def is_promise_at_risk(admission: Admission) -> bool:
@@ -74,6 +77,7 @@ class Promises:
         self._store, self._metrics, self._aggregator_of = store, metrics, aggregator_of
         self._at_risk: dict[str, PromiseAtRisk] = {}
         self._told: dict[str, PromiseAtRisk] = {}
+        self._seen_at: dict[str, datetime] = {}
         self._lines: list[tuple[datetime, list[PromiseAtRisk]]] = []
 
     def at_risk(self, aggregator_id: str | None = None) -> list[PromiseAtRisk]:
@@ -101,11 +105,14 @@ class Promises:
             )
             known = self._at_risk.get(seen.place)
             standing[seen.place] = seen if known is None else replace(seen, since=known.since)
-            if known is None or _is_worse(seen, self._told[seen.place]):
+            told = self._told.get(seen.place)
+            if told is None or _is_worse(seen, told):
                 self._told[seen.place] = seen
                 news.append(seen)
+            self._seen_at[seen.place] = now
         self._at_risk = standing
-        self._told = {key: self._told[key] for key in standing}
+        for place in [place for place, at in self._seen_at.items() if now - at > TOLD_AGAIN_AFTER]:
+            del self._seen_at[place], self._told[place]
         if news:
             self._lines.append((now, news))
             log.warning("promises at risk", count=len(news), first=[each.resource_id for each in news[:3]])

@@ -26,7 +26,7 @@ from models.plan import DispatchPlan, PlanSource
 from models.ports import Clock, Solver
 from models.reading_columns import microseconds
 from models.telemetry import ChargingSession
-from vpp.feedback import EventFeedback, MeasuredCycle
+from vpp.feedback import Contributions, EventFeedback, MeasuredCycle
 from vpp.forecasting import CityFeed
 from vpp.heard import NEVER_US
 from vpp.problem_builder import ProblemBuilder
@@ -97,31 +97,43 @@ class RealTimeStage:
         return IntervalGrid(tuple(sorted({*rounded.edges, *inside})))
 
     def learn(
-        self, now: datetime, event: Event, baseline_now_kw: Mapping[str, float], ids: Sequence[str], planned_kw: float
+        self,
+        now: datetime,
+        event: Event,
+        baseline_now_kw: Mapping[str, float],
+        ids: Sequence[str],
+        planned_kw: FloatArray,
     ) -> None:
         """Compare what the event's devices drew over the last cycle with their baseline, and correct the order.
 
-        ``planned_kw``: what the plan in force had them deliver in that cycle.  The first cycle of an event holds the
-        ramp of the devices and says little about what they can hold: it counts for what its hour owes only.
+        ``planned_kw``: what the plan in force expected of each of ``ids`` in that cycle, (n,).  It counts for those
+        only who can be ordered again: who has been set aside since is in no plan any more, and what it did not bring
+        must not be bought twice.  The first cycle of an event holds the ramp of the devices and says little about what
+        they can hold: it counts for what its hour owes only.
         """
         begun = now - event.start
         if now > event.end:
             return
         rows, columns = self._state.rows(ids), self._state.columns
-        age_us = microseconds(now) - np.where(
-            rows >= 0, np.maximum(columns.measured_us[rows], NEVER_US // 2), NEVER_US // 2
-        )
-        lies = np.isin(columns.misconduct[rows], [each for each in Misconduct if each.is_of_the_meter])
-        heard = (age_us <= self._cycle // timedelta(microseconds=1)) & ~lies
-        baseline_kw = np.array([baseline_now_kw.get(name, 0.0) for name in ids], dtype=np.float64)
-        moved = float((baseline_kw - columns.power_kw[rows])[heard].sum())
-        delivered = moved if event.direction is Direction.SHAVE else -moved
+        known = rows >= 0
+        rows = rows[known]
+        baseline_kw = np.array([baseline_now_kw.get(name, 0.0) for name in ids], dtype=np.float64)[known]
+        lies = np.isin(columns.misconduct, [each for each in Misconduct if each.is_of_the_meter])
+        age_us = microseconds(now) - np.maximum(columns.measured_us[rows], NEVER_US // 2)
+        heard = (age_us <= self._cycle // timedelta(microseconds=1)) & ~lies[rows]
+        moved_kw = np.where(heard, baseline_kw - columns.power_kw[rows], 0.0)
+        moved_kw = moved_kw if event.direction is Direction.SHAVE else -moved_kw
+        delivered = float(moved_kw.sum())
         feedback = self.feedback.setdefault(event.event_id, EventFeedback())
+        ordered_again = columns.is_dispatchable(now)[rows]
+        planned = float(planned_kw[known][ordered_again].sum())
         if begun < self._cycle:
-            feedback.foresee(event.target_kw, planned_kw, delivered)
+            feedback.foresee(event.target_kw, planned, delivered)
         else:
             measured = MeasuredCycle(now - self._cycle, now, event.target_kw, delivered)
-            (feedback.note if begun < 2 * self._cycle else feedback.take)(measured)
+            counted = Contributions(rows, moved_kw, columns.measured_us[rows] >= microseconds(now))
+            feedback.take(measured, None if begun < 2 * self._cycle else planned, counted, rows[ordered_again])
+            feedback.look_back(columns.measured_us, lies)
         feedback.owe(now, event, self._zone)
 
     def corrected(self, event: Event) -> Event:
@@ -129,7 +141,7 @@ class RealTimeStage:
         feedback = self.feedback.get(event.event_id)
         if feedback is None:
             return event
-        return event.model_copy(update={"target_kw": feedback.command(event.target_kw)})
+        return event.model_copy(update={"target_kw": max(0.0, event.target_kw + feedback.correction_kw)})
 
     async def prepare(self, start: datetime, busiest_day: Mapping[str, int]) -> None:
         """Let the solver get ready for every phase of the half hour, before the first cycle needs it."""

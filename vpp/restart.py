@@ -63,7 +63,7 @@ async def _delivered_so_far(runtime: Runtime, records: Sequence[EventRecord], no
         moved_kw = delivered_kw(day.baseline_kw[members], day.metered.power_kw[members], event.direction).sum(axis=0)
         feedback = runtime.real_time.feedback.setdefault(event.event_id, EventFeedback())
         for start, end, moved in zip(day.grid.starts, day.grid.ends, moved_kw.tolist(), strict=True):
-            feedback.note(MeasuredCycle(start, end, event.target_kw, moved))
+            feedback.take(MeasuredCycle(start, end, event.target_kw, moved), None)
 
 
 async def take_up(runtime: Runtime, cycle: timedelta, on_session: Callable[[Reading], None]) -> None:

@@ -9,8 +9,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from models.events import Direction, Event, ScopeKind
+from models.reading_columns import microseconds
 from tests.live import T0
-from vpp.feedback import LASTING_LIMITS, OWED_LIMIT, EventFeedback, MeasuredCycle
+from vpp.feedback import LASTING_LIMITS, OWED_LIMIT, Contributions, EventFeedback, MeasuredCycle
 
 CHENGDU = ZoneInfo("Asia/Shanghai")
 CYCLE = timedelta(minutes=5)
@@ -42,8 +43,7 @@ def test_the_correction_never_leaves_its_limits(ordered: float, delivered: list[
     feedback, run = EventFeedback(), event().model_copy(update={"target_kw": ordered})
     low, high = (share * ordered for share in LASTING_LIMITS)
     for k, value in enumerate(delivered):
-        feedback.command(ordered)
-        feedback.take(cycle(k, value, ordered))
+        feedback.take(cycle(k, value, ordered), ordered + feedback.correction_kw)
         feedback.owe(HOUR + CYCLE * (k + 1), run, CHENGDU)
         assert low <= feedback.lasting_kw <= high
         assert abs(feedback.owed_kw) <= OWED_LIMIT * ordered
@@ -51,12 +51,11 @@ def test_the_correction_never_leaves_its_limits(ordered: float, delivered: list[
 
 
 @given(st.lists(st.floats(-500, 500), min_size=1, max_size=20))
-def test_what_lasts_moves_towards_what_is_missing(delivered: list[float]) -> None:
+def test_what_lasts_moves_towards_what_was_planned_and_did_not_come(delivered: list[float]) -> None:
     feedback = EventFeedback()
     for k, value in enumerate(delivered):
-        before = feedback.lasting_kw
-        feedback.command(ORDERED_KW)
-        feedback.take(cycle(k, value))
+        before, planned = feedback.lasting_kw, ORDERED_KW + feedback.lasting_kw
+        feedback.take(cycle(k, value), planned)
         moved = feedback.lasting_kw - before
         assert moved == 0 or (moved > 0) == (value < ORDERED_KW)
 
@@ -64,8 +63,9 @@ def test_what_lasts_moves_towards_what_is_missing(delivered: list[float]) -> Non
 def test_a_fleet_that_does_a_fifth_less_than_it_says_is_brought_to_the_order() -> None:
     feedback, delivered = EventFeedback(), 0.0
     for k in range(24):
-        delivered = 0.8 * feedback.command(ORDERED_KW)
-        feedback.take(cycle(k, delivered))
+        planned = ORDERED_KW + feedback.correction_kw
+        delivered = 0.8 * planned
+        feedback.take(cycle(k, delivered), planned)
         feedback.owe(HOUR + CYCLE * (k + 1), event(), CHENGDU)
     assert delivered == pytest.approx(ORDERED_KW, rel=0.01)
 
@@ -83,8 +83,9 @@ def test_the_hour_in_which_a_quarter_of_the_devices_falls_silent_is_kept_as_a_wh
         feedback, delivered = EventFeedback(), []
         for k in range(12):
             share = 1 - lost if k >= falls_at else 1.0
-            delivered.append(share * feedback.command(ORDERED_KW) * (1 + noise[k]))
-            feedback.take(cycle(k, delivered[-1]))
+            planned = ORDERED_KW + feedback.correction_kw
+            delivered.append(share * planned * (1 + noise[k]))
+            feedback.take(cycle(k, delivered[-1]), planned)
             feedback.owe(HOUR + CYCLE * (k + 1), event(), CHENGDU)
             if not with_owed:
                 feedback.owed_kw = 0.0
@@ -98,7 +99,7 @@ def test_the_hour_in_which_a_quarter_of_the_devices_falls_silent_is_kept_as_a_wh
 def test_an_hour_owes_nothing_to_the_next_and_nothing_is_owed_outside_the_event() -> None:
     feedback = EventFeedback()
     for k in range(6):
-        feedback.note(cycle(k, 90.0))
+        feedback.take(cycle(k, 90.0), None)
     feedback.owe(HOUR + timedelta(minutes=30), event(), CHENGDU)
     assert feedback.owed_kw == pytest.approx(10.0)  # half an hour of 10 kW less, half an hour left
     feedback.owe(HOUR + timedelta(minutes=55), event(), CHENGDU)
@@ -113,19 +114,64 @@ def test_an_hour_owes_nothing_to_the_next_and_nothing_is_owed_outside_the_event(
 def test_the_hours_of_an_event_are_those_of_the_markets_clock() -> None:
     # 13:45 to 15:45: the first hour has a quarter only, and what it missed is not owed at 14:10
     feedback, run = EventFeedback(), event(start_min=45)
-    feedback.note(MeasuredCycle(HOUR + timedelta(minutes=45), HOUR + timedelta(minutes=50), ORDERED_KW, 40.0))
+    feedback.take(MeasuredCycle(HOUR + timedelta(minutes=45), HOUR + timedelta(minutes=50), ORDERED_KW, 40.0), None)
     feedback.owe(HOUR + timedelta(minutes=50), run, CHENGDU)
     assert feedback.owed_kw == pytest.approx(OWED_LIMIT * ORDERED_KW)
     feedback.owe(HOUR + timedelta(minutes=70), run, CHENGDU)
     assert feedback.owed_kw == 0.0
 
 
-def test_a_cycle_of_which_nothing_was_commanded_teaches_nothing() -> None:
-    feedback = EventFeedback()  # as after a restart: the devices did what they liked
-    feedback.take(cycle(0, 0.0))
+def test_a_cycle_of_which_nothing_is_known_but_what_came_teaches_nothing() -> None:
+    feedback = EventFeedback()  # the ramps of the first cycle, or what was before a restart
+    feedback.take(cycle(0, 0.0), None)
     assert feedback.lasting_kw == 0.0
     feedback.owe(HOUR + CYCLE, event(), CHENGDU)
     assert feedback.owed_kw > 0, "it is owed all the same"
+
+
+@settings(max_examples=40, deadline=None)
+@given(most=st.floats(20, 95), least=st.floats(105, 180))
+def test_where_devices_can_do_no_more_or_no_less_nothing_runs_away(most: float, least: float) -> None:
+    for can in (lambda wanted: min(wanted, most), lambda wanted: max(wanted, least)):
+        feedback = EventFeedback()
+        for k in range(20):
+            planned = can(ORDERED_KW + feedback.correction_kw)
+            feedback.take(cycle(k, planned), planned)
+        assert feedback.lasting_kw == pytest.approx(0.0, abs=1e-9)
+
+
+def test_what_those_did_not_bring_who_are_set_aside_is_bought_once() -> None:
+    """A third of the devices falls silent; the plan is without them two cycles later."""
+    feedback, delivered = EventFeedback(), []
+    everyone, others = np.arange(3), np.arange(2)
+    for k in range(10):
+        silent, aside = k >= 2, k >= 4
+        planned = ORDERED_KW + feedback.lasting_kw
+        delivered.append(planned * (2 / 3 if silent and not aside else 1.0))
+        trusted = others if k + 1 >= 4 else everyone  # who is in the next plan
+        counts = planned if aside or not silent else planned * (1.0 if len(trusted) == 3 else 2 / 3)
+        feedback.take(cycle(k, delivered[-1]), counts, None, trusted)
+    assert delivered[4] == pytest.approx(ORDERED_KW, rel=0.01), "not a third too much"
+    assert delivered[5:] == pytest.approx([ORDERED_KW] * 5, rel=0.01)
+
+
+def test_what_a_cycle_delivered_is_counted_again_with_what_is_known_later() -> None:
+    feedback, end_us = EventFeedback(), microseconds(HOUR + CYCLE)
+    rows = np.array([2, 0, 1])
+    moved = np.array([50.0, 30.0, 20.0])
+    feedback.take(cycle(0, 100.0), 100.0, Contributions(rows, moved, np.array([True, False, False])))
+    honest = np.zeros(3, dtype=np.bool_)
+    newest = np.array([end_us + 1, end_us - 300_000_000, 0])  # row 0 was late, row 1 has fallen silent
+    feedback.look_back(newest, honest)
+    assert feedback.measured[0].delivered_kw == pytest.approx(80.0)
+    feedback.look_back(newest, np.array([False, False, True]))
+    assert feedback.measured[0].delivered_kw == pytest.approx(30.0)
+    for k in range(1, 5):
+        feedback.take(cycle(k, 100.0), 100.0, Contributions(rows, moved, np.ones(3, dtype=np.bool_)))
+    feedback.look_back(newest, np.ones(3, dtype=np.bool_))
+    assert [each.delivered_kw for each in feedback.measured] == [30.0, 100.0, 0.0, 0.0, 0.0], (
+        "three cycles back, no more"
+    )
 
 
 def test_what_is_off_before_the_event_is_foreseen_for_its_start() -> None:

@@ -94,6 +94,17 @@ async def test_slow_worsening_adds_up_to_a_word(store: Store, promises: Promises
     assert 2 <= len(lines(store)) <= 4
 
 
+async def test_what_comes_and_goes_between_plans_is_told_once_an_hour(store: Store, promises: Promises) -> None:
+    problem = car(30.0, 4.0)
+    for later in range(8):
+        admissions = admit(problem)[1] if later % 2 == 0 else ()
+        await promises.after_plan(problem, admissions, NOW + timedelta(minutes=5 * later))
+    assert len(lines(store)) == 1
+    await promises.after_plan(problem, (), NOW + timedelta(minutes=100))
+    await promises.after_plan(problem, admit(problem)[1], NOW + timedelta(minutes=105))
+    assert len(lines(store)) == 2
+
+
 async def test_a_database_that_is_away_holds_nothing_up_and_loses_no_line(
     store: Store, promises: Promises, monkeypatch: pytest.MonkeyPatch
 ) -> None:
