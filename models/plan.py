@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from enum import StrEnum
+from functools import cached_property
 from math import isfinite, isnan, nan
 
 import numpy as np
@@ -104,7 +105,7 @@ class DispatchPlan:
         """(objective - bound) over the larger of |objective - baseline cost| and a thousandth of the baseline cost."""
         return relative_gap(self.objective_cny, self.lower_bound_cny, self.baseline_cost_cny)
 
-    @property
+    @cached_property
     def plan_hash(self) -> str:
         """Fingerprint of the schedule (see ``schedule_hash``)."""
         return schedule_hash(self.grid, self.resource_ids, self.power_kw)

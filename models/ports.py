@@ -22,8 +22,10 @@ class Clock(Protocol):
 class DeviceLink(Protocol):
     """A way to the devices of all aggregators, whatever they speak."""
 
-    async def send_setpoints(self, batch: SetpointBatch) -> None:
-        """Hand one batch to its aggregator; ``DeviceError`` or ``BrokerError`` if it cannot leave the house."""
+    async def send_setpoints(self, batch: SetpointBatch, made_at: datetime | None = None) -> None:
+        """Hand one batch, made at that time, to its aggregator; ``DeviceError`` or ``BrokerError`` if it cannot leave
+        the house.  The same batch may be handed over again: it is the same command.
+        """
 
     async def send_event(self, aggregator_id: str, notice: EventNotice) -> None:
         """Tell an aggregator about an event."""

@@ -182,6 +182,40 @@ class SentSetpoint:
     valid_until: datetime
     outcome: AckOutcome | None
     answered_at: datetime | None
+    sequence: int
+
+
+@dataclass(frozen=True, slots=True)
+class OpenCommand:
+    """A command of the newest delivery that still holds and that nobody has answered; sent ``tries`` times so far."""
+
+    command_id: str
+    aggregator_id: str
+    sequence: int
+    valid_until: datetime
+    tries: int
+    last_sent_at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class CommandRecord:
+    """A command as the history shows it: how often it was sent, and how many of its setpoints were answered how.
+
+    ``answered``: number of setpoints by outcome; those that nobody has answered are missing from it.
+    """
+
+    command_id: str
+    aggregator_id: str
+    sequence: int
+    plan_hash: str
+    valid_from: datetime
+    valid_until: datetime
+    sent_at: datetime
+    tries: int
+    retried_at: datetime | None
+    given_up_at: datetime | None
+    setpoints: int
+    answered: dict[AckOutcome, int]
 
 
 @dataclass(frozen=True, slots=True)

@@ -38,6 +38,7 @@ from vpp.gauges import set_gauges
 from vpp.heard import NEVER_US
 from vpp.metrics import Metrics
 from vpp.order_limits import OrderLimits
+from vpp.plan_in_force import PlanInForce
 from vpp.promises import Promises
 from vpp.real_time import RealTimeInputs, RealTimeStage
 from vpp.rhythm import Rhythm
@@ -71,6 +72,7 @@ class RealTimeCycle:
         promises: Promises,
         metrics: Metrics,
         expected_sessions: ExpectedSessions,
+        in_force: PlanInForce,
     ) -> None:
         self._clock = clock
         self._state = state
@@ -85,6 +87,7 @@ class RealTimeCycle:
         self._promises = promises
         self._metrics = metrics
         self._expected_sessions = expected_sessions
+        self._in_force = in_force
         self._limits = OrderLimits(state)
         self._learned_at: datetime | None = None
         self.current: tuple[DispatchProblem, DispatchPlan] | None = None
@@ -102,7 +105,9 @@ class RealTimeCycle:
             plan = await self._replan(start, tables)
         except VppError as error:
             plan = self._last_good(start, error)
+        self._in_force.made(plan, self._delivery.executed_hash)
         await self._deliver(start, plan)
+        await self._in_force.keep(plan)
         self._set_gauges()
         took_s = monotonic() - began
         self._metrics.cycle_seconds.labels(kind="real_time").observe(took_s)
@@ -131,8 +136,9 @@ class RealTimeCycle:
             commitments=self._events.commitments(grid),
             reliability=self._conduct.reliability(),
         )
-        self.current = await self._real_time.cycle(grid, inputs)
-        problem, plan = self.current
+        problem, plan = await self._real_time.cycle(grid, inputs)
+        plan = plan if plan.made_at is not None else replace(plan, made_at=self._clock.now())
+        self.current = problem, plan
         if plan.source is not PlanSource.LAST_GOOD:  # an old plan says nothing new of what can be kept
             await self._promises.after_plan(problem, plan.admissions, start)
         return plan

@@ -1,32 +1,27 @@
 """Delivery: from a plan to setpoints on the wire.
 
 Safety is on this path: a setpoint ends by itself and the device falls back; it is clamped to the device's own limits
-and the clamp is counted; a load whose plan equals its baseline is released, not pinned; and in read-only mode nothing
-leaves the house.  What could not be sent because the broker was away is sent again, as the very same command, as soon
-as it is back, unless newer orders have been made or its time is over.
+and the clamp is counted; a load whose plan equals its baseline is released, not pinned; and in read-only mode there is
+no way out of the house: no link, no command, no sequence number.  What becomes of a command once it is made (sent again
+until somebody answers) stands in ``vpp.outgoing``.
 """
 
-import asyncio
 from collections.abc import Container, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from uuid import uuid4
 
 import numpy as np
-import structlog
 from numpy.typing import NDArray
 from pydantic import TypeAdapter
 
 from adapters.store.store import Store
-from models.errors import BrokerError, DeviceError
 from models.intervals import FloatArray
-from models.plan import DispatchPlan, Setpoint, SetpointBatch
+from models.plan import DispatchPlan, Setpoint
 from models.ports import Clock, DeviceLink
 from vpp.metrics import Metrics
 from vpp.order_limits import OrderLimits
+from vpp.outgoing import Order, Outgoing, RetryRules
 from vpp.state import LiveState
-
-log = structlog.get_logger(__name__)
 
 MOST_SETPOINTS = 10_000
 """So many in one message, which may have 1 MiB (some 15 000)."""
@@ -52,20 +47,18 @@ class DeliveryStage:
         clock: Clock,
         store: Store,
         state: LiveState,
-        link: DeviceLink,
+        link: DeviceLink | None,
         metrics: Metrics,
-        read_only: bool,
+        retries: RetryRules | None = None,
     ) -> None:
+        """``link`` None: read-only mode, everything is planned and nothing is ordered."""
         self._clock = clock
         self._store = store
         self._state = state
-        self._link = link
         self._metrics = metrics
-        self._read_only = read_only
-        self.last_sequence: dict[str, int] = {}
-        self.sent_batches = 0
-        self.sent_setpoints = 0
-        self._unsent: list[SetpointBatch] = []
+        self.outgoing = (
+            None if link is None else Outgoing(clock=clock, store=store, link=link, metrics=metrics, rules=retries)
+        )
         self._limits = OrderLimits(state)
 
     async def deliver(
@@ -76,8 +69,10 @@ class DeliveryStage:
         Resources in ``held_back`` (opted out) get no order.  Returns who was sent one for the first window.
         """
         now = self._clock.now()
-        self._unsent.clear()  # newer orders are on their way
+        if self.outgoing is not None:
+            self.outgoing.supersede()
         first: list[str] = []
+        made = 0
         plan_rows, plan_hash = self._may_be_ordered(plan, now, held_back), plan.plan_hash
         for window in windows:
             shares = plan.grid.overlap_h(window.valid_from, window.plan_until)
@@ -86,9 +81,12 @@ class DeliveryStage:
                 continue
             for aggregator_id, setpoints in sorted(self._setpoints(plan, plan_rows, shares / hours).items()):
                 for part in (setpoints[low : low + MOST_SETPOINTS] for low in range(0, len(setpoints), MOST_SETPOINTS)):
-                    left = await self._send(aggregator_id, plan_hash, window, part)
+                    made += 1
+                    left = await self._send(aggregator_id, plan_hash, window, part, now)
                     if left and window is windows[0]:
                         first.extend(setpoint.resource_id for setpoint in part)
+        if not made and self.outgoing is not None:
+            self.outgoing.plan_hash = plan_hash  # it has nothing to say to anybody, and that is in force now
         return frozenset(first)
 
     def _may_be_ordered(self, plan: DispatchPlan, now: datetime, held_back: Container[str]) -> NDArray[np.int64]:
@@ -126,50 +124,55 @@ class DeliveryStage:
             by_aggregator.setdefault(owners[code], []).append(setpoint)
         return by_aggregator
 
-    def waiting_for(self) -> set[str]:
-        """Aggregators for whom a batch waits that could not leave the house."""
-        return {batch.aggregator_id for batch in self._unsent}
-
-    async def send_again(self) -> int:
-        """What could not leave the house and still holds; returns how many batches left now."""
-        now, waiting = self._clock.now(), self._unsent
-        self._unsent = []
-        sent = 0
-        for batch in waiting:
-            if batch.valid_until > now:
-                sent += await self._hand_over(batch)
-        return sent
-
-    async def _send(self, aggregator_id: str, plan_hash: str, window: Window, setpoints: Sequence[Setpoint]) -> bool:
-        if self._read_only:
+    async def _send(
+        self, aggregator_id: str, plan_hash: str, window: Window, setpoints: Sequence[Setpoint], made_at: datetime
+    ) -> bool:
+        if self.outgoing is None:
             self._metrics.setpoints_withheld.labels(aggregator=aggregator_id).inc(len(setpoints))
             return False
-        sequence = await asyncio.to_thread(self._store.next_sequence, aggregator_id)
-        batch = SetpointBatch(
-            command_id=str(uuid4()),
-            aggregator_id=aggregator_id,
-            sequence=sequence,
-            plan_hash=plan_hash,
-            valid_from=window.valid_from,
-            valid_until=window.valid_until,
-            setpoints=tuple(setpoints),
-        )
-        await asyncio.to_thread(self._store.save_batch, batch, self._clock.now())
-        return await self._hand_over(batch)
+        order = Order(aggregator_id, plan_hash, window.valid_from, window.valid_until, setpoints)
+        return await self.outgoing.send(order, made_at)
 
-    async def _hand_over(self, batch: SetpointBatch) -> bool:
-        aggregator_id, count = batch.aggregator_id, len(batch.setpoints)
-        try:
-            await self._link.send_setpoints(batch)
-        except BrokerError as error:
-            log.error("setpoints not sent, they wait for the broker", aggregator_id=aggregator_id, error=str(error))
-            self._unsent.append(batch)
-            return False
-        except DeviceError as error:
-            log.error("setpoints not sent", aggregator_id=aggregator_id, error=str(error))
-            return False
-        self.last_sequence[aggregator_id] = batch.sequence
-        self.sent_batches += 1
-        self.sent_setpoints += count
-        self._metrics.setpoints_sent.labels(aggregator=aggregator_id).inc(count)
-        return True
+    # ---- what has left the house
+
+    @property
+    def last_sequence(self) -> dict[str, int]:
+        """The newest sequence that was sent, by aggregator."""
+        return {} if self.outgoing is None else self.outgoing.last_sequence
+
+    @property
+    def sent_batches(self) -> int:
+        """Commands that were sent, each counted once."""
+        return 0 if self.outgoing is None else self.outgoing.sent_batches
+
+    @property
+    def sent_setpoints(self) -> int:
+        """Setpoints that were sent, each counted once."""
+        return 0 if self.outgoing is None else self.outgoing.sent_setpoints
+
+    @property
+    def executed_hash(self) -> str | None:
+        """Fingerprint of the plan that devices were sent last; None before anything was sent, and in read-only mode."""
+        return None if self.outgoing is None else self.outgoing.plan_hash
+
+    def next_due(self, now: datetime) -> datetime | None:
+        """When a command is to be sent again, strictly after ``now``."""
+        return None if self.outgoing is None else self.outgoing.next_due(now)
+
+    def waiting_for(self) -> set[str]:
+        """Aggregators for whom a command waits that the broker has not taken."""
+        return set() if self.outgoing is None else self.outgoing.waiting_for()
+
+    async def retry(self) -> int:
+        """See ``Outgoing.retry``."""
+        return 0 if self.outgoing is None else await self.outgoing.retry()
+
+    async def send_again(self) -> int:
+        """See ``Outgoing.send_again``."""
+        return 0 if self.outgoing is None else await self.outgoing.send_again()
+
+    async def take_up(self, executed_hash: str) -> None:
+        """See ``Outgoing.take_up``; in read-only mode what was open before stays where it is."""
+        if self.outgoing is not None:
+            self.outgoing.plan_hash = executed_hash
+            await self.outgoing.take_up()

@@ -14,7 +14,8 @@ log = structlog.get_logger(__name__)
 class EventNotices:
     """Sends notices; one that cannot be sent is told in the log and holds up nothing."""
 
-    def __init__(self, link: DeviceLink) -> None:
+    def __init__(self, link: DeviceLink | None) -> None:
+        """``link`` None: read-only mode, nobody is told anything."""
         self._link = link
 
     async def tell_all(self, record: EventRecord, status: str, reason: str) -> None:
@@ -33,6 +34,8 @@ class EventNotices:
         reason: str = "",
     ) -> None:
         """Tell one aggregator of an event and its share in it, kW."""
+        if self._link is None:
+            return
         notice = EventNotice.model_validate(
             {
                 "event_id": event.event_id,

@@ -43,7 +43,7 @@ class EventDesk:
         clock: Clock,
         store: Store,
         state: LiveState,
-        link: DeviceLink,
+        link: DeviceLink | None,
         day_ahead: DayAheadStage,
         zone: ZoneInfo,
         rules: EventRules,

@@ -6,7 +6,7 @@ from datetime import timedelta
 
 import structlog
 
-from adapters.mqtt.link import MqttLink
+from adapters.mqtt.link import AnsweringLink
 from models.errors import VppError
 from vpp.retention import thin_out_all
 from vpp.runtime import Runtime
@@ -51,7 +51,7 @@ async def keep_readings(runtime: Runtime, retention: RetentionSettings) -> None:
             log.warning("old readings could not make room, it is tried again", error=str(error))
 
 
-async def keep_house(runtime: Runtime, link: MqttLink) -> None:
+async def keep_house(runtime: Runtime, link: AnsweringLink) -> None:
     """Until cancelled.  Looks in real time (the broker is real), forgets by the service's clock."""
     connections, forgot_at = link.counters.connections, runtime.clock.now()
     while True:
@@ -60,6 +60,7 @@ async def keep_house(runtime: Runtime, link: MqttLink) -> None:
             if link.connected and link.counters.connections != connections:
                 if connections:
                     runtime.metrics.broker_reconnects.inc(link.counters.connections - connections)
+                if connections or runtime.delivery.waiting_for():
                     await _gateways_back(runtime, since_s=time.monotonic() - LOOK_EVERY_S)
                     await runtime.send_again()
                 connections = link.counters.connections

@@ -51,6 +51,10 @@ class Metrics:
         self.setpoints_answered = self._counter("setpoints_answered", "Answers by outcome.", who, "outcome")
         self.setpoints_expired = self._counter("setpoints_expired", "Setpoints that nobody answered.", who)
         self.setpoints_withheld = self._counter("setpoints_withheld", "Not sent: read-only mode.", who)
+        self.commands_retried = self._counter("commands_retried", "Commands sent again: nobody had answered.", who)
+        self.commands_given_up = self._counter(
+            "commands_given_up", "Commands that nobody answered, tries used up.", who
+        )
         self.setpoint_clamps = self._counter("setpoint_clamps", "Setpoints cut to a device's limits.", "kind")
         self.events = self._gauge("events", "Events by status.", "status")
         self.event_ordered_kw = self._gauge("event_ordered_kw", "Order of a running event.", "event")

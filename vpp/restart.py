@@ -7,6 +7,8 @@ Everything that the stages remember stands in the database, or follows from what
     readings, stays of cars         the newest are heard again, in the order of time
     orders in force, refusals,      from the setpoints that were sent and what was answered to them
     what loads gave up today
+    the plan in force               by the fingerprint of the newest orders (``vpp.plan_in_force``)
+    commands without an answer      sent again as often as is left (``Outgoing.take_up``)
     how devices behave, quarantine  as last kept (what a device gives within 5 %)
     what running events delivered   from the readings: what the hour owes is not forgotten; what lasts is learned again
                                     within two or three cycles
@@ -26,6 +28,7 @@ import structlog
 from models.errors import InputError
 from models.events import EventRecord, EventStatus
 from models.intervals import IntervalGrid
+from models.plan import PlanSource
 from models.reading_columns import ReadingColumns
 from models.records import AckOutcome, BaselineTable, SentSetpoint, SessionRecord
 from models.resources import EvCharger, Generator, ShiftableLoad, Storage, ThermalLoad
@@ -81,6 +84,7 @@ async def take_up(runtime: Runtime, cycle: timedelta, on_session: Callable[[Read
     runtime.events.load(stored)
     heard = await asyncio.to_thread(_hear_again, runtime, now, on_session)
     runtime.conduct.take_up(await asyncio.to_thread(store.conduct))
+    await _delivery(runtime, now)
     sent = await asyncio.to_thread(store.setpoints_since, now - DAY)
     tables = [runtime.day_ahead.days[day].baseline for day in sorted(runtime.day_ahead.days)]
     _orders_in_force(state, sent, now)
@@ -178,6 +182,19 @@ def _long_stays(state: LiveState, records: Sequence[SessionRecord], now: datetim
 # ---- orders
 
 
+async def _delivery(runtime: Runtime, now: datetime) -> None:
+    """The newest delivery: its plan is in force, its commands may be sent again, and its cycle has been run."""
+    newest = await asyncio.to_thread(runtime.store.newest_delivery, now)
+    if newest is None:
+        return
+    executed_hash, sent_at = newest
+    plan = await runtime.in_force.take_up(executed_hash)
+    if plan is not None and plan.source in (PlanSource.FAST, PlanSource.REFERENCE):
+        runtime.real_time.last = plan  # the last good one, should the first cycle fail
+    runtime.has_cycled(sent_at)
+    await runtime.delivery.take_up(executed_hash)
+
+
 def _orders_in_force(state: LiveState, sent: Sequence[SentSetpoint], now: datetime) -> None:
     for setpoint in sent:
         live = state.get(setpoint.resource_id)
@@ -188,12 +205,11 @@ def _orders_in_force(state: LiveState, sent: Sequence[SentSetpoint], now: dateti
 
 def _refusals(state: LiveState, sent: Sequence[SentSetpoint], now: datetime) -> None:
     """Who has just refused an order; a whole batch that came too late is not the devices' word."""
-    batches: dict[tuple[object, ...], list[SentSetpoint]] = {}
+    batches: dict[tuple[str, int], list[SentSetpoint]] = {}
     for setpoint in sent:
         live = state.get(setpoint.resource_id)
         if live is not None:
-            key = (live.record.aggregator_id, setpoint.sent_at, setpoint.valid_from)
-            batches.setdefault(key, []).append(setpoint)
+            batches.setdefault((live.record.aggregator_id, setpoint.sequence), []).append(setpoint)
     for members in batches.values():
         refused = [each for each in members if each.outcome is AckOutcome.REFUSED and each.answered_at is not None]
         if len(members) > 1 and len(refused) == len(members):

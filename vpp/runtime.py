@@ -32,6 +32,7 @@ from vpp.events import EventDesk
 from vpp.forecasting import CityFeed
 from vpp.measurement import MeasuredDay, evaluation, event_performance, measured_day
 from vpp.metrics import Metrics
+from vpp.plan_in_force import PlanInForce
 from vpp.promises import Promises
 from vpp.real_time import RealTimeStage
 from vpp.rhythm import Rhythm
@@ -79,6 +80,7 @@ class Runtime:
         self.conduct = ConductStage(state=state, cycle=rhythm.cycle, metrics=metrics, store=store)
         self.promises = Promises(store=store, metrics=metrics, aggregator_of=self.aggregator_of)
         self.metrics = metrics
+        self.in_force = PlanInForce(store)
         self._cycle = RealTimeCycle(
             clock=clock,
             state=state,
@@ -93,6 +95,7 @@ class Runtime:
             promises=self.promises,
             metrics=metrics,
             expected_sessions=expected_sessions,
+            in_force=self.in_force,
         )
         self._busiest_day = busiest_day
         self.shows_shapes = True
@@ -170,15 +173,19 @@ class Runtime:
         self._woken.set()
 
     def next_due(self, now: datetime) -> datetime:
-        """When the next step of an event, day-ahead plan or cycle is due, strictly after ``now``."""
+        """When the next step of an event, day-ahead plan, cycle or retry is due, strictly after ``now``."""
         moments = [self._next_day_ahead(now), self._next_cycle(now)]
         step = self.events.next_due(now)
-        if step is not None:
-            moments.append(step)
+        retry = self.delivery.next_due(now)
+        moments.extend(moment for moment in (step, retry) if moment is not None)
         over = (EventStatus.ENDED, EventStatus.TERMINATED)
         judged_at = [self._judged_at(each.event) for each in self.events.records() if each.status in over]
         moments.extend(moment for moment in judged_at if moment > now)
         return min(moments)
+
+    def has_cycled(self, sent_at: datetime) -> None:
+        """Before a restart a cycle ran whose orders were sent then: it is not run once more."""
+        self._cycled_at = self.rhythm.boundary(sent_at - self.rhythm.cycle_offset)
 
     def _next_day_ahead(self, now: datetime) -> datetime:
         local = now.astimezone(self.zone)
@@ -202,6 +209,7 @@ class Runtime:
             self._cycled_at = boundary
             await self._guarded("cycle", partial(self._cycle.run, boundary))
             await self._guarded("answers overdue", partial(self._note_expired, now))
+        await self._guarded("retries", self.delivery.retry)
         for day in self._days_to_plan(now):
             if is_new or f"day plan {day}" not in self._failing:
                 await self._guarded(f"day plan {day}", partial(self.day_ahead.make, day))
@@ -324,9 +332,11 @@ class Runtime:
             return sized
 
     def plan_in_force(self) -> DispatchPlan | None:
-        """The newest real-time plan, else the newest day plan that covers the present."""
-        if self.current is not None:
-            return self.current[1]
+        """The plan of which the newest orders are; before there were any the newest plan that covers the present."""
+        executed = self.delivery.executed_hash
+        plan = self.in_force.of(executed)
+        if plan is not None or executed is not None:
+            return plan
         now = self.clock.now()
         days = [self.day_ahead.days[day].plan for day in sorted(self.day_ahead.days, reverse=True)]
         return next((plan for plan in days if plan.grid.start <= now < plan.grid.end), days[0] if days else None)

@@ -10,7 +10,7 @@ from typing import Any
 import structlog
 
 from adapters.mqtt.broker import RunningBroker
-from adapters.mqtt.link import MqttLink
+from adapters.mqtt.link import AnsweringLink
 from adapters.store.store import Store
 from models.conduct import MISCONDUCT_ZH, Misconduct
 from models.errors import InputError, InputFault, StoreError, VppError
@@ -49,7 +49,7 @@ class Service:
     state: LiveState
     metrics: Metrics
     broker: RunningBroker
-    link: MqttLink
+    link: AnsweringLink
     uplink: Uplink
     runtime: Runtime
 

@@ -162,6 +162,13 @@ class EventSettings(_Section):
     respond_within_s: PositiveSeconds = 900.0
 
 
+class DeliverySettings(_Section):
+    """How long a gateway may take to answer a command, and how often a command is sent until one does."""
+
+    answer_within_s: Annotated[float, Field(ge=1, le=3600, allow_inf_nan=False)] = 45.0
+    most_tries: Annotated[int, Field(ge=1, le=20)] = 4
+
+
 class PenaltySettings(_Section):
     """Prices of unmet requirements, CNY per kWh."""
 
@@ -194,6 +201,7 @@ class Settings(BaseSettings):
     day_ahead: DayAheadSettings = DayAheadSettings()
     solver: SolverSettings = SolverSettings()
     events: EventSettings = EventSettings()
+    delivery: DeliverySettings = DeliverySettings()
     penalties: PenaltySettings = PenaltySettings()
     retention: RetentionSettings = RetentionSettings()
     log: LogSettings = LogSettings()

@@ -13,12 +13,13 @@ import holidays
 import structlog
 
 from adapters.mqtt.broker import BrokerSettings, BrokerTls, RunningBroker, open_broker
-from adapters.mqtt.link import MqttLink
+from adapters.mqtt.link import AnsweringLink
+from adapters.mqtt.order_link import MqttLink
 from adapters.mqtt.settings import ClientTls
 from adapters.store import AggregatorCredentials, Store
 from models.dispatch.problem import Penalties
-from models.errors import SolverError
-from models.events import EventStatus
+from models.errors import BrokerError, SolverError
+from models.events import EventNotice, EventStatus
 from models.intervals import FloatArray, IntervalGrid
 from models.plan import DispatchPlan, SetpointBatch
 from models.ports import Clock, DeviceLink, Solver
@@ -31,6 +32,7 @@ from vpp.events import EventDesk
 from vpp.forecasting import CityFeed
 from vpp.history import DAYS_BACK, History
 from vpp.metrics import Metrics
+from vpp.outgoing import RetryRules
 from vpp.problem_builder import ProblemBuilder
 from vpp.real_time import RealTimeStage
 from vpp.registration import Registrar
@@ -55,20 +57,26 @@ Solvers = tuple[Solver, Solver]
 
 
 class _LateLink:
-    """The link is made after the stages that send through it: they hold this, and it is filled in."""
+    """The link is made after the stages that send through it: they hold this, and it is filled in.
+
+    In read-only mode there is none of these, and the link itself (``AnsweringLink``) can publish no order either.
+    """
 
     def __init__(self) -> None:
         self.link: DeviceLink | None = None
 
-    async def send_setpoints(self, batch: SetpointBatch) -> None:
+    async def send_setpoints(self, batch: SetpointBatch, made_at: datetime | None = None) -> None:
         """See ``DeviceLink``."""
-        if self.link is not None:
-            await self.link.send_setpoints(batch)
+        await self._made().send_setpoints(batch, made_at)
 
-    async def send_event(self, aggregator_id: str, notice: object) -> None:
+    async def send_event(self, aggregator_id: str, notice: EventNotice) -> None:
         """See ``DeviceLink``."""
-        if self.link is not None:
-            await self.link.send_event(aggregator_id, notice)  # type: ignore[arg-type]
+        await self._made().send_event(aggregator_id, notice)
+
+    def _made(self) -> DeviceLink:
+        if self.link is None:
+            raise BrokerError("the link is not made yet")
+        return self.link
 
 
 @asynccontextmanager
@@ -160,7 +168,7 @@ async def _assemble(
 
     builder = ProblemBuilder(state, zone, _penalties(settings), history.run_profile)
     cycle = timedelta(seconds=settings.real_time.cycle_s)
-    late = _LateLink()
+    late = None if settings.service.read_only else _LateLink()
 
     def on_plan(kind: str) -> object:
         def note(plan: DispatchPlan, violations: int) -> None:
@@ -234,7 +242,7 @@ async def _assemble(
             state=state,
             link=late,
             metrics=metrics,
-            read_only=settings.service.read_only,
+            retries=RetryRules(timedelta(seconds=settings.delivery.answer_within_s), settings.delivery.most_tries),
         ),
         sessions=sessions,
         metrics=metrics,
@@ -266,9 +274,11 @@ async def _assemble(
         on_refused=runtime.refused,
         is_member=is_member,
     )
-    link = MqttLink(broker.platform, uplink, clock)
-    if not settings.service.read_only:  # else there is no way out of the house, whatever a stage may try
-        late.link = link
+    link: AnsweringLink
+    if late is None:
+        link = AnsweringLink(broker.platform, uplink, clock)
+    else:
+        link = late.link = MqttLink(broker.platform, uplink, clock)
     await take_up(runtime, cycle, on_session)
     return Service(settings, clock, store, state, metrics, broker, link, uplink, runtime)
 

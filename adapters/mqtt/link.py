@@ -20,7 +20,7 @@ import logging
 import socket
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar
 
 import aiomqtt
 from paho.mqtt.reasoncodes import ReasonCode
@@ -28,20 +28,15 @@ from paho.mqtt.reasoncodes import ReasonCode
 from adapters.mqtt.decode import DecodeContext, Decoded, decode_up, peek_message_id, refusal
 from adapters.mqtt.decode_readings import decode_plain_group
 from adapters.mqtt.envelope import (
-    MAX_MESSAGE_BYTES,
     DownTopic,
     Refusal,
     UpTopic,
-    encode,
     topic_of,
 )
-from adapters.mqtt.payloads import EventMessage, SetpointsMessage
 from adapters.mqtt.queues import AggregatorQueue, AggregatorQueues, Incoming
 from adapters.mqtt.settings import MqttSettings
 from adapters.mqtt.uplink import TAKEN, Answer, Received, TelemetryGroup, UplinkHandler, refused_whole, taken
-from models.errors import BrokerError, DeviceError, InputError, InputFault, MessageError, VppError
-from models.events import EventNotice
-from models.plan import SetpointBatch
+from models.errors import AccessError, BrokerError, InputError, InputFault, MessageError, VppError
 from models.ports import Clock
 
 log = logging.getLogger(__name__)
@@ -53,6 +48,8 @@ NO_DELAY = (socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
 """Without it every small message waits up to 40 ms for the one before (measured: 23 messages a second)."""
 
 _REFUSED_SUBSCRIPTION = 0x80
+ANSWERS = frozenset({DownTopic.REGISTER_RESULT, DownTopic.RECEIPT})
+"""What is published only because an aggregator has sent something: without an answer it would send for ever."""
 
 
 def _straight_to(take: Callable[[aiomqtt.Message], None]) -> type["asyncio.Queue[aiomqtt.Message]"]:
@@ -86,8 +83,13 @@ class LinkCounters:
     events_sent: int = 0
 
 
-class MqttLink:
-    """``models.ports.DeviceLink`` over MQTT. ``run`` it in a task; it lives until it is cancelled."""
+class AnsweringLink:
+    """Hears aggregators and answers them, and can publish nothing else: the link of a service in read-only mode.
+
+    ``run`` it in a task; it lives until it is cancelled.
+    """
+
+    _speaks_on: ClassVar[frozenset[DownTopic]] = ANSWERS
 
     def __init__(self, settings: MqttSettings, handler: UplinkHandler, clock: Clock) -> None:
         self.settings = settings
@@ -358,28 +360,9 @@ class MqttLink:
 
     # ---- down
 
-    async def send_setpoints(self, batch: SetpointBatch) -> None:
-        """Publish one batch, never retained; returns once the broker has it, else ``BrokerError``.
-
-        ``DeviceError`` if the batch is larger than a message may be (some 15 000 setpoints): give it in
-        parts.
-        """
-        message = SetpointsMessage.new(self._clock.now(), **dict(batch))
-        payload = encode(message)
-        if len(payload) > MAX_MESSAGE_BYTES:
-            reason = f"{len(batch.setpoints)} setpoints make {len(payload)} bytes, more than {MAX_MESSAGE_BYTES}"
-            raise DeviceError(batch.aggregator_id, reason)
-        await self._publish(batch.aggregator_id, DownTopic.SETPOINTS, payload)
-        self.counters.setpoint_batches_sent += 1
-        self.counters.setpoints_sent += len(batch.setpoints)
-
-    async def send_event(self, aggregator_id: str, notice: EventNotice) -> None:
-        """Tell an aggregator about an event; returns once the broker has the message, else ``BrokerError``."""
-        message = EventMessage.new(self._clock.now(), **dict(notice))
-        await self._publish(aggregator_id, DownTopic.EVENT, encode(message))
-        self.counters.events_sent += 1
-
     async def _publish(self, aggregator_id: str, topic: DownTopic, payload: bytes) -> None:
+        if topic not in self._speaks_on:
+            raise AccessError(f"{topic}: this link answers aggregators and does nothing else")
         client, lost = self._client, self._lost
         if client is None or lost is None:
             raise BrokerError(f"not connected to {self.settings.host}:{self.settings.port}")

@@ -194,6 +194,7 @@ class Commands(Readings):
                 batches.c.valid_until,
                 table.c.outcome,
                 table.c.answered_at,
+                batches.c.sequence,
             )
             .join_from(table, batches, table.c.batch_key == batches.c.batch_key)
             .join(names, names.c.resource_key == table.c.resource_key)
@@ -203,6 +204,5 @@ class Commands(Readings):
         with self._db.reading() as connection:
             rows = connection.execute(query).all()
         return [
-            SentSetpoint(*row[:5], outcome=None if row.outcome is None else AckOutcome(row.outcome), answered_at=row[6])
-            for row in rows
+            SentSetpoint(*row[:5], None if row.outcome is None else AckOutcome(row.outcome), *row[6:]) for row in rows
         ]

@@ -5,13 +5,13 @@ from collections.abc import Sequence
 from sqlalchemy import select
 
 from adapters.store import schema
-from adapters.store.commands import Commands
+from adapters.store.deliveries import Deliveries
 from models.conduct import ConductRecord, Misconduct
 
 _KEPT = ("share_sum", "weight_sum", "misconduct", "quarantined_at", "trial_at", "times")
 
 
-class Conducts(Commands):
+class Conducts(Deliveries):
     """What ``models.conduct`` remembers of each device, across restarts."""
 
     def save_conduct(self, records: Sequence[ConductRecord]) -> None:

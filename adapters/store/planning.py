@@ -6,7 +6,7 @@ from dataclasses import asdict
 from datetime import date, datetime
 from typing import Any
 
-from sqlalchemy import Connection, Row, Table, and_, or_, select, update
+from sqlalchemy import Connection, Row, Table, and_, delete, or_, select, update
 
 from adapters.store import schema
 from adapters.store.arrays import pack_array, pack_edges, pack_ids, unpack_array, unpack_edges, unpack_ids
@@ -148,6 +148,20 @@ class Planning(Part):
             key = connection.execute(insert).scalar_one()
             arrays = {name: getattr(plan, name) for name in _ARRAYS}
             _save_parts(connection, schema.plan_parts, "plan_key", key, arrays)
+
+    def keep_real_time_plan(self, plan: DispatchPlan, keep: int = 2) -> None:
+        """Keep a plan of real time, and of those before only the newest, ``keep`` in all: it is for a restart."""
+        if plan.made_at is None:
+            raise InputError([InputFault("plan", "made_at", None, "must be set before a plan is stored")])
+        table, parts = schema.plans, schema.plan_parts
+        kind = table.c.kind == PlanKind.REAL_TIME.value
+        newest_first = select(table.c.plan_key).where(kind).order_by(table.c.plan_key.desc())
+        with self._db.writing() as connection:
+            self.save_plan(PlanKind.REAL_TIME, plan.made_at.date(), plan)
+            old = connection.execute(newest_first.offset(keep)).scalars().all()
+            for key in old:
+                connection.execute(delete(parts).where(parts.c.plan_key == key))
+                connection.execute(delete(table).where(table.c.plan_key == key))
 
     def latest_plan(self, kind: PlanKind | str, at: datetime | None = None) -> DispatchPlan | None:
         """The plan of that kind made last, not later than ``at``."""

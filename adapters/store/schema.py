@@ -274,6 +274,9 @@ setpoint_batches = Table(
     Column("valid_from", UtcMicroseconds, nullable=False),
     Column("valid_until", UtcMicroseconds, nullable=False),
     Column("sent_at", UtcMicroseconds, nullable=False, index=True),
+    Column("tries", Integer, nullable=False, server_default="1"),
+    Column("retried_at", UtcMicroseconds),
+    Column("given_up_at", UtcMicroseconds),
     UniqueConstraint("aggregator_id", "sequence"),
 )
 

@@ -63,11 +63,12 @@ class Orders:
         self._next_until = np.full(count, -np.inf)
 
     def give(self, index: int, power_kw: float | None, since_s: float, until_s: float, now_s: float) -> None:
-        """Take an order; it replaces what was ordered for any time from ``since_s`` on.  None releases."""
+        """Take an order; it replaces what was ordered for any time between its ends.  None releases."""
         power = np.nan if power_kw is None else power_kw
         if since_s <= now_s:
             self._power[index], self._since[index], self._until[index] = power, since_s, until_s
-            self._next_since[index] = np.inf
+            if self._next_since[index] < until_s:
+                self._next_since[index] = np.inf
         else:
             self._until[index] = min(self._until[index], since_s)
             self._next_power[index] = power

@@ -13,7 +13,7 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Any, Literal
+from typing import Any, Literal, Protocol
 from urllib.parse import urlsplit
 
 import aiomqtt
@@ -50,6 +50,16 @@ def accept_all(notice: codec.ReceivedEvent) -> Answer:
     return Answer("accept")
 
 
+class Losses(Protocol):
+    """What a gateway loses (``simulations.faults.GatewayFaults``)."""
+
+    def loses_command(self, number: int, now: datetime) -> bool:
+        """True if the setpoint message that comes as its ``number``-th is lost."""
+
+    def loses_ack(self, number: int, now: datetime) -> bool:
+        """True if its ``number``-th acknowledgement message is lost."""
+
+
 @dataclass
 class GatewayState:
     """What a gateway remembers and counts."""
@@ -64,7 +74,8 @@ class AggregatorGateway:
     """One aggregator's connection.  ``start`` connects and stays connected; ``stop`` leaves.
 
     ``counts`` in ``state``: sent, resent, readings, acks, answers, receipts, reconnects, setpoints, duplicates,
-    out_of_order, expired, malformed, not_ours, unknown_resource, taken, refused, silent, events.
+    out_of_order, expired, malformed, not_ours, unknown_resource, taken, refused, silent, events, batches, lost_batches,
+    ack_messages, lost_acks.  ``losses`` may be set at any time.
     """
 
     def __init__(
@@ -78,8 +89,12 @@ class AggregatorGateway:
         prefix: str = PREFIX,
         answer_timeout_s: float = 15.0,
         reports_done: bool = False,
+        losses: Losses | None = None,
     ) -> None:
         self.aggregator_id = aggregator_id
+        self.losses = losses
+        self.last_sequence = 0
+        """Sequence of the newest setpoints that have come, also of those that were lost here."""
         self.state = GatewayState()
         self._clock = clock
         self._policy = policy
@@ -125,11 +140,6 @@ class AggregatorGateway:
     def is_online(self) -> bool:
         """True while connected."""
         return self._online.is_set()
-
-    @property
-    def last_sequence(self) -> int:
-        """Sequence of the newest setpoints seen."""
-        return self._orders.last_sequence
 
     async def _stay_connected(self, broker_url: str, password: str, tls: ssl.SSLContext | None) -> None:
         place = urlsplit(broker_url)
@@ -313,9 +323,18 @@ class AggregatorGateway:
             case codec.ReceivedEvent():
                 self._take_event(received)
             case codec.ReceivedSetpoints():
-                self._orders.take(received)
+                self._take_setpoints(received)
                 async with self._seen:
                     self._seen.notify_all()
+
+    def _take_setpoints(self, batch: codec.ReceivedSetpoints) -> None:
+        counts = self.state.counts
+        counts["batches"] += 1
+        self.last_sequence = max(self.last_sequence, batch.sequence)
+        if self.losses is not None and self.losses.loses_command(counts["batches"], self._clock.now()):
+            counts["lost_batches"] += 1
+            return
+        self._orders.take(batch)
 
     def _take_receipt(self, receipt: codec.ReceivedReceipt) -> None:
         self.state.counts["receipts"] += 1
@@ -361,5 +380,10 @@ class AggregatorGateway:
             self.publish_later(due, "ack", {"acks": acks})
 
     def _put_acks(self, acks: Sequence[Mapping[str, Any]], at: datetime | None = None) -> None:
+        counts = self.state.counts
         for part in codec.parts([codec.ack_text(ack) for ack in acks], MOST_ACKS):
+            counts["ack_messages"] += 1
+            if self.losses is not None and self.losses.loses_ack(counts["ack_messages"], at or self._clock.now()):
+                counts["lost_acks"] += 1
+                continue
             self._put_list("ack", "acks", part, at)

@@ -20,7 +20,8 @@ from adapters.mqtt.broker_embedded import EmbeddedBroker
 from adapters.mqtt.broker_mosquitto import MosquittoBroker, find_mosquitto
 from adapters.mqtt.credentials import new_password
 from adapters.mqtt.envelope import Fault, Refusal
-from adapters.mqtt.link import NO_DELAY, MqttLink
+from adapters.mqtt.link import NO_DELAY
+from adapters.mqtt.order_link import MqttLink
 from adapters.mqtt.uplink import TAKEN, Answer, Received, TelemetryGroup
 from models.errors import StoreError
 

@@ -70,9 +70,11 @@ async def test_the_simulated_gateway_and_the_link_understand_each_other(
             share_kw=4.0,
         )
         await platform.link.send_event("alpha", notice)
-        await until(lambda: len(handler.others) == 2)
+        await until(lambda: len(handler.others) == 3)
         await gateway.settled()
-        ack, response = handler.others
+        ack, again, response = handler.others
+        assert again.acks == ack.acks  # done once, and acknowledged as often as it comes
+        assert len(devices.orders) == 2
         assert [(each.resource_id, each.status) for each in ack.acks] == [("one", "taken"), ("two", "refused")]
         assert (response.event_id, response.answer) == ("event-1", "accept")
         assert gateway.state.counts["duplicates"] == 1

@@ -91,11 +91,15 @@ async def test_the_example_gateway_does_everything_a_gateway_must(
         await until(lambda: bool(handler.others))
         assert (handler.others[0].answer, handler.others[0].accepted_kw) == ("accept_part", 190.0)
 
-        await platform.link.send_setpoints(batch(start, 5, 1.0, {"alpha-battery-1": -50.0, "alpha-battery-2": 900.0}))
+        order = batch(start, 5, 1.0, {"alpha-battery-1": -50.0, "alpha-battery-2": 900.0})
+        await platform.link.send_setpoints(order, start)
         await until(lambda: len(handler.others) == 2)
         said = [(each.resource_id, each.status) for each in handler.others[1].acks]
         assert said == [("alpha-battery-2", "refused"), (None, "taken")]
         await until(lambda: last_power_kw(handler, "alpha-battery-1") == -50.0)
+        await platform.link.send_setpoints(order, start)  # the same again: acknowledged again
+        await until(lambda: len(handler.others) == 3)
+        assert handler.others[2].acks == handler.others[1].acks
         await until(lambda: last_power_kw(handler, "alpha-battery-1") == 0.0)  # its own fallback, by itself
 
         await platform.link.send_setpoints(batch(start, 4, 3600.0, {"alpha-battery-1": 77.0}))  # older: not obeyed
@@ -103,7 +107,7 @@ async def test_the_example_gateway_does_everything_a_gateway_must(
         count = len(handler.readings)
         await until(lambda: len(handler.readings) > count + 6)
         assert last_power_kw(handler, "alpha-battery-1") == 0.0
-        assert len(handler.others) == 2
+        assert len(handler.others) == 3
 
         await platform.restart_broker()
         count = len(handler.readings)

@@ -16,7 +16,7 @@ import pytest
 
 from adapters.mqtt.broker import BrokerSettings, open_broker
 from adapters.mqtt.broker_mosquitto import find_mosquitto, free_port
-from adapters.mqtt.link import MqttLink
+from adapters.mqtt.order_link import MqttLink
 from models.errors import BrokerError, InputError
 
 pytestmark = pytest.mark.wire

@@ -21,7 +21,7 @@ from cryptography.x509.oid import NameOID
 
 from adapters.mqtt.broker import BrokerSettings, BrokerTls, RunningBroker, open_broker
 from adapters.mqtt.credentials import new_password
-from adapters.mqtt.link import MqttLink
+from adapters.mqtt.order_link import MqttLink
 from adapters.mqtt.settings import ClientTls
 
 # paho leaves the socket of a failed handshake to the garbage collector.

@@ -5,7 +5,7 @@ import asyncio
 from fastapi import FastAPI
 from starlette.middleware import Middleware
 
-from vpp.api import events, history, live, planning, problems, resources
+from vpp.api import commands, events, history, live, planning, problems, resources
 from vpp.api.facade import ServiceFacade
 from vpp.api.limits import BodyLimit, Measured
 from vpp.security import FailureLimiter
@@ -20,6 +20,7 @@ TAGS = [
         "description": "Connected, declared, tested and callable kW; what could be ordered.",
     },
     {"name": "plan", "description": "The plan in force: what is shown here is what is executed (same hash)."},
+    {"name": "commands", "description": "What was sent to whom, of which plan, how often, and what was answered."},
     {"name": "resources", "description": "What aggregators have registered."},
     {"name": "aggregators", "description": "Sub-VPPs."},
     {"name": "readings", "description": "What was measured, and when."},
@@ -56,7 +57,8 @@ def create_app(service: ServiceFacade) -> FastAPI:
     app.state.limiter = FailureLimiter(settings.auth_failures_per_minute)
     problems.install(app)
     app.include_router(live.public)
-    for router in (events.router, resources.router, planning.router, history.router, live.router):
+    parts = (events, resources, planning, commands, history, live)
+    for router in (part.router for part in parts):
         app.include_router(router)
     _describe(app)
     return app

@@ -107,7 +107,7 @@ def checked_order(
 async def _plan(service: ServiceFacade) -> DispatchPlan:
     plan = await service.current_plan()
     if plan is None:
-        raise HTTPException(404, "there is no plan yet")
+        raise HTTPException(404, "no plan is known to be in force: the next cycle makes one")
     return plan
 
 

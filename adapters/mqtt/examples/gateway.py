@@ -48,8 +48,7 @@ class Battery:
     def __init__(self, name: str) -> None:
         self.name = name
         self.energy_kwh = 100.0
-        self.order_kw: float | None = None
-        self.order_until = now()
+        self.orders: list[tuple[datetime, datetime, float | None]] = []  # from, until, power; the newest last
         self.sequence = 0
         self._measured_at = now()
 
@@ -80,13 +79,17 @@ class Battery:
         }
 
     def power_kw(self) -> float:
-        """What the device does now: the order while it is valid, else its own fallback.
+        """What the device does now: the newest order that holds now (None: its own control), else its own fallback.
 
         This is the one rule that must work without any connection.  Put it into the device if you can.
         """
-        if self.order_kw is not None and now() < self.order_until:
-            return self.order_kw
-        return 0.0
+        moment = now()
+        held = [power_kw for start, until, power_kw in self.orders if start <= moment < until]
+        return held[-1] or 0.0 if held else 0.0
+
+    def take(self, start: datetime, until: datetime, power_kw: float | None) -> None:
+        """Keep an order, also one that begins later; forget those that are over."""
+        self.orders = [order for order in self.orders if order[1] > now()] + [(start, until, power_kw)]
 
     def refusal(self, power_kw: float | None) -> str:
         """Why an order cannot be taken; empty if it can."""
@@ -140,6 +143,7 @@ class Gateway:
         self.outbox = Outbox()
         self.accepted: set[str] = set()
         self.last_sequence = -1
+        self.said: dict[str, list[dict[str, Any]]] = {}  # what was acknowledged, by command
         self._topic = f"{PREFIX}/{aggregator_id}"
 
     async def run(self, host: str, port: int, password: str, *, reading_every_s: float = READING_EVERY_S) -> None:
@@ -224,9 +228,12 @@ class Gateway:
     def obey(self, batch: dict[str, Any]) -> None:
         """Setpoints: judge them by ``valid_until`` and ``sequence``, not by the broker's retain flag."""
         command_id = batch["command_id"]
-        until = datetime.fromisoformat(batch["valid_until"])
+        start, until = (datetime.fromisoformat(batch[name]) for name in ("valid_from", "valid_until"))
+        if command_id in self.said:  # the same once more: do nothing more, but say again what you said
+            self.outbox.add("ack", {"acks": self.said[command_id]})
+            return
         if batch["sequence"] <= self.last_sequence or until <= now():
-            return  # an older command that was on its way for long, or the same one again
+            return  # an older command that was on its way for long
         self.last_sequence = batch["sequence"]
         acks: list[dict[str, Any]] = []
         for setpoint in batch["setpoints"]:
@@ -236,10 +243,10 @@ class Gateway:
                 name = setpoint["resource_id"]
                 acks.append({"command_id": command_id, "resource_id": name, "status": "refused", "reason": reason})
                 continue
-            device.order_kw = setpoint["power_kw"]  # None: released to its own control
-            device.order_until = until
+            device.take(start, until, setpoint["power_kw"])
         # Without resource_id: everything in the command that is not named apart.
         acks.append({"command_id": command_id, "status": "taken"})
+        self.said = dict([*self.said.items(), (command_id, acks)][-100:])
         self.outbox.add("ack", {"acks": acks})
 
     def answer_event(self, event: dict[str, Any]) -> None:

@@ -11,6 +11,7 @@ import pytest
 
 from models.errors import BrokerError
 from simulations.clock import VirtualClock
+from simulations.faults import GatewayFaults
 from simulations.wire import codec
 from simulations.wire.gateway import AggregatorGateway, Answer
 from simulations.wire.orders import Outcome
@@ -23,6 +24,7 @@ class Switchboard:
 
     def __init__(self) -> None:
         self.told: list[tuple[str, float | None]] = []
+        self.until: list[datetime] = []
 
     def command(self, resource_id: str, power_kw: float | None, valid_from: datetime, valid_until: datetime) -> Outcome:
         if "refusing" in resource_id:
@@ -30,6 +32,7 @@ class Switchboard:
         if "silent" in resource_id:
             return Outcome("silent")
         self.told.append((resource_id, power_kw))
+        self.until.append(valid_until)
         return Outcome("taken", late_s=30.0 if "late" in resource_id else 0.0)
 
 
@@ -177,6 +180,53 @@ async def test_the_same_command_twice_moves_a_device_once(
     await gateway.seen(2)
     assert devices.told == [("a", 3.0), ("a", 4.0)]
     assert gateway.state.counts["duplicates"] == 1
+
+
+async def test_the_same_command_again_is_answered_again(
+    platform: Any, gateway: AggregatorGateway, devices: Switchboard
+) -> None:
+    for _ in range(2):
+        await platform.down("industry", "setpoints", **batch(1, ("a", 3.0), ("refusing-1", 1.0)))
+    await platform.down("industry", "setpoints", **batch(2, ("b", 4.0)))
+    await gateway.seen(2)
+    await gateway.settled(5)
+    first, again, _ = platform.messages["ack"]
+    assert first["acks"] == again["acks"]
+    assert first["message_id"] != again["message_id"]
+    assert devices.told == [("a", 3.0), ("b", 4.0)]
+
+
+async def test_what_comes_behind_a_newer_order_holds_until_that_begins(
+    platform: Any, gateway: AggregatorGateway, devices: Switchboard
+) -> None:
+    await platform.down("industry", "setpoints", **batch(2, ("a", 5.0)) | {"valid_from": stamp(5)})
+    await platform.down("industry", "setpoints", **batch(1, ("a", 3.0), ("b", 1.0)))
+    await platform.down("industry", "setpoints", **batch(3, ("late-1", 1.0)))
+    await gateway.seen(3)
+    assert devices.told[:3] == [("a", 5.0), ("a", 3.0), ("b", 1.0)]
+    assert devices.until[:3] == [START + timedelta(minutes=minutes) for minutes in (10, 5, 10)]
+    assert gateway.state.counts["out_of_order"] == 0
+
+
+async def test_a_gateway_loses_what_the_dice_say_and_only_then(
+    platform: Any, gateway: AggregatorGateway, devices: Switchboard, clock: VirtualClock
+) -> None:
+    end = START + timedelta(minutes=1)
+    gateway.losses = GatewayFaults("industry", 3, START, end, lost_command_share=0.5, lost_ack_share=0.5)
+    for sequence in range(1, 41):
+        await platform.down("industry", "setpoints", **batch(sequence, ("a", float(sequence))))
+    await gateway.seen(40)
+    await gateway.settled(5)
+    counts = gateway.state.counts
+    assert 10 < counts["lost_batches"] < 30
+    assert len(devices.told) == 40 - counts["lost_batches"] == counts["ack_messages"]
+    assert 0 < counts["lost_acks"] < counts["ack_messages"]
+    assert len(platform.messages["ack"]) == counts["ack_messages"] - counts["lost_acks"]
+    lost = counts["lost_batches"]
+    await clock.advance_to(end)
+    await platform.down("industry", "setpoints", **batch(41, ("a", 41.0)))
+    await gateway.seen(41)
+    assert (devices.told[-1], counts["lost_batches"]) == (("a", 41.0), lost)
 
 
 async def test_an_older_sequence_is_refused(platform: Any, gateway: AggregatorGateway, devices: Switchboard) -> None:

@@ -8,10 +8,11 @@ from models.plan import Setpoint, SetpointBatch
 from models.records import AckOutcome
 
 NOON = datetime(2025, 7, 16, 4, tzinfo=UTC)
+LATER = NOON + timedelta(minutes=1)
 SOON = NOON + timedelta(minutes=5)
 
 
-def batch(store: Store, powers_kw: dict[str, float | None], owner: str = "sun") -> SetpointBatch:
+def batch(store: Store, powers_kw: dict[str, float | None], owner: str = "sun", at: datetime = NOON) -> SetpointBatch:
     sequence = store.next_sequence(owner)
     made = SetpointBatch(
         command_id=f"{owner}-{sequence}",
@@ -22,7 +23,7 @@ def batch(store: Store, powers_kw: dict[str, float | None], owner: str = "sun") 
         valid_until=SOON,
         setpoints=tuple(Setpoint(resource_id=name, power_kw=power_kw) for name, power_kw in powers_kw.items()),
     )
-    store.save_batch(made, NOON)
+    store.save_batch(made, at)
     return made
 
 
@@ -78,6 +79,44 @@ def test_answers_to_what_was_never_asked_change_nothing(populated: Store) -> Non
     with pytest.raises(ValueError, match="perhaps"):
         populated.save_ack(made.command_id, "r1", "perhaps", "", SOON)
     assert not populated.last_setpoints()["r1"].acked
+
+
+def test_only_the_newest_delivery_is_open_until_it_is_answered_given_up_or_over(populated: Store) -> None:
+    batch(populated, {"r1": 1.0})
+    first, second = batch(populated, {"r1": 2.0}, at=LATER), batch(populated, {"r2": 2.0, "r3": None}, at=LATER)
+    assert [each.command_id for each in populated.open_commands(LATER)] == [first.command_id, second.command_id]
+    assert populated.open_commands(SOON) == []
+    assert populated.newest_delivery(LATER) == ("0" * 64, LATER)
+    assert populated.newest_delivery(SOON) is None
+    populated.save_ack(second.command_id, "r3", "refused", "too hot", LATER)
+    assert populated.unanswered([first.command_id, second.command_id, "never-sent"]) == {first.command_id}
+    (open_one,) = populated.open_commands(LATER)
+    assert (open_one.sequence, open_one.tries, open_one.last_sent_at) == (first.sequence, 1, LATER)
+    populated.note_try(first.command_id, LATER + timedelta(seconds=45))
+    (open_one,) = populated.open_commands(LATER)
+    assert (open_one.tries, open_one.last_sent_at) == (2, LATER + timedelta(seconds=45))
+    populated.give_up([first.command_id], LATER + timedelta(seconds=90))
+    populated.give_up([first.command_id], LATER + timedelta(seconds=99))
+    assert populated.open_commands(LATER) == []
+    (_, newest), (_, given_up), (_, oldest) = populated.commands("sun")
+    assert given_up.given_up_at == LATER + timedelta(seconds=90)
+    assert (newest.setpoints, newest.answered) == (2, {AckOutcome.REFUSED: 1})
+    assert (oldest.tries, oldest.retried_at, oldest.given_up_at, oldest.answered) == (1, None, None, {})
+
+
+def test_a_command_is_read_back_as_it_was_made(populated: Store) -> None:
+    made = batch(populated, {"r1": 0.1, "r10": -3.0, "r2": None})
+    assert populated.batch(made.command_id) == (made, NOON)
+    assert populated.batch("never-sent") is None
+
+
+def test_commands_come_in_pages_newest_first(populated: Store) -> None:
+    made = [batch(populated, {"r1": float(k)}).command_id for k in range(3)]
+    (key, newest), (_, next_one) = populated.commands(limit=2)
+    assert [newest.command_id, next_one.command_id] == made[:0:-1]
+    assert [record.command_id for _, record in populated.commands(before=key)] == made[1::-1]
+    assert populated.commands("moon") == []
+    assert populated.commands(since=SOON) == []
 
 
 def test_silence_is_listed_until_it_is_broken_or_overtaken(populated: Store) -> None:

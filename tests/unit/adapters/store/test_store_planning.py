@@ -201,3 +201,16 @@ def test_a_pinned_baseline_survives_a_newer_one(store: Store) -> None:
     assert pinned is not None
     assert newest.baseline_hash == "second"
     assert pinned.baseline_kw.tobytes() == first.tobytes()
+
+
+def test_of_real_time_only_the_newest_plans_are_kept(store: Store) -> None:
+    store.save_plan(PlanKind.DAY_AHEAD, date(2025, 7, 16), plan(made_at=NOON, objective_cny=7.0))
+    for minute in range(4):
+        store.keep_real_time_plan(plan(made_at=NOON + timedelta(minutes=minute), objective_cny=float(minute)))
+    found = [store.latest_plan("real_time", NOON + timedelta(minutes=minute)) for minute in range(4)]
+    assert [each if each is None else each.objective_cny for each in found] == [None, None, 2.0, 3.0]
+    day = store.latest_plan("day_ahead")
+    assert day is not None
+    assert day.objective_cny == 7.0
+    with pytest.raises(InputError, match="made_at"):
+        store.keep_real_time_plan(plan(made_at=None))

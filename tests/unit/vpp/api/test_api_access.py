@@ -26,6 +26,7 @@ MAY = {
     },
     ("GET", "/api/v1/readings"): {"operator", "approver", "engineer", "auditor", "admin", "aggregator"},
     ("GET", "/api/v1/promises"): {"operator", "approver", "engineer", "auditor", "admin", "aggregator"},
+    ("GET", "/api/v1/commands"): {"operator", "approver", "engineer", "auditor", "admin", "aggregator"},
     ("GET", "/api/v1/quarantine"): {"operator", "approver", "engineer", "auditor", "admin", "aggregator"},
     ("GET", "/api/v1/resources/batteries-0/conduct"): {
         "operator",

@@ -1,12 +1,14 @@
 import json
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
 
+from models.plan import Setpoint, SetpointBatch
 from models.records import DeadLetter
 from vpp.api.facade import ConductRow, PromiseRow
 
+NOW = datetime(2025, 7, 16, 3, tzinfo=UTC)
 SPAN = {"start": "2025-07-16T10:00:00+08:00", "end": "2025-07-16T12:00:00+08:00"}
 
 
@@ -217,3 +219,34 @@ async def test_times_at_the_end_of_the_calendar_are_refused_not_fatal(client: An
     params = {"resource_id": "batteries-0", "start": "0001-01-01T00:00:00+14:00", "end": "9999-12-31T23:59:59-14:00"}
     answer = await client.get("/api/v1/readings", params=params, headers=bearer("engineer"))
     assert answer.status_code == 422
+
+
+async def test_commands_show_their_plan_their_tries_and_what_was_answered(
+    client: Any, bearer: Any, service: Any
+) -> None:
+    for number, owner in enumerate(("batteries", "buildings", "batteries"), 1):
+        setpoints = tuple(Setpoint(resource_id=f"{owner}-{k}", power_kw=1.0) for k in range(3))
+        made = SetpointBatch(
+            command_id=f"c-{number}",
+            aggregator_id=owner,
+            sequence=service.store.next_sequence(owner),
+            plan_hash=str(number) * 64,
+            valid_from=NOW,
+            valid_until=NOW + timedelta(minutes=10),
+            setpoints=setpoints,
+        )
+        service.store.save_batch(made, NOW + timedelta(seconds=number))
+    service.store.note_try("c-3", NOW + timedelta(seconds=50))
+    service.store.save_ack("c-3", "batteries-1", "refused", "no", NOW)
+    service.store.save_ack("c-3", "batteries-2", "taken", "", NOW)
+    service.store.give_up(["c-1"], NOW + timedelta(minutes=3))
+    page = (await client.get("/api/v1/commands", headers=bearer("auditor"), params={"limit": 2})).json()
+    assert [row["command_id"] for row in page["items"]] == ["c-3", "c-2"]
+    newest = page["items"][0]
+    assert (newest["tries"], newest["plan_hash"], newest["given_up_at"]) == (2, "3" * 64, None)
+    assert [newest[name] for name in ("setpoints", "taken", "refused", "unanswered")] == [3, 1, 1, 1]
+    rest = await client.get("/api/v1/commands", headers=bearer("auditor"), params={"cursor": page["next_cursor"]})
+    assert [row["given_up_at"] for row in rest.json()["items"]] == ["2025-07-16T03:03:00Z"]
+    own = {"aggregator_id": "buildings"}
+    mine = (await client.get("/api/v1/commands", headers=bearer("aggregator"), params=own)).json()
+    assert {row["aggregator_id"] for row in mine["items"]} == {"batteries"}
