@@ -10,6 +10,7 @@ Powers are kW, energies kWh; grids are those of the plans (T intervals).
 
 import asyncio
 from collections.abc import Callable, Container, Mapping, Sequence
+from dataclasses import replace
 from datetime import datetime, timedelta
 from time import monotonic
 from zoneinfo import ZoneInfo

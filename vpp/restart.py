@@ -190,7 +190,7 @@ async def _delivery(runtime: Runtime, now: datetime) -> None:
     executed_hash, sent_at = newest
     plan = await runtime.in_force.take_up(executed_hash)
     if plan is not None and plan.source in (PlanSource.FAST, PlanSource.REFERENCE):
-        runtime.real_time.last = plan  # the last good one, should the first cycle fail
+        runtime.real_time.ladder.published(plan, runtime.events.planned(now))  # should the first cycle fail
     runtime.has_cycled(sent_at)
     await runtime.delivery.take_up(executed_hash)
 
