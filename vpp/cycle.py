@@ -33,6 +33,7 @@ from vpp.baseline_table import merged_baseline, merged_rows
 from vpp.conduct import ConductStage
 from vpp.day_ahead import DayAheadStage
 from vpp.delivery import DeliveryStage, Window
+from vpp.event_scope import is_in_scope
 from vpp.events import EventDesk
 from vpp.gauges import set_gauges
 from vpp.heard import NEVER_US
@@ -243,9 +244,14 @@ class RealTimeCycle:
         for record in self._events.active():
             event = record.event
             if event.start - self._rhythm.around_events < start <= event.end:
-                ids = sorted(problem.in_scope(event))
+                ids = [name for name in means if self._counts_for(name, event, problem)]
                 planned = _expected_kw(problem, plan, event, ids, plan.grid.index_at(before) or 0)
                 self._real_time.learn(start, event, means, ids, planned)
+
+    def _counts_for(self, resource_id: str, event: Event, problem: DispatchProblem) -> bool:
+        """True for everybody who is judged, also who has nothing to decide any more (a process that has run)."""
+        live = self._state.get(resource_id)
+        return live is not None and is_in_scope(live.record.resource, event, problem.areas)
 
     # ---- the day plans, from this cycle's point of view
 
@@ -284,8 +290,14 @@ class RealTimeCycle:
 def _expected_kw(
     problem: DispatchProblem, plan: DispatchPlan, event: Event, ids: Sequence[str], interval: int
 ) -> FloatArray:
-    """What a plan expects of each resource for an event in one interval, ρ (b - p), (n,) kW in its direction."""
-    rows = np.array([plan.row_of[name] for name in ids], dtype=np.int64)
-    reliability = np.array([problem.attributes[name].reliability_fraction for name in ids], dtype=np.float64)
-    moved_kw: FloatArray = reliability * (plan.baseline_kw[rows, interval] - plan.power_kw[rows, interval])
+    """What a plan expects of each resource for an event in one interval, ρ (b - p), (n,) kW in its direction.
+
+    0 of who is not in the plan: whatever it brings comes on top.
+    """
+    known = np.array([name in plan.row_of and name in problem.attributes for name in ids], dtype=np.bool_)
+    names = [name for name, is_known in zip(ids, known.tolist(), strict=True) if is_known]
+    rows = np.array([plan.row_of[name] for name in names], dtype=np.int64)
+    reliability = np.array([problem.attributes[name].reliability_fraction for name in names], dtype=np.float64)
+    moved_kw = np.zeros(len(ids))
+    moved_kw[known] = reliability * (plan.baseline_kw[rows, interval] - plan.power_kw[rows, interval])
     return moved_kw if event.direction is Direction.SHAVE else -moved_kw

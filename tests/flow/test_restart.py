@@ -72,7 +72,7 @@ async def restart(world: World) -> None:
 async def test_everything_is_known_again_after_a_restart(make_world: MakeWorld) -> None:
     world = await make_world(with_loads=True)
     world.aggregators["beta"].policy = lambda _: Answer("accept_part", accepted_kw=40.0, opted_out_resource_ids=("b2",))
-    await world.order(450.0)
+    await world.order(520.0)
     await world.until(EVENT_START + 3 * CYCLE + MINUTE)
     world.devices["a3"].refuses = True
     await world.until(EVENT_START + 5 * CYCLE + MINUTE)
