@@ -38,6 +38,7 @@ from vpp.heard import NEVER_US
 from vpp.metrics import Metrics
 from vpp.order_limits import OrderLimits
 from vpp.promises import Promises
+from vpp.ramp import whole_event
 from vpp.real_time import RealTimeInputs, RealTimeStage
 from vpp.rhythm import Rhythm
 from vpp.session_baseline import SessionBaselines
@@ -127,7 +128,7 @@ class RealTimeCycle:
             end_energy_kwh=self._end_energy(grid),
             expected=expected,
             events=planned,
-            commitments=self._events.commitments(grid),
+            commitments=self._events.commitments(grid, planned),
             reliability=self._conduct.reliability(),
         )
         self.current = await self._real_time.cycle(grid, inputs)
@@ -160,7 +161,7 @@ class RealTimeCycle:
             # the next stretch is sent along: who does not hear the next cycle still does the right thing
             later = self._rhythm.cycle_after(following, busy)
             windows.append(Window(following, later, later + grace))
-        running = {event.event_id.split("~")[0] for event in self._events.planned(start)}
+        running = {whole_event(event.event_id) for event in self._events.planned(start)}
         held_back = {live.resource_id for live in self._state if live.opted_out_of & running}
         ordered = await self._delivery.deliver(plan, windows, held_back)
         for window in windows:
@@ -228,6 +229,9 @@ class RealTimeCycle:
         for record in self._events.active():
             event = record.event
             if event.start - self._rhythm.around_events < start <= event.end:
+                if start > event.start:  # with every change of it
+                    ordered_kw = float(self._events.ordered_kw(record, grid)[0])
+                    event = event.model_copy(update={"target_kw": ordered_kw})
                 planned = delivered_kw(problem, plan, event)[plan.grid.index_at(before) or 0]
                 self._real_time.learn(start, event, means, sorted(problem.in_scope(event)), float(planned))
 

@@ -8,7 +8,8 @@ from datetime import datetime, timedelta
 from zoneinfo import ZoneInfo
 
 from models.errors import InputError, InputFault
-from models.events import Direction, Event, EventOrder, ScopeKind
+from models.events import Direction, Event, EventOrder, NoticeType, ScopeKind
+from models.notice import NoticeRules
 from vpp.day_ahead import DayAheadStage, DayPlan
 from vpp.event_book import EventBook
 
@@ -20,7 +21,7 @@ class EventRules:
     target_fraction: float
     reference_peak_kw: float | None
     callable_margin_fraction: float
-    respond_within: timedelta
+    notice: NoticeRules
     rebound_window: timedelta = timedelta(hours=6)
     rebound_margin_fraction: float = 0.015
 
@@ -35,16 +36,13 @@ class EventRules:
         """
         return peak_kw * (1 - self.rebound_margin_fraction)
 
-    def deadline(self, event: Event, notified_at: datetime) -> datetime:
-        """Until when aggregators may answer the notice of an event."""
-        return min(notified_at + self.respond_within, event.start)
-
 
 @dataclass(frozen=True, slots=True)
 class EventSizing:
     """An order as an event, the target share of the reference peak, and what can be held throughout, kW."""
 
     event: Event
+    notice_type: NoticeType
     five_percent_kw: float
     callable_kw: float
 
@@ -61,12 +59,12 @@ class EventSizer:
     async def size(self, orders: Sequence[EventOrder], now: datetime) -> list[EventSizing]:
         """What orders of one market day could count on, together: they share the same resources.
 
-        ``InputError`` for an order that does not lie in the future, of another day, or whose name is taken.
+        ``InputError`` for an order whose notice does not fit, of another day, or whose name is taken.
         """
-        for index, order in enumerate(orders):
-            if order.start <= now:
-                fault = InputFault("event", "start", order.start.isoformat(), "must lie in the future", index)
-                raise InputError([fault])
+        kinds = [
+            self._rules.notice.checked(order.notice_type, order.start, order.end, now, index)
+            for index, order in enumerate(orders)
+        ]
         day = orders[0].start.astimezone(self._zone).date()
         if any(order.start.astimezone(self._zone).date() != day for order in orders):
             raise InputError([InputFault("event", "start", str(day), "all must lie on one market day")])
@@ -78,7 +76,10 @@ class EventSizer:
             wanted.append(self._event(order, five_percent_kw, peak_kw, now, taken))
         standing = self._book.of_day(day, self._day_ahead.grid_of(day))
         callable_kw = await self._day_ahead.callable_kw(day, wanted, standing)
-        return [EventSizing(event, five_percent_kw, callable_kw[event.event_id]) for event in wanted]
+        return [
+            EventSizing(event, kind, five_percent_kw, callable_kw[event.event_id])
+            for event, kind in zip(wanted, kinds, strict=True)
+        ]
 
     def _event(
         self, order: EventOrder, five_percent_kw: float, peak_kw: float, now: datetime, taken: set[str]

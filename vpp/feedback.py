@@ -26,6 +26,8 @@ LASTING_LIMITS = (-0.4, 0.4)
 """What lasts stays within these shares of the order."""
 OWED_LIMIT = 0.15
 """What an hour owes is made up for with at most this share of the order."""
+CORRECTION_LIMITS = (LASTING_LIMITS[0] - OWED_LIMIT, LASTING_LIMITS[1] + OWED_LIMIT)
+"""Both together, also where the order has been lowered since they were learned."""
 FORESIGHT_SHARE = 0.7
 """How much of what is off just before an event is expected to stay off when it begins."""
 
@@ -70,8 +72,13 @@ class EventFeedback:
 
     def command(self, ordered_kw: float) -> float:
         """What the next cycle is to bring for an order, at least 0; it is what the cycle will be measured by."""
-        self.commanded_kw = max(0.0, ordered_kw + self.correction_kw)
+        self.commanded_kw = self.corrected_kw(ordered_kw)
         return self.commanded_kw
+
+    def corrected_kw(self, ordered_kw: float) -> float:
+        """An order with its correction, at least 0; no more than an order of this size may be corrected by."""
+        low, high = (share * ordered_kw for share in CORRECTION_LIMITS)
+        return max(0.0, ordered_kw + min(max(self.correction_kw, low), high))
 
     def foresee(self, ordered_kw: float, planned_kw: float, delivered_kw: float) -> None:
         """Before the event: what is measured beside the plan now (a baseline too low, say) will be so at its start."""

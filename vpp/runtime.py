@@ -264,11 +264,13 @@ class Runtime:
 
     def performance(self, day: MeasuredDay, record: EventRecord) -> EventPerformance:
         """One event judged on what was measured."""
-        held = [each.event for each in self.events.records() if each.status is not EventStatus.CANCELLED]
+        happened = (EventStatus.EXECUTING, EventStatus.ENDED, EventStatus.TERMINATED, EventStatus.EVALUATED)
+        held = [self.events.judged(each) for each in self.events.records() if each.status in happened]
         return event_performance(
             day,
             self.events.judged(record),
             held,
+            ordered_kw=self.events.ordered_kw,
             accepted=self.events.accepted_on(record.event.event_id, day.grid),
             zone=self.zone,
             in_scope=self.in_scope,
@@ -301,6 +303,11 @@ class Runtime:
         """Stop an event that runs, with a ramp."""
         async with self._hands_on():
             return await self.events.terminate(event_id, by, reason)
+
+    async def change(self, event_id: str, target_kw: float, by: str, reason: str) -> EventRecord:
+        """Change the target of an event; an increase waits for a second person."""
+        async with self._hands_on():
+            return await self.events.change(event_id, target_kw, by, reason)
 
     async def respond(
         self, aggregator_id: str, response: EventResponse, also: Callable[[], None] | None = None
