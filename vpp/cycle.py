@@ -89,25 +89,40 @@ class RealTimeCycle:
         self._learned_at: datetime | None = None
         self.current: tuple[DispatchProblem, DispatchPlan] | None = None
 
-    async def run(self, start: datetime) -> None:
-        """The cycle that begins at the boundary ``start``; without a day that covers it only the gauges are set."""
+    def tables(self, start: datetime) -> list[BaselineTable]:
+        """Baseline tables of the days around ``start``, none if no day covers it."""
         tables = self._tables(start)
-        if not tables or not any(table.grid.start <= start < table.grid.end for table in tables):
+        return tables if any(table.grid.start <= start < table.grid.end for table in tables) else []
+
+    async def run(self, start: datetime) -> bool:
+        """The cycle that begins at the boundary ``start``; False without a day that covers it: only gauges are set.
+
+        A direct call that comes meanwhile overtakes it: what it comes to is not sent, and it plans again.
+        """
+        tables = self.tables(start)
+        if not tables:
             self._set_gauges()
-            return
+            return False
         began = monotonic()
         if self._real_time.last is None:
             self._real_time.last = self._day_plan_at(start)  # what stands until there is something newer
-        try:
-            plan = await self._replan(start, tables)
-        except VppError as error:
-            plan = self._last_good(start, error)
-        await self._deliver(start, plan)
+        while True:
+            era = self._delivery.era
+            try:
+                plan = await self._replan(start, tables)
+            except VppError as error:
+                plan = self._last_good(start, error)
+            if era == self._delivery.era:
+                await self._deliver(start, plan, era)
+            if era == self._delivery.era:
+                break
+            log.warning("a direct call has overtaken this cycle, it plans again", start=start.isoformat())
         self._set_gauges()
         took_s = monotonic() - began
         self._metrics.cycle_seconds.labels(kind="real_time").observe(took_s)
         if took_s > self._rhythm.cycle.total_seconds():
             self._metrics.cycle_overruns.labels(kind="real_time").inc()
+        return True
 
     def measured_kw(self, event_id: str) -> float | None:
         """What the last complete cycle of a running event delivered, None before there was one."""
@@ -151,7 +166,7 @@ class RealTimeCycle:
 
     # ---- delivering
 
-    async def _deliver(self, start: datetime, plan: DispatchPlan) -> None:
+    async def _deliver(self, start: datetime, plan: DispatchPlan, era: int) -> None:
         busy = self._events.windows()
         following = self._rhythm.cycle_after(start, busy)
         grace = self._rhythm.cycle
@@ -163,7 +178,9 @@ class RealTimeCycle:
             windows.append(Window(following, later, later + grace))
         running = {whole_event(event.event_id) for event in self._events.planned(start)}
         held_back = {live.resource_id for live in self._state if live.opted_out_of & running}
-        ordered = await self._delivery.deliver(plan, windows, held_back)
+        ordered = await self._delivery.deliver(plan, windows, held_back, era)
+        if era != self._delivery.era:
+            return  # what is in force now is the call's
         for window in windows:
             self._note_curtailed(plan, window, ordered)
         self._note_orders(plan, first, ordered)
@@ -227,7 +244,7 @@ class RealTimeCycle:
             return
         problem, plan = self.current
         for record in self._events.active():
-            event = record.event
+            event = self._events.judged(record).event  # an emergency: from its approval on
             if event.start - self._rhythm.around_events < start <= event.end:
                 if start > event.start:  # with every change of it
                     ordered_kw = float(self._events.ordered_kw(record, grid)[0])

@@ -7,7 +7,7 @@ as it is back, unless newer orders have been made or its time is over.
 """
 
 import asyncio
-from collections.abc import Container, Sequence
+from collections.abc import Container, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from uuid import uuid4
@@ -30,6 +30,9 @@ log = structlog.get_logger(__name__)
 
 MOST_SETPOINTS = 10_000
 """So many in one message, which may have 1 MiB (some 15 000)."""
+
+FIRST_SETPOINTS = 500
+"""So many in the first message of a direct call: it is kept and written in milliseconds."""
 
 _SETPOINTS = TypeAdapter(list[Setpoint])
 
@@ -66,15 +69,20 @@ class DeliveryStage:
         self.sent_batches = 0
         self.sent_setpoints = 0
         self._unsent: list[SetpointBatch] = []
+        self._turn: dict[str, asyncio.Lock] = {}
+        self.era = 0
+        """Counts direct calls: what was planned before the newest one is not sent any more."""
         self._limits = OrderLimits(state)
 
     async def deliver(
-        self, plan: DispatchPlan, windows: Sequence[Window], held_back: Container[str] = ()
+        self, plan: DispatchPlan, windows: Sequence[Window], held_back: Container[str] = (), era: int | None = None
     ) -> frozenset[str]:
         """Send the plan's power over each window to every aggregator whose devices may be ordered now.
 
-        Resources in ``held_back`` (opted out) get no order.  Returns who was sent one for the first window.
+        Resources in ``held_back`` (opted out) get no order.  Returns who was sent one for the first window.  A plan of
+        an earlier ``era`` than the present one stops where it is.
         """
+        era = self.era if era is None else era
         now = self._clock.now()
         self._unsent.clear()  # newer orders are on their way
         first: list[str] = []
@@ -86,7 +94,7 @@ class DeliveryStage:
                 continue
             for aggregator_id, setpoints in sorted(self._setpoints(plan, plan_rows, shares / hours).items()):
                 for part in (setpoints[low : low + MOST_SETPOINTS] for low in range(0, len(setpoints), MOST_SETPOINTS)):
-                    left = await self._send(aggregator_id, plan_hash, window, part)
+                    left = await self._send(aggregator_id, plan_hash, window, part, era)
                     if left and window is windows[0]:
                         first.extend(setpoint.resource_id for setpoint in part)
         return frozenset(first)
@@ -140,7 +148,38 @@ class DeliveryStage:
                 sent += await self._hand_over(batch)
         return sent
 
-    async def _send(self, aggregator_id: str, plan_hash: str, window: Window, setpoints: Sequence[Setpoint]) -> bool:
+    def overtake(self) -> None:
+        """A direct call is coming: plans that are under way are not sent (any further)."""
+        self.era += 1
+
+    async def send_call(self, plan: DispatchPlan, rows: NDArray[np.int64], window: Window) -> NDArray[np.int64]:
+        """Send a plan of one interval in its own order, ``rows`` in the live state; returns the places that left.
+
+        The aggregator whose device comes first is first, and its first message is short: it leaves at once.
+        """
+        owner = self._state.columns.owner[rows]
+        _, first_place = np.unique(owner, return_index=True)
+        whole, plan_hash, left = np.ones(1), plan.plan_hash, [np.empty(0, dtype=np.int64)]
+        for code in owner[np.sort(first_place)].tolist():
+            places = np.flatnonzero(owner == code)
+            for part in _parts(places, FIRST_SETPOINTS if len(left) == 1 else MOST_SETPOINTS):
+                for aggregator_id, setpoints in self._setpoints(plan, part, whole).items():
+                    if await self._send(aggregator_id, plan_hash, window, setpoints, None):
+                        left.append(part)
+        return np.concatenate(left)
+
+    async def _send(
+        self, aggregator_id: str, plan_hash: str, window: Window, setpoints: Sequence[Setpoint], era: int | None
+    ) -> bool:
+        """One batch in its turn: nobody's newer orders get the lower sequence.  ``era`` None: never overtaken."""
+        async with self._turn.setdefault(aggregator_id, asyncio.Lock()):
+            if era is not None and era != self.era:
+                return False
+            return await self._send_now(aggregator_id, plan_hash, window, setpoints)
+
+    async def _send_now(
+        self, aggregator_id: str, plan_hash: str, window: Window, setpoints: Sequence[Setpoint]
+    ) -> bool:
         if self._read_only:
             self._metrics.setpoints_withheld.labels(aggregator=aggregator_id).inc(len(setpoints))
             return False
@@ -173,3 +212,10 @@ class DeliveryStage:
         self.sent_setpoints += count
         self._metrics.setpoints_sent.labels(aggregator=aggregator_id).inc(count)
         return True
+
+
+def _parts(places: NDArray[np.int64], first: int) -> Iterator[NDArray[np.int64]]:
+    """The places in pieces: the first of at most ``first``, the others as large as a message may be."""
+    yield places[:first]
+    for low in range(first, len(places), MOST_SETPOINTS):
+        yield places[low : low + MOST_SETPOINTS]

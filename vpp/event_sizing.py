@@ -2,9 +2,9 @@
 
 import itertools
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import date, datetime, timedelta
 from zoneinfo import ZoneInfo
 
 from models.errors import InputError, InputFault
@@ -55,6 +55,8 @@ class EventSizer:
         self._book = book
         self._zone = zone
         self._rules = rules
+        self.callable_now: Callable[[Event, datetime], float] = lambda _event, _now: 0.0
+        """What a direct call could count on, kW."""
 
     async def size(self, orders: Sequence[EventOrder], now: datetime) -> list[EventSizing]:
         """What orders of one market day could count on, together: they share the same resources.
@@ -68,6 +70,13 @@ class EventSizer:
         day = orders[0].start.astimezone(self._zone).date()
         if any(order.start.astimezone(self._zone).date() != day for order in orders):
             raise InputError([InputFault("event", "start", str(day), "all must lie on one market day")])
+        if NoticeType.EMERGENCY in kinds:
+            if len(orders) > 1:
+                rule = "an emergency is declared by itself: nothing may keep it waiting"
+                raise InputError(
+                    [InputFault("event", "notice_type", "emergency", rule, kinds.index(NoticeType.EMERGENCY))]
+                )
+            return [self._size_now(orders[0], day, now)]
         plan = await self._day_ahead.make(day)
         peak_kw, five_percent_kw = self._reference(plan)
         wanted: list[Event] = []
@@ -81,14 +90,28 @@ class EventSizer:
             for event, kind in zip(wanted, kinds, strict=True)
         ]
 
+    def _size_now(self, order: EventOrder, day: date, now: datetime) -> EventSizing:
+        """An emergency from what devices say right now: there is no time for a plan, and perhaps no day plan."""
+        known = self._day_ahead.days.get(day) if day in self._day_ahead.inputs else None
+        peak_kw, five_percent_kw = self._reference(known) if known is not None else (None, None)
+        if five_percent_kw is None and self._rules.reference_peak_kw is not None:
+            five_percent_kw = self._rules.target_fraction * self._rules.reference_peak_kw
+        event = self._event(order, five_percent_kw or 0.0, peak_kw, now, set())
+        callable_kw = self.callable_now(event, now)
+        if order.ordered_kw is None and five_percent_kw is None:
+            event = event.model_copy(update={"target_kw": callable_kw})
+        wanted_kw = callable_kw if five_percent_kw is None else five_percent_kw
+        return EventSizing(event, NoticeType.EMERGENCY, wanted_kw, callable_kw)
+
     def _event(
-        self, order: EventOrder, five_percent_kw: float, peak_kw: float, now: datetime, taken: set[str]
+        self, order: EventOrder, five_percent_kw: float, peak_kw: float | None, now: datetime, taken: set[str]
     ) -> Event:
         """The order as an event that asks for so much more that its margin is still there when it is promised."""
         event_id = order.event_id or self._new_id(order, taken)
         if self._is_taken(event_id, taken):
             raise InputError([InputFault("event", "event_id", event_id, "is already taken")])
         asked_kw = order.ordered_kw if order.ordered_kw is not None else five_percent_kw
+        fill = order.direction is Direction.FILL
         margin = 1 - self._rules.callable_margin_fraction
         return Event(
             event_id=event_id,
@@ -99,7 +122,7 @@ class EventSizer:
             end=order.end,
             target_kw=asked_kw / margin,
             issued_at=now,
-            rebound_cap_kw=self._rules.rebound_cap_kw(peak_kw) if order.direction is Direction.SHAVE else None,
+            rebound_cap_kw=None if fill or peak_kw is None else self._rules.rebound_cap_kw(peak_kw),
         )
 
     def _is_taken(self, event_id: str, taken: set[str]) -> bool:

@@ -15,7 +15,7 @@ import numpy as np
 import structlog
 
 from adapters.store.store import Store
-from models.errors import AccessError, EventStateError, InputError, InputFault, VppError
+from models.errors import EventStateError, InputError, InputFault, VppError
 from models.events import (
     Commitment,
     Event,
@@ -32,6 +32,7 @@ from models.records import StoredEvent
 from vpp.day_ahead import DayAheadStage, DayPlan
 from vpp.event_answers import accepted_kw, all_answered, open_to
 from vpp.event_book import EventBook
+from vpp.event_calls import CallDesk, second_person
 from vpp.event_changes import CHANGEABLE, ChangeDesk, reshared, scaled
 from vpp.event_notices import EventNotices
 from vpp.event_shares import CommittedProfiles, shares
@@ -66,8 +67,9 @@ class EventDesk:
         self._day_ahead = day_ahead
         self._rules = rules
         self._book = EventBook(clock=clock, store=store, zone=zone, cycle=cycle, rebound_window=rules.rebound_window)
-        self._sizer = EventSizer(day_ahead, self._book, zone, rules)
+        self.sizer = EventSizer(day_ahead, self._book, zone, rules)
         self._notices = EventNotices(link)
+        self.calls = CallDesk(clock, self._book, self._notices, day_ahead, rules.notice)
         self._changes = ChangeDesk(clock, self._book, self._notices, cycle, self._share_anew)
         self._committed = CommittedProfiles()
         self._respond_by: dict[str, datetime] = {}
@@ -91,7 +93,7 @@ class EventDesk:
 
     async def size(self, orders: Sequence[EventOrder]) -> list[EventSizing]:
         """What orders of one market day could count on, together: they share the same resources."""
-        return await self._sizer.size(orders, self._clock.now())
+        return await self.sizer.size(orders, self._clock.now())
 
     async def declare(self, orders: Sequence[EventOrder], by: str) -> list[EventRecord]:
         """Size and declare one or more events of one market day."""
@@ -121,8 +123,7 @@ class EventDesk:
         if any(record.status in CHANGEABLE[1:] for record in records):
             return [await self._changes.approve(record, by) for record in records]
         for record in records:
-            if by == record.steps[0].by:
-                raise AccessError(f"event {record.event.event_id} was declared by {by}: a second person must approve")
+            second_person(record, by)
         now = self._clock.now()
         approved = [record.stepped(EventStatus.APPROVED, now, by) for record in records]
         days = {self._book.day_of(record.event) for record in records}

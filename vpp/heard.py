@@ -26,6 +26,8 @@ _COLUMNS: dict[str, tuple[str, float | int | bool]] = {
     "mode_since_us": ("i8", NEVER_US),
     "has_session": ("?", False),
     "session_delivered_kwh": ("f8", 0.0),
+    "session_needed_kwh": ("f8", np.nan),
+    "departure_us": ("i8", NEVER_US),
     "comfort_store_kwh": ("f8", 0.0),
     "ordered_kw": ("f8", np.nan),
     "ordered_until_us": ("i8", NEVER_US),
@@ -74,6 +76,8 @@ class HeardColumns:
     mode_since_us: NDArray[np.int64]
     has_session: NDArray[np.bool_]
     session_delivered_kwh: FloatArray
+    session_needed_kwh: FloatArray
+    departure_us: NDArray[np.int64]
     comfort_store_kwh: FloatArray
     ordered_kw: FloatArray
     ordered_until_us: NDArray[np.int64]

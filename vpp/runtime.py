@@ -26,7 +26,9 @@ from vpp.conduct import ConductStage
 from vpp.cycle import ExpectedSessions, RealTimeCycle
 from vpp.day_ahead import AFTER_EVENT, DayAheadStage
 from vpp.delivery import DeliveryStage
-from vpp.event_scope import is_in_scope
+from vpp.direct_call import DirectCalls
+from vpp.emergency import Emergencies
+from vpp.event_scope import area_zones, is_in_scope
 from vpp.event_sizing import EventSizing
 from vpp.events import EventDesk
 from vpp.forecasting import CityFeed
@@ -94,6 +96,23 @@ class Runtime:
             metrics=metrics,
             expected_sessions=expected_sessions,
         )
+        self.emergencies = Emergencies(
+            clock=clock,
+            store=store,
+            zone=zone,
+            desk=events.calls,
+            delivery=delivery,
+            calls=DirectCalls(
+                state=state,
+                conduct=self.conduct,
+                delivery=delivery,
+                metrics=metrics,
+                rhythm=rhythm,
+                tables=lambda: self._cycle.tables(clock.now()),
+                area_zones=partial(area_zones, feed, clock),
+            ),
+        )
+        events.sizer.callable_now = self.emergencies.callable_kw
         self._busiest_day = busiest_day
         self.shows_shapes = True
         """Whether the solver wants to see the shape of its problems before the first (the reference compiles it)."""
@@ -166,6 +185,9 @@ class Runtime:
         """Hold the lock for something from outside, and let the loop think again about what is due."""
         async with self._lock:
             yield
+        self._wake()
+
+    def _wake(self) -> None:
         self._asleep.clear()
         self._woken.set()
 
@@ -200,12 +222,18 @@ class Runtime:
         await self._guarded("events", partial(self.events.tick, now))
         if is_new:
             self._cycled_at = boundary
-            await self._guarded("cycle", partial(self._cycle.run, boundary))
+            await self._guarded("cycle", partial(self._run_cycle, boundary))
+            await asyncio.to_thread(self.emergencies.refresh)
             await self._guarded("answers overdue", partial(self._note_expired, now))
         for day in self._days_to_plan(now):
             if is_new or f"day plan {day}" not in self._failing:
                 await self._guarded(f"day plan {day}", partial(self.day_ahead.make, day))
         await self._guarded("evaluation", partial(self._evaluate_what_is_over, now))
+
+    async def _run_cycle(self, boundary: datetime) -> None:
+        """The cycle; where no day plan covers it yet, running direct calls go on."""
+        if not await self._cycle.run(boundary):
+            await self.emergencies.go_on(boundary)
 
     async def _guarded(self, name: str, do: Callable[[], Awaitable[object]]) -> None:
         try:
@@ -285,12 +313,21 @@ class Runtime:
     # ---- what comes from outside
 
     async def declare(self, orders: Sequence[EventOrder], by: str) -> list[EventRecord]:
-        """Size and declare events (see ``EventDesk.declare``)."""
+        """Size and declare events (see ``EventDesk.declare``); an emergency waits for nobody."""
+        if any(self.events.calls.is_one(order) for order in orders):
+            records = await self.events.declare(orders, by)
+            self._wake()
+            return records
         async with self._hands_on():
             return await self.events.declare(orders, by)
 
     async def approve(self, event_ids: Sequence[str], by: str) -> list[EventRecord]:
-        """Approve declared events; a second person must."""
+        """Approve declared events; a second person must.  An emergency is called at once, whatever is being planned."""
+        if self.events.calls.are_due(event_ids):
+            records = [await self.emergencies.approve(event_id, by) for event_id in event_ids]
+            self.days_wanted |= {record.event.start.astimezone(self.zone).date() for record in records}
+            self._wake()
+            return records
         async with self._hands_on():
             return await self.events.approve(event_ids, by)
 
