@@ -222,6 +222,8 @@ class RealTimeCycle:
 
     async def _learn(self, start: datetime, tables: Sequence[BaselineTable]) -> None:
         """Look back at the cycle that has just ended: comfort stores, who behaved, and what each event really got."""
+        if self._learned_at == start:
+            return  # a cycle that was overtaken plans twice, and looks back once
         before = start - self._rhythm.cycle
         if tables[0].grid.start > before:
             self._learned_at = start  # nothing was ordered before the first table begins

@@ -106,6 +106,8 @@ def ordered_kw_on(record: EventRecord, cycle: timedelta, grid: IntervalGrid) -> 
     event, stair = record.event, stair_of(record, cycle)
     ends = [*(moment for moment, _ in stair[1:]), event.end]
     energy_kwh, inside_h = np.zeros(len(grid)), grid.overlap_h(event.start, event.end)
+    if len(stair) == 1:
+        return np.where(inside_h > 0, stair[0][1], 0.0)
     for (start, target_kw), end in zip(stair, ends, strict=True):
         energy_kwh += target_kw * grid.overlap_h(start, end)
     return np.divide(energy_kwh, inside_h, out=np.zeros(len(grid)), where=inside_h > 0)

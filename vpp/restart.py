@@ -50,7 +50,7 @@ NOT_OVER = tuple(set(EventStatus) - {EventStatus.EVALUATED, EventStatus.CANCELLE
 async def _delivered_so_far(runtime: Runtime, records: Sequence[EventRecord], now: datetime, cycle: timedelta) -> None:
     """What running events have delivered in complete cycles up to now: their hour may owe some of it."""
     until = runtime.rhythm.boundary(now)
-    for record in records:
+    for record in map(runtime.events.judged, records):
         event = record.event
         if record.status is not EventStatus.EXECUTING or until - event.start < cycle:
             continue
@@ -62,8 +62,11 @@ async def _delivered_so_far(runtime: Runtime, records: Sequence[EventRecord], no
         members = np.array([runtime.in_scope(name, event) for name in day.resource_ids], dtype=np.bool_)
         moved_kw = delivered_kw(day.baseline_kw[members], day.metered.power_kw[members], event.direction).sum(axis=0)
         feedback = runtime.real_time.feedback.setdefault(event.event_id, EventFeedback())
-        for start, end, moved in zip(day.grid.starts, day.grid.ends, moved_kw.tolist(), strict=True):
-            feedback.note(MeasuredCycle(start, end, event.target_kw, moved))
+        ordered_kw = runtime.events.ordered_kw(record, day.grid).tolist()
+        for start, end, ordered, moved in zip(
+            day.grid.starts, day.grid.ends, ordered_kw, moved_kw.tolist(), strict=True
+        ):
+            feedback.note(MeasuredCycle(start, end, ordered, moved))
 
 
 async def take_up(runtime: Runtime, cycle: timedelta, on_session: Callable[[Reading], None]) -> None:
