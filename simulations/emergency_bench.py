@@ -203,6 +203,7 @@ def _as_before(service: Service) -> None:
         live = service.state.at(row)
         if live is not None:
             live.curtailed.clear()
+            columns.gave_up[row] = False
 
 
 def _fill(

@@ -159,7 +159,7 @@ class CallSheet:
         power[building] = np.maximum(np.minimum(limit, left / hours) - moved, 0.0)[building]
         if shave:
             fits = (self._column("least_h", rows) <= hours) & (self._column("most_h", rows) >= hours)
-            fresh = fits & self._untouched(rows, kind)
+            fresh = fits & ~columns.gave_up[rows]
             cut = kind == _CODE[ResourceKind.CURTAILABLE_LOAD]
             most_kwh = self._column("most_kwh", rows)
             power[cut & fresh] = (self._column("share", rows) * baseline_kw)[cut & fresh]
@@ -193,12 +193,3 @@ class CallSheet:
             return np.where(can_wait, standing_kw, 0.0)
         may_kw = np.minimum(limit_kw, lacking / rate / np.maximum(np.minimum(hours, stays_h), 1e-3))
         return np.where(here & (stays_h > 0), may_kw - standing_kw, 0.0)
-
-    def _untouched(self, rows: NDArray[np.int64], kind: NDArray[np.int8]) -> NDArray[np.bool_]:
-        """Loads that have given up nothing today, and engines that have stood still; True for all other kinds."""
-        found = np.ones(len(rows), dtype=np.bool_)
-        loads = np.isin(kind, [_CODE[ResourceKind.CURTAILABLE_LOAD], _CODE[ResourceKind.INTERRUPTIBLE_LOAD]])
-        for place in np.flatnonzero(loads).tolist():
-            live = self._state.at(int(rows[place]))
-            found[place] = live is not None and not live.curtailed
-        return found

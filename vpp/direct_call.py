@@ -1,8 +1,8 @@
 """The direct call: from an approved emergency to setpoints on the wire, without a solver and without waiting for one.
 
     work out    who gives how much, by the rule of ``models.dispatch.direct_call``, from what every device is doing now
-    keep        approval and plan in one transaction, then each batch before it leaves
-    send        aggregator by aggregator, the one with the cheapest device first, so that the first leave at once
+    keep        approval and the first wave in one transaction, the rest before it follows, each batch before it leaves
+    send        in two waves: a short message to the aggregator with the cheapest device, then everybody else
 
 It needs no day plan: where there is a baseline table the event is measured against it, and where there is none, against
 what a device drew when it was called.  A cycle that is being planned meanwhile is overtaken: what it comes to is not
@@ -25,7 +25,7 @@ from models.reading_columns import microseconds
 from models.records import BaselineTable
 from vpp.call_sheet import CallSheet
 from vpp.conduct import ConductStage
-from vpp.delivery import DeliveryStage, Window
+from vpp.delivery import FIRST_SETPOINTS, DeliveryStage, Window
 from vpp.metrics import Metrics
 from vpp.ramp import next_cycle
 from vpp.rhythm import Rhythm
@@ -39,15 +39,50 @@ _LEAST_KW = 1e-3
 
 @dataclass(frozen=True)
 class Call:
-    """What was worked out: ``plan`` of one interval, in the order of cost; ``rows`` of the live state, (n,)."""
+    """What was worked out: the order of every device called, in the order of cost; ``rows`` of the live state, (n,)."""
 
     event: Event
-    plan: DispatchPlan
-    rows: NDArray[np.int64]
     window: Window
+    made_at: datetime
+    rows: NDArray[np.int64]
+    names: Sequence[str]
+    power_kw: FloatArray
+    baseline_kw: FloatArray
     share_kw: Mapping[str, float]
     expected_kw: float
     needed_kw: float
+    first: NDArray[np.int64]
+    """Places of the first wave: the cheapest devices of the aggregator that has the cheapest, few enough for a message
+    that is kept and written in milliseconds.
+    """
+
+    @property
+    def rest(self) -> NDArray[np.int64]:
+        """Places of everybody else."""
+        others = np.ones(len(self.rows), dtype=np.bool_)
+        others[self.first] = False
+        return np.flatnonzero(others)
+
+    def plan(self, places: NDArray[np.int64]) -> DispatchPlan:
+        """The orders of these places as a plan of one interval."""
+        nothing = np.full((len(places), 1), np.nan)
+        return DispatchPlan(
+            grid=IntervalGrid((self.window.valid_from, self.window.plan_until)),
+            resource_ids=tuple([self.names[row] for row in self.rows[places].tolist()]),
+            power_kw=self.power_kw[places][:, None],
+            energy_kwh=nothing,
+            baseline_kw=self.baseline_kw[places][:, None],
+            baseline_energy_kwh=nothing,
+            status="direct_call",
+            source=PlanSource.RULE,
+            objective_cny=float("nan"),
+            baseline_cost_cny=float("nan"),
+            lower_bound_cny=float("-inf"),
+            iterations=0,
+            wall_s=0.0,
+            penalties={},
+            made_at=self.made_at,
+        )
 
 
 class DirectCalls:
@@ -97,37 +132,34 @@ class DirectCalls:
         expected_kw, needed_kw, rows, power_kw, baseline_kw, moved_kw = self._worked_out(
             event, now, event.target_kw, opted_out, goes_on=goes_on
         )
-        names = tuple(self._sheet.names[row] for row in rows.tolist())
-        nothing = np.full((len(rows), 1), np.nan)
-        plan = DispatchPlan(
-            grid=IntervalGrid((begin, until)),
-            resource_ids=names,
-            power_kw=power_kw[:, None],
-            energy_kwh=nothing,
-            baseline_kw=baseline_kw[:, None],
-            baseline_energy_kwh=nothing,
-            status="direct_call",
-            source=PlanSource.RULE,
-            objective_cny=float("nan"),
-            baseline_cost_cny=float("nan"),
-            lower_bound_cny=float("-inf"),
-            iterations=0,
-            wall_s=0.0,
-            penalties={},
-            made_at=now,
-        )
-        columns = self._state.columns
-        owners = {code: name for name, code in columns.owner_code.items()}
-        sums = np.bincount(columns.owner[rows], weights=moved_kw, minlength=len(owners))
+        owner = self._state.columns.owner[rows]
+        owners = {code: name for name, code in self._state.columns.owner_code.items()}
+        sums = np.bincount(owner, weights=moved_kw, minlength=len(owners))
         share_kw = {owners[code]: round(float(kw), 3) for code, kw in enumerate(sums) if kw > _LEAST_KW}
-        return Call(event, plan, rows, window, dict(sorted(share_kw.items())), expected_kw, needed_kw)
+        return Call(
+            event=event,
+            window=window,
+            made_at=now,
+            rows=rows,
+            names=self._sheet.names,
+            power_kw=power_kw,
+            baseline_kw=baseline_kw,
+            share_kw=dict(sorted(share_kw.items())),
+            expected_kw=expected_kw,
+            needed_kw=needed_kw,
+            first=np.flatnonzero(owner == owner[0])[:FIRST_SETPOINTS] if len(rows) else np.empty(0, dtype=np.int64),
+        )
 
-    async def send(self, call: Call) -> None:
-        """Send a call, each batch kept before it leaves; then note what is in force at whom."""
-        sent = await self._delivery.send_call(call.plan, call.rows, call.window)
-        self._metrics.plans_made.labels(kind="direct_call", source=call.plan.source.value).inc()
-        rows, plan = call.rows[sent], call.plan
-        columns, power_kw, baseline_kw = self._state.columns, plan.power_kw[sent, 0], plan.baseline_kw[sent, 0]
+    async def send(self, call: Call, plan: DispatchPlan, places: NDArray[np.int64]) -> None:
+        """Send a wave of a call, each batch kept before it leaves; then note what is in force at whom."""
+        left = await self._delivery.send_call(plan, call.rows[places], call.window)
+        sent = places[left]
+        rows, columns, power_kw, baseline_kw = (
+            call.rows[sent],
+            self._state.columns,
+            call.power_kw[sent],
+            call.baseline_kw[sent],
+        )
         columns.ordered_kw[rows] = power_kw
         columns.ordered_until_us[rows] = microseconds(call.window.valid_until)
         for place in np.flatnonzero(columns.is_load[rows]).tolist():
@@ -135,10 +167,14 @@ class DirectCalls:
             if live is not None:
                 given_up_kw = float(baseline_kw[place] - power_kw[place])
                 live.give_up(call.window.valid_from, call.window.plan_until, given_up_kw, float(baseline_kw[place]))
+
+    def note(self, call: Call) -> None:
+        """Count a call, and tell of it."""
+        self._metrics.plans_made.labels(kind="direct_call", source=PlanSource.RULE.value).inc()
         log.info(
             "direct call",
             event_id=call.event.event_id,
-            devices=len(rows),
+            devices=len(call.rows),
             needed_kw=round(call.needed_kw, 1),
             expected_kw=round(call.expected_kw, 1),
         )

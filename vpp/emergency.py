@@ -5,8 +5,12 @@ from datetime import datetime
 from functools import partial
 from zoneinfo import ZoneInfo
 
+import numpy as np
+from numpy.typing import NDArray
+
 from adapters.store.store import Store
 from models.events import Event, EventRecord
+from models.plan import DispatchPlan
 from models.ports import Clock
 from models.records import PlanKind
 from vpp.delivery import DeliveryStage
@@ -39,15 +43,17 @@ class Emergencies:
     async def approve(self, event_id: str, by: str) -> EventRecord:
         """Approve an emergency and call it; returns once the last batch has left and everybody is told.
 
-        Approval and plan are kept in one transaction before the first batch leaves, each batch before it does.  From
-        that moment on no plan that was made without the event is sent.
+        Approval and the plan of the first wave are kept in one transaction before it leaves, the plan of everybody else
+        before they follow.  From that moment on no plan that was made without the event is sent.
         """
         async with self._one:
             record, now = self._desk.approvable(event_id, by), self._clock.now()
             call = await asyncio.to_thread(self._calls.work_out, record.event, now)
-            record = await self._desk.approve(record, by, call.share_kw, partial(self._keep, call))
+            first = call.plan(call.first)
+            record = await self._desk.approve(record, by, call.share_kw, partial(self._keep, first))
             self._delivery.overtake()
-            await self._calls.send(call)
+            await self._calls.send(call, first, call.first)
+            await self._send(call, call.rest)
             await self._desk.tell(record)
         return record
 
@@ -58,9 +64,16 @@ class Emergencies:
                 call = await asyncio.to_thread(
                     self._calls.work_out, record.event, boundary, record.opted_out_resource_ids, goes_on=True
                 )
-                await asyncio.to_thread(self._keep, call)
-                await self._calls.send(call)
+                await self._send(call, np.arange(len(call.rows)))
 
-    def _keep(self, call: Call) -> None:
-        day = call.window.valid_from.astimezone(self._zone).date()
-        self._store.save_plan(PlanKind.REAL_TIME, day, call.plan)
+    async def _send(self, call: Call, places: NDArray[np.int64]) -> None:
+        """Keep the plan of these places, and send it."""
+        if len(places):
+            plan = await asyncio.to_thread(call.plan, places)
+            await asyncio.to_thread(self._keep, plan)
+            await self._calls.send(call, plan, places)
+        self._calls.note(call)
+
+    def _keep(self, plan: DispatchPlan) -> None:
+        day = plan.grid.start.astimezone(self._zone).date()
+        self._store.save_plan(PlanKind.REAL_TIME, day, plan)

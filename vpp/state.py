@@ -350,6 +350,7 @@ class ResourceLive:
         elif power_kw > 0:
             kept.append(CurtailedPiece(start, end, power_kw, depth_fraction))
         self.curtailed = [piece for piece in kept if piece.end > end - HISTORY_KEPT]
+        self._columns.gave_up[self.row] = bool(self.curtailed)
 
     @property
     def can_give_up(self) -> bool:
