@@ -35,6 +35,39 @@ class PlanSource(StrEnum):
     FAST = "fast"
     LAST_GOOD = "last_good"
     RULE = "rule"
+    HOLD = "hold"
+
+
+class LadderStep(StrEnum):
+    """How good a plan is, from the top of the ladder down: what stands where nothing better could be had."""
+
+    OPTIMAL = "optimal"
+    INCUMBENT = "incumbent"
+    LAST_GOOD = "last_good"
+    RULE = "rule"
+    HOLD = "hold"
+
+
+LADDER_ZH: dict[LadderStep, str] = {
+    LadderStep.OPTIMAL: "最优计划",
+    LadderStep.INCUMBENT: "可行计划（附最优性差距）",
+    LadderStep.LAST_GOOD: "沿用上一次有效计划",
+    LadderStep.RULE: "按成本排序的规则计划",
+    LadderStep.HOLD: "不下发指令，设备回落自有控制",
+}
+"""What operators call each of them in Chinese."""
+
+LADDER_EN: dict[LadderStep, str] = {
+    LadderStep.OPTIMAL: "optimal plan",
+    LadderStep.INCUMBENT: "best plan found, with its gap",
+    LadderStep.LAST_GOOD: "last good plan, as far as devices can still follow it",
+    LadderStep.RULE: "merit order: cheapest first, by rule",
+    LadderStep.HOLD: "no orders: devices fall back to their own control",
+}
+"""And in English."""
+
+NO_SOLVER = frozenset({PlanSource.LAST_GOOD, PlanSource.RULE, PlanSource.HOLD})
+"""Sources that prove nothing and claim no cost."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,6 +131,13 @@ class DispatchPlan:
             if getattr(self, name).shape != shape:
                 raise ValueError(f"{name}: shape {getattr(self, name).shape}, expected {shape}")
         object.__setattr__(self, "row_of", {name: row for row, name in enumerate(self.resource_ids)})
+
+    @property
+    def step(self) -> LadderStep:
+        """Where on the ladder this plan stands."""
+        if self.source in NO_SOLVER:
+            return LadderStep(self.source.value)
+        return LadderStep.OPTIMAL if self.status == "optimal" else LadderStep.INCUMBENT
 
     @property
     def gap(self) -> float:

@@ -16,7 +16,7 @@ class Clock(Protocol):
         """The present, aware UTC."""
 
     async def sleep_until(self, moment: datetime) -> None:
-        """Return once ``now() >= moment``."""
+        """Return once ``now() >= moment``, or earlier where the clock was set back meanwhile."""
 
 
 class DeviceLink(Protocol):

@@ -47,6 +47,8 @@ FORGIVEN_AFTER = timedelta(hours=24)
 VARIES_AFTER, VARIES_REPEATS = 24, 0.02
 """A meter of which so many readings are known varies if at most this share of them repeated the one before."""
 
+OWN_CLOCK_SHARE = 0.5
+"""Where more devices than this seem to have wrong clocks at once, ours is the wrong one, and nobody is blamed."""
 SHOWS_BY_ITSELF = (Misconduct.SILENT, Misconduct.CLOCK_SKEW)
 """Whether these are over can be seen without giving an order."""
 
@@ -91,12 +93,16 @@ class ConductStage:
         self._lines: dict[tuple[datetime, str, str], list[str]] = {}
         """Not in the audit log yet: when and what happened to whom, and why."""
         self._records: dict[str, ConductRecord] = {}
+        self.blind_until: datetime | None = None
+        """Nobody is judged before: our own clock has just been set, and no age means anything."""
         for name, (kind, nothing) in _ROWS.items():
             setattr(self, name, np.full(0, nothing, dtype=kind))
 
     async def after_cycle(self, start: datetime, baseline_kw: Mapping[str, float]) -> None:
         """Judge the cycle that ended at ``start``; ``baseline_kw``: b over it, by resource."""
         self._grow()
+        if self.blind_until is not None and start < self.blind_until:
+            return
         live = [each for each in self._state if each.resource_id in baseline_kw]
         rows = np.array([each.row for each in live], dtype=np.int64)
         if not len(rows):
@@ -104,6 +110,10 @@ class ConductStage:
         values = np.array([baseline_kw[each.resource_id] for each in live], dtype=np.float64)
         seen = self._evidence(rows, values, start)
         found = suspicions(seen)
+        skewed = found == Misconduct.CLOCK_SKEW
+        if skewed.sum() > max(1.0, OWN_CLOCK_SHARE * len(rows)):  # then it is ours
+            log.error("most devices tell another time than we do: our clock is off", devices=int(skewed.sum()))
+            found[skewed] = Misconduct.NONE
         self._learn(rows, seen, found)
         changed = [*self._set_aside(rows, seen, found, start), *self._take_back(rows, found, start)]
         self._tell(changed, start)

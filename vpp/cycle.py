@@ -1,7 +1,7 @@
 """One real-time cycle: look back, plan anew from now on, send what follows from it.
 
     learn       what the cycle that has just ended did: comfort stores, who behaved, what each event really got
-    replan      from the present state, towards the day plan; the last good plan stands if that fails
+    replan      from the present state, towards the day plan; down the ladder if that fails
     deliver     the orders of this stretch, around events those of the next one as well
     note        what is in force at the devices, and what loads give up
 
@@ -10,7 +10,6 @@ Powers are kW, energies kWh; grids are those of the plans (T intervals).
 
 import asyncio
 from collections.abc import Callable, Container, Mapping, Sequence
-from dataclasses import replace
 from datetime import datetime, timedelta
 from time import monotonic
 from zoneinfo import ZoneInfo
@@ -21,6 +20,7 @@ from numpy.typing import NDArray
 
 from models.dispatch.problem import DispatchProblem
 from models.errors import VppError
+from models.events import Event
 from models.intervals import FloatArray, IntervalGrid
 from models.plan import DispatchPlan, PlanSource
 from models.ports import Clock
@@ -47,6 +47,8 @@ from vpp.state import LiveState
 log = structlog.get_logger(__name__)
 
 DAY = timedelta(days=1)
+_SET_BACK = timedelta(minutes=30)
+"""By more than this a clock is set back for good: what was learned until then says nothing of when."""
 
 ExpectedSessions = Callable[[datetime, IntervalGrid], Mapping[str, Sequence[ChargingSession]]]
 """The stays of cars that are expected on a grid, by charger, as seen from a moment."""
@@ -104,15 +106,16 @@ class RealTimeCycle:
             self._set_gauges()
             return False
         began = monotonic()
-        if self._real_time.last is None:
-            self._real_time.last = self._day_plan_at(start)  # what stands until there is something newer
+        ladder, day_plan = self._real_time.ladder, self._day_plan_at(start)
+        if ladder.in_force is None and day_plan is not None:
+            ladder.published(day_plan, self._events.planned(start))  # what stands until there is something newer
         while True:
-            era = self._delivery.era
+            era, planned = self._delivery.era, self._events.planned(start)
             try:
-                plan = await self._replan(start, tables)
+                plan = await self._replan(start, tables, planned)
             except VppError as error:
-                plan = self._last_good(start, error)
-            if era == self._delivery.era:
+                plan = self._as_it_is(planned, error)
+            if era == self._delivery.era and plan.source is not PlanSource.HOLD:
                 await self._deliver(start, plan, era)
             if era == self._delivery.era:
                 break
@@ -131,8 +134,7 @@ class RealTimeCycle:
 
     # ---- planning
 
-    async def _replan(self, start: datetime, tables: Sequence[BaselineTable]) -> DispatchPlan:
-        planned = self._events.planned(start)
+    async def _replan(self, start: datetime, tables: Sequence[BaselineTable], planned: Sequence[Event]) -> DispatchPlan:
         await self._learn(start, tables)
         grid = self._real_time.grid(start, planned)
         expected = await asyncio.to_thread(self._expected_sessions, start, grid)
@@ -152,14 +154,12 @@ class RealTimeCycle:
             await self._promises.after_plan(problem, plan.admissions, start)
         return plan
 
-    def _last_good(self, start: datetime, error: VppError) -> DispatchPlan:
-        """When not even a problem can be put together: the last good plan as it is, labelled so."""
-        last = self._real_time.last
-        if last is None or last.grid.index_at(start) is None:
+    def _as_it_is(self, planned: Sequence[Event], error: VppError) -> DispatchPlan:
+        """When not even a problem can be put together: the plan in force as it is, or nothing, labelled so."""
+        plan = self._real_time.ladder.as_it_is(planned)
+        if plan is None:
             raise error
-        log.error("the last good plan stands", error=str(error))
-        plan = replace(last, source=PlanSource.LAST_GOOD, status="fallback")
-        self._metrics.plans_made.labels(kind="real_time", source=plan.source.value).inc()
+        log.error("no problem to plan, the plan before stands", step=plan.step.value, error=str(error))
         if self.current is not None:
             self.current = self.current[0], plan
         return plan
@@ -221,9 +221,13 @@ class RealTimeCycle:
     # ---- looking back
 
     async def _learn(self, start: datetime, tables: Sequence[BaselineTable]) -> None:
-        """Look back at the cycle that has just ended: comfort stores, who behaved, and what each event really got."""
-        if self._learned_at == start:
-            return  # a cycle that was overtaken plans twice, and looks back once
+        """Look back at the cycle that has just ended: comfort stores, who behaved, and what each event really got.
+
+        Once: a cycle that is tried again or was overtaken has looked back already, and so has one whose time comes a
+        second time because the clock was set back.
+        """
+        if self._learned_at is not None and timedelta(0) <= self._learned_at - start < _SET_BACK:
+            return
         before = start - self._rhythm.cycle
         if tables[0].grid.start > before:
             self._learned_at = start  # nothing was ordered before the first table begins
@@ -231,7 +235,7 @@ class RealTimeCycle:
         grid = IntervalGrid((before, start))
         baseline = self._sessions.overlay(merged_baseline(tables, grid), grid, self._state, {})
         means = {name: float(values[0]) for name, values in baseline.items()}
-        since = min(start - (self._learned_at or before), DAY)
+        since = max(timedelta(0), min(start - (self._learned_at or before), DAY))
         self._learned_at = start
         hours = since.total_seconds() / 3600
         columns = self._state.columns

@@ -15,11 +15,12 @@ import structlog
 
 from adapters.store.store import Store
 from models.dispatch.check import check_plan
+from models.dispatch.merit_order import merit_order
 from models.dispatch.problem import DispatchProblem
-from models.errors import InputError, InputFault, VppError
+from models.errors import InputError, InputFault, SolverError, VppError
 from models.events import Commitment, Direction, Event
 from models.intervals import FloatArray, IntervalGrid
-from models.plan import DispatchPlan
+from models.plan import NO_SOLVER, DispatchPlan
 from models.ports import Clock, Solver
 from models.records import BaselineTable, PlanKind
 from models.telemetry import ChargingSession
@@ -30,6 +31,10 @@ log = structlog.get_logger(__name__)
 
 AFTER_EVENT = timedelta(hours=6)
 """A plan reaches this far past the last event window, so that what comes back is planned too."""
+
+
+BASELINE_BY = timedelta(minutes=30)
+"""So long before a market day begins its baseline must be there, made by rule if the solver gives none."""
 
 
 class PlanCheckError(VppError):
@@ -116,11 +121,11 @@ class DayAheadStage:
             decided_at=now,
         )
         blind = self._problem(inputs, baseline=None)
-        plan = await self._solver.solve(blind, deadline_s=self._deadline_s, gap=self._gap)
+        plan = await self._solved_blind(blind, market_day)
         table = BaselineTable(market_day, grid, plan.resource_ids, plan.baseline_kw, plan.baseline_hash)
         problem = self._problem(inputs, baseline=table)
         if self._limits_bind(problem, plan):
-            plan = await self._solver.solve(problem, deadline_s=self._deadline_s, gap=self._gap)
+            plan = await self._solved(problem, self._gap)
         self.inputs[market_day] = inputs
         await self._publish(market_day, table, plan, problem, check_bound=True)
         left_out = sorted(set(self._builder.everyone()) - set(plan.resource_ids))
@@ -174,8 +179,15 @@ class DayAheadStage:
         problem = self._problem(
             self.inputs_of(market_day), baseline=day.baseline, events=events, commitments=commitments
         )
-        plan = await self._solver.solve(problem, deadline_s=self._deadline_s, gap=self._gap)
-        await self._publish(market_day, day.baseline, plan, problem, check_bound=False)
+        plan = await self._solved(problem, self._gap)
+        try:
+            await self._publish(market_day, day.baseline, plan, problem, check_bound=False)
+        except PlanCheckError as error:
+            if plan.source in NO_SOLVER:
+                raise
+            log.error("plan not published", step=plan.step.value, violations=[str(e) for e in error.violations[:5]])
+            ruled = await asyncio.to_thread(merit_order, problem)
+            await self._publish(market_day, day.baseline, ruled, problem, check_bound=False)
         return self.days[market_day]
 
     async def callable_kw(
@@ -192,7 +204,7 @@ class DayAheadStage:
         best = dict.fromkeys((event.event_id for event in wanted), 0.0)
         for _ in range(3):
             problem = self._problem(self.inputs_of(market_day), baseline=day.baseline, events=[*standing, *asked])
-            plan = await self._solver.solve(problem, deadline_s=self._deadline_s, gap=self._quote_gap)
+            plan = await self._solved(problem, self._quote_gap)
             level = {event.event_id: level_kw(problem, plan, event) for event in asked}
             mean = {event.event_id: mean_kw(problem, plan, event) for event in asked}
             for name, value in level.items():
@@ -210,6 +222,29 @@ class DayAheadStage:
                 for event in asked
             ]
         return {event.event_id: min(best[event.event_id], event.target_kw) for event in wanted}
+
+    async def _solved(self, problem: DispatchProblem, gap: float) -> DispatchPlan:
+        """The solver's plan, else that of merit order, which says so."""
+        try:
+            return await self._solver.solve(problem, deadline_s=self._deadline_s, gap=gap)
+        except SolverError as error:
+            log.error("no plan from the solver, the day is planned by rule", error=str(error))
+            return await asyncio.to_thread(merit_order, problem)
+
+    async def _solved_blind(self, blind: DispatchProblem, market_day: date) -> DispatchPlan:
+        """The plan that the day's baseline comes from.
+
+        A baseline stands for its whole day: as long as there is time a solver that fails is asked again (the error is
+        raised, and the runtime comes back).  A day without any is worse than one that nobody has optimised.
+        """
+        begins = IntervalGrid.market_day(market_day, self._zone, self._interval).start
+        try:
+            return await self._solver.solve(blind, deadline_s=self._deadline_s, gap=self._gap)
+        except SolverError as error:
+            if self._clock.now() < begins - BASELINE_BY:
+                raise
+            log.error("the day's baseline is made by rule: undisturbed devices", day=str(market_day), error=str(error))
+            return await asyncio.to_thread(merit_order, blind)
 
     def _problem(
         self,
@@ -252,10 +287,19 @@ class DayAheadStage:
         self._on_plan(plan, len(report.violations))
         if report.violations:
             raise PlanCheckError(report.violations)
+        if plan.source in NO_SOLVER:
+            plan = replace(plan, objective_cny=report.objective_cny)  # the rule knows no cost: what the checker finds
         plan = replace(plan, made_at=self._clock.now())
         await asyncio.to_thread(self._save, table, plan)
         self.days[market_day] = DayPlan(market_day, table, plan, problem)
-        log.info("day plan", market_day=str(market_day), status=plan.status, gap=plan.gap, wall_s=plan.wall_s)
+        log.info(
+            "day plan",
+            market_day=str(market_day),
+            step=plan.step.value,
+            status=plan.status,
+            gap=plan.gap,
+            wall_s=plan.wall_s,
+        )
 
     def _save(self, table: BaselineTable, plan: DispatchPlan) -> None:
         """Table and plan together: neither is of use alone (a table that is there already stays)."""

@@ -62,8 +62,13 @@ class Metrics:
         self.plan_gap = self._gauge("plan_gap_ratio", "Relative gap of the plan in force.", kind)
         self.plan_wall_s = self._gauge("plan_wall_seconds", "How long the plan in force took.", kind)
         self.plans_made = self._counter("plans_made", "Plans by who made them.", kind, "source")
+        self.ladder_step = self._gauge(
+            "ladder_step", "Step of the plan in force: 0 optimal, 1 incumbent, 2 last good, 3 rule, 4 hold.", kind
+        )
+        self.ladder_steps = self._counter("ladder_steps", "Plans put in force, by step of the ladder.", kind, "step")
         self.plan_violations = self._counter("plan_violations", "Found by the checker: must stay 0.", kind)
         self.cycle_seconds = self._seconds("cycle", "Duration of a cycle.", _SLOW_S, kind)
+        self.clock_steps = self._counter("clock_steps", "Times the clock was set while we slept.", "direction")
         self.step_failures = self._counter("step_failures", "Steps that failed and are tried again.", "step")
         self.cycle_overruns = self._counter("cycle_overruns", "Cycles that took longer than they may.", kind)
         self.capacity_kw = self._gauge(

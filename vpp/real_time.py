@@ -7,33 +7,28 @@ refuse
 or do less than they promised are made up for by the others.
 """
 
-import asyncio
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from zoneinfo import ZoneInfo
 
 import numpy as np
-import structlog
 
 from models.conduct import Misconduct
-from models.dispatch.check import check_plan
 from models.dispatch.problem import DispatchProblem
-from models.errors import SolverError
 from models.events import Commitment, Direction, Event
 from models.intervals import FloatArray, IntervalGrid
-from models.plan import DispatchPlan, PlanSource
+from models.plan import DispatchPlan
 from models.ports import Clock, Solver
 from models.reading_columns import microseconds
 from models.telemetry import ChargingSession
 from vpp.feedback import EventFeedback, MeasuredCycle
 from vpp.forecasting import CityFeed
 from vpp.heard import NEVER_US
+from vpp.ladder import Ladder, Noted
 from vpp.problem_builder import ProblemBuilder
 from vpp.ramp import is_ramp, whole_event
 from vpp.state import LiveState
-
-log = structlog.get_logger(__name__)
 
 COARSE = timedelta(minutes=30)
 LEAST_SPAN = timedelta(hours=24)
@@ -55,7 +50,7 @@ class RealTimeInputs:
 
 
 class RealTimeStage:
-    """Re-plans the rest of the horizon, checks the plan, and falls back to the last good one, labelled."""
+    """Re-plans the rest of the horizon, and goes down the ladder where that fails (``vpp/ladder.py``)."""
 
     def __init__(
         self,
@@ -69,7 +64,7 @@ class RealTimeStage:
         zone: ZoneInfo,
         deadline_s: float,
         gap: float,
-        on_plan: Callable[[DispatchPlan, int], None],
+        on_plan: Noted,
     ) -> None:
         self._clock = clock
         self._state = state
@@ -80,8 +75,7 @@ class RealTimeStage:
         self._zone = zone
         self._deadline_s = deadline_s
         self._gap = gap
-        self._on_plan = on_plan
-        self.last: DispatchPlan | None = None
+        self.ladder = Ladder(clock=clock, solver=solver, on_plan=on_plan)
         self.feedback: dict[str, EventFeedback] = {}
 
     def grid(self, now: datetime, events: Sequence[Event]) -> IntervalGrid:
@@ -114,6 +108,8 @@ class RealTimeStage:
         )
         lies = np.isin(columns.misconduct[rows], [each for each in Misconduct if each.is_of_the_meter])
         heard = (age_us <= self._cycle // timedelta(microseconds=1)) & ~lies
+        if not heard.any():  # it is we who are deaf: that says nothing about what was delivered
+            return
         baseline_kw = np.array([baseline_now_kw.get(name, 0.0) for name in ids], dtype=np.float64)
         moved = float((baseline_kw - columns.power_kw[rows])[heard].sum())
         delivered = moved if event.direction is Direction.SHAVE else -moved
@@ -144,7 +140,7 @@ class RealTimeStage:
             await self._solver.prepare(self._builder.shape(grid, city, busiest_day, real_time=True))
 
     async def cycle(self, grid: IntervalGrid, inputs: RealTimeInputs) -> tuple[DispatchProblem, DispatchPlan]:
-        """One re-plan: a checked plan, or a labelled fallback; never nothing."""
+        """One re-plan: the best step of the ladder whose plan passes the checker; never nothing."""
         now = self._clock.now()
         city = self._feed.forecast(now, grid)
         events = [self.corrected(event) for event in inputs.events]
@@ -160,46 +156,5 @@ class RealTimeStage:
             commitments=inputs.commitments,
             reliability=inputs.reliability,
         )
-        try:
-            plan = await self._solver.solve(problem, deadline_s=self._deadline_s, gap=self._gap)
-            report = await asyncio.to_thread(check_plan, problem, plan, bound=False, baseline=False)
-            self._on_plan(plan, len(report.violations))
-            if not report.violations:
-                self.last = plan
-                return problem, plan
-            log.error("plan not published", violations=[str(each) for each in report.violations[:5]])
-        except SolverError as error:
-            log.error("no plan from the solver", error=str(error))
-        fallback = fallback_plan(problem, self.last)
-        self._on_plan(fallback, 0)
-        return problem, fallback
-
-
-def fallback_plan(problem: DispatchProblem, last: DispatchPlan | None) -> DispatchPlan:
-    """The last good plan moved onto the new grid where it reaches, and the baseline elsewhere; labelled so."""
-    ids = problem.fleet.resource_ids
-    baseline = problem.baseline_kw if problem.baseline_kw is not None else np.zeros((len(ids), len(problem.grid)))
-    power = baseline.copy()
-    if last is not None:
-        moved = problem.grid.mean_from(last.grid, last.power_kw)
-        for row, name in enumerate(ids):
-            known = last.row_of.get(name)
-            if known is not None:
-                power[row] = np.where(np.isnan(moved[known]), baseline[row], moved[known])
-    nothing = np.full(power.shape, np.nan)
-    return DispatchPlan(
-        grid=problem.grid,
-        resource_ids=ids,
-        power_kw=power,
-        energy_kwh=nothing,
-        baseline_kw=baseline,
-        baseline_energy_kwh=nothing,
-        status="fallback",
-        source=PlanSource.RULE if last is None else PlanSource.LAST_GOOD,
-        objective_cny=float("nan"),
-        baseline_cost_cny=float("nan"),
-        lower_bound_cny=float("-inf"),
-        iterations=0,
-        wall_s=0.0,
-        penalties=problem.penalties.as_dict(),
-    )
+        plan = await self.ladder.plan(problem, inputs.events, deadline_s=self._deadline_s, gap=self._gap)
+        return problem, plan

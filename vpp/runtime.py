@@ -42,6 +42,10 @@ from vpp.state import LiveState
 
 log = structlog.get_logger(__name__)
 
+AGAIN_AFTER = timedelta(seconds=15)
+"""A cycle that failed for a reason that may pass (a database that is away) is tried again so much later."""
+OVERSLEPT = timedelta(seconds=60)
+"""Waking so much too late means that the clock was set forward, or that the machine stood still."""
 DAYS_KEPT = 3
 """Day plans are kept in memory for so many days back; the store has all of them."""
 
@@ -119,6 +123,7 @@ class Runtime:
         self._lock = asyncio.Lock()
         self._asleep = asyncio.Event()
         self._cycled_at: datetime | None = None
+        self._again_at: datetime | None = None
         self._woken = asyncio.Event()
         self.days_wanted: set[date] = set()
         self._failing: dict[str, str] = {}
@@ -133,11 +138,33 @@ class Runtime:
     async def run(self) -> None:
         """For ever: sleep until something is due, do it; an error is told and the loop goes on."""
         while True:
-            due = self.next_due(self.clock.now())
+            before = self.clock.now()
+            due = self.next_due(before)
             self._asleep.set()
-            await self._sleep_until_or_woken(due)
+            woken = await self._sleep_until_or_woken(due)
+            now = self.clock.now()
+            self._note_step(max(timedelta(0), before - now) if woken else due - now, now)
             async with self._lock:
                 await self._do(self.clock.now())
+
+    def _note_step(self, early: timedelta, now: datetime) -> None:
+        """Tell if the clock has stepped while we slept; what is due is then what the new time says, once.
+
+        ``early``: how long before its time we have woken by ourselves; negative: too late.
+
+        Set forward, boundaries in between are passed over.  Set back, the present boundary gets a cycle of its own:
+        the orders that are out were meant for later.
+        """
+        if early > timedelta(0):
+            self.metrics.clock_steps.labels(direction="back").inc()
+            log.warning("the clock was set back", at_least_s=early.total_seconds())
+            self._again_at = None
+        elif -early > OVERSLEPT:
+            self.metrics.clock_steps.labels(direction="forward").inc()
+            log.warning("the clock was set forward, or the machine stood still", by_s=-early.total_seconds())
+        else:
+            return
+        self.conduct.blind_until = now + 2 * self.rhythm.cycle
 
     async def prepare(self, market_day: date) -> None:
         """Let the solver get ready for the day ahead and for every phase of real time; what fails is told."""
@@ -164,7 +191,9 @@ class Runtime:
             if self._asleep.is_set() and not self._lock.locked():
                 return
 
-    async def _sleep_until_or_woken(self, due: datetime) -> None:
+    async def _sleep_until_or_woken(self, due: datetime) -> bool:
+        """Sleep; returns whether somebody has woken us."""
+
         async def sleep() -> None:
             await self.clock.sleep_until(due)
             self._asleep.clear()  # before anybody can see this task end: a virtual clock must not move on yet
@@ -173,6 +202,7 @@ class Runtime:
         waker = asyncio.create_task(self._woken.wait(), name="runtime may be woken")
         try:
             await asyncio.wait({sleeper, waker}, return_when=asyncio.FIRST_COMPLETED)
+            return waker.done()
         finally:
             self._asleep.clear()
             self._woken.clear()
@@ -194,6 +224,8 @@ class Runtime:
     def next_due(self, now: datetime) -> datetime:
         """When the next step of an event, day-ahead plan or cycle is due, strictly after ``now``."""
         moments = [self._next_day_ahead(now), self._next_cycle(now)]
+        if self._again_at is not None:
+            moments.append(max(self._again_at, now + timedelta(seconds=1)))
         step = self.events.next_due(now)
         if step is not None:
             moments.append(step)
@@ -220,9 +252,10 @@ class Runtime:
         boundary = self.rhythm.boundary(now - self.rhythm.cycle_offset)
         is_new = self._cycled_at != boundary and self.rhythm.is_due(boundary, self.events.windows())
         await self._guarded("events", partial(self.events.tick, now))
-        if is_new:
+        if is_new or (self._again_at is not None and self._again_at <= now):
             self._cycled_at = boundary
-            await self._guarded("cycle", partial(self._run_cycle, boundary))
+            failed = await self._guarded("cycle", partial(self._run_cycle, boundary))
+            self._again_at = now + AGAIN_AFTER if failed is not None and failed.retryable else None
             await asyncio.to_thread(self.emergencies.refresh)
             await self._guarded("answers overdue", partial(self._note_expired, now))
         for day in self._days_to_plan(now):
@@ -235,7 +268,8 @@ class Runtime:
         if not await self._cycle.run(boundary):
             await self.emergencies.go_on(boundary)
 
-    async def _guarded(self, name: str, do: Callable[[], Awaitable[object]]) -> None:
+    async def _guarded(self, name: str, do: Callable[[], Awaitable[object]]) -> VppError | None:
+        """Do it; returns what it failed with."""
         try:
             await do()
         except VppError as error:
@@ -243,9 +277,10 @@ class Runtime:
             if self._failing.get(name) != str(error):
                 log.error("a step failed, it is tried again", step=name, error=str(error))
             self._failing[name] = str(error)
-        else:
-            if self._failing.pop(name, None) is not None:
-                log.info("a step works again", step=name)
+            return error
+        if self._failing.pop(name, None) is not None:
+            log.info("a step works again", step=name)
+        return None
 
     def _days_to_plan(self, now: datetime) -> list[date]:
         local = now.astimezone(self.zone)

@@ -32,6 +32,7 @@ from vpp.event_sizing import EventRules
 from vpp.events import EventDesk
 from vpp.forecasting import CityFeed
 from vpp.history import DAYS_BACK, History
+from vpp.ladder import STEPS
 from vpp.metrics import Metrics
 from vpp.problem_builder import ProblemBuilder
 from vpp.real_time import RealTimeStage
@@ -168,6 +169,10 @@ async def _assemble(
         def note(plan: DispatchPlan, violations: int) -> None:
             metrics.plans_made.labels(kind=kind, source=plan.source.value).inc()
             metrics.plan_violations.labels(kind=kind).inc(violations)
+            if violations:
+                return  # it is not put in force
+            metrics.ladder_steps.labels(kind=kind, step=plan.step.value).inc()
+            metrics.ladder_step.labels(kind=kind).set(STEPS.index(plan.step))
             metrics.plan_gap.labels(kind=kind).set(plan.gap)
             metrics.plan_wall_s.labels(kind=kind).set(plan.wall_s)
             metrics.plan_made_at.labels(kind=kind).set(clock.now().timestamp())

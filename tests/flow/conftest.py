@@ -29,7 +29,7 @@ from models.errors import DeadlineError
 from models.events import EventOrder, EventRecord
 from models.intervals import FloatArray, IntervalGrid
 from models.plan import DispatchPlan
-from models.ports import Solver
+from models.ports import Clock, Solver
 from simulations.city_feed import CurveFeed
 from simulations.clock import VirtualClock
 from simulations.wire import codec
@@ -322,6 +322,8 @@ class World:
     ) -> None:
         self.folder, self.broker = folder, broker
         self.clock = VirtualClock(start, patience_s=30.0)
+        self.service_clock: Clock = self.clock
+        """What the service takes for the time; the devices know better."""
         self.solver, self.overrides = solver, overrides
         self.city_kw = CITY_KW
         self.aggregators = small_fleet(self.clock)
@@ -351,7 +353,7 @@ class World:
         for section, values in self.overrides.items():
             overrides[section] = {**overrides.get(section, {}), **values}
         settings = load_settings(None, overrides)
-        made = open_service(settings, self.clock, small_city(lambda: self.city_kw), solver=self.solver)
+        made = open_service(settings, self.service_clock, small_city(lambda: self.city_kw), solver=self.solver)
         self.service = await self._stack.enter_async_context(made)
         self._running = asyncio.create_task(self.service.run(), name="service")
         self._barriers = [self.service.runtime.settled, self._heard]
@@ -503,6 +505,7 @@ async def make_world(tmp_path: Path, solver: ThreadSolver) -> AsyncIterator[Make
             solver: Solver = solver,
             until: datetime | None = PLANNED,
             with_loads: bool = False,
+            service_clock: Callable[[World], Clock] = lambda world: world.clock,
             **overrides: Mapping[str, Any],
         ) -> World:
             if broker == "mosquitto" and find_mosquitto() is None:
@@ -511,6 +514,7 @@ async def make_world(tmp_path: Path, solver: ThreadSolver) -> AsyncIterator[Make
                 open_broker(BrokerSettings(broker=broker, folder=tmp_path / "broker"))
             )
             world = World(tmp_path, running, solver, overrides, with_loads)
+            world.service_clock = service_clock(world)
             await world.start_service()
             stack.push_async_callback(world.close)
             await world.service.link.wait_connected()

@@ -5,10 +5,10 @@ from datetime import date, timedelta
 
 import pytest
 
-from models.errors import AccessError, EventStateError
+from models.errors import AccessError, EventStateError, StoreError
 from models.events import EventStatus
 from simulations.wire.gateway import Answer
-from tests.flow.conftest import CYCLE, EVENT_END, EVENT_START, MINUTE, PLANNED, FlakySolver, MakeWorld, World
+from tests.flow.conftest import CYCLE, EVENT_END, EVENT_START, MINUTE, PLANNED, MakeWorld, World
 
 DAY = date(2025, 7, 16)
 
@@ -112,13 +112,17 @@ async def test_a_cancelled_event_leaves_no_order_behind(make_world: MakeWorld) -
         await world.service.terminate("night", "operator-li", "it never ran")
 
 
-async def test_an_approved_event_that_could_not_be_planned_is_planned_later(
-    make_world: MakeWorld, flaky: FlakySolver
+async def test_an_approved_event_whose_plan_could_not_be_kept_is_planned_later(
+    make_world: MakeWorld, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    world = await make_world(solver=flaky)
+    world = await make_world()
     await world.declare(200.0)
     await world.declare(50.0, event_id="other")
-    flaky.failing = True
+
+    def away(*_: object) -> None:
+        raise StoreError("the database is away")
+
+    monkeypatch.setattr(world.service.store, "save_plan", away)
     await world.service.approve(["night"], "approver-wang")
     await world.service.approve(["other"], "approver-wang")
     await world.clock.settle()
@@ -127,7 +131,7 @@ async def test_an_approved_event_that_could_not_be_planned_is_planned_later(
     await world.service.cancel("other", "operator-li", "not needed")
     assert world.event("other").status is EventStatus.CANCELLED
 
-    flaky.failing = False
+    monkeypatch.undo()
     await world.until(PLANNED + timedelta(minutes=30))
     assert world.event().status is EventStatus.NOTIFIED
     assert sum(world.event().share_kw.values()) == pytest.approx(200, rel=0.02)

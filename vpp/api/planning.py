@@ -9,7 +9,7 @@ from pydantic import BaseModel, ValidationError
 
 from models.errors import InputError, InputFault
 from models.events import Direction, EventOrder, ScopeKind
-from models.plan import DispatchPlan, PlanSource, RequirementAmount
+from models.plan import LADDER_EN, LADDER_ZH, DispatchPlan, LadderStep, PlanSource, RequirementAmount
 from models.records import Role, UserRecord
 from models.units import Identifier, UtcTime
 from vpp.api.access import ALL, STAFF, Service, allowed, own_only
@@ -30,6 +30,9 @@ class PlanSummary(BaseModel):
     plan_hash: str
     baseline_hash: str
     source: PlanSource
+    step: LadderStep
+    step_en: str
+    step_zh: str
     status: str
     made_at: UtcTime | None
     age_s: float | None
@@ -122,6 +125,9 @@ async def current_plan(service: Service, _caller: Staff) -> PlanSummary:
             plan_hash=plan.plan_hash,
             baseline_hash=plan.baseline_hash,
             source=plan.source,
+            step=plan.step,
+            step_en=LADDER_EN[plan.step],
+            step_zh=LADDER_ZH[plan.step],
             status=plan.status,
             made_at=plan.made_at,
             age_s=age_s,

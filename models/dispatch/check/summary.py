@@ -9,7 +9,7 @@ from models.dispatch.check.horizon import tolerance
 from models.dispatch.check.report import Violation
 from models.dispatch.problem import DispatchProblem
 from models.intervals import FloatArray
-from models.plan import Admission, PlanSource
+from models.plan import NO_SOLVER, Admission, PlanSource
 from models.plan_stream import PlanHead
 
 
@@ -68,7 +68,7 @@ def check_unmet(
 
 def claims_no_cost(head: PlanHead) -> bool:
     """A rule's plan, or one from before, may say nothing of what it costs (NaN): it then costs what is recomputed."""
-    return head.source in (PlanSource.LAST_GOOD, PlanSource.RULE) and bool(np.isnan(head.objective_cny))
+    return head.source in NO_SOLVER and bool(np.isnan(head.objective_cny))
 
 
 def compare(limit: str, said: float, recomputed: float) -> list[Violation]:

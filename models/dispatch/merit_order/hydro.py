@@ -59,7 +59,7 @@ class PumpedHydro:
         needed = np.where(self._roomy, np.minimum(np.maximum(lacks, self._charge_min), self._charge), fill)
         spare = np.maximum(0.0, (level - least) / (self._taken * hours))
         turbine = np.minimum(self._discharge, spare)
-        wanted = ask.baseline_kw
+        wanted = ask.wanted_kw
         pumps = np.minimum(np.minimum(np.maximum(wanted, self._charge_min), self._charge), fill)
         follows = np.where(
             (wanted >= 0.5 * self._charge_min) & (wanted > 0) & (pumps >= self._charge_min) & (fill > 0),

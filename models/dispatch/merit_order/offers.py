@@ -58,7 +58,8 @@ class Ask:
     """One interval, and how long whoever moves in it must be able to hold that.
 
     ``begin_h``, ``end_h``, ``hours``: the interval, hours since the horizon's start.  ``till_h``: (n,) end of the
-    events that contain each row, else the interval's.  ``in_event``: (n,).  ``baseline_kw``: (n,) of its resource.
+    events that contain each row, else the interval's.  ``in_event``: (n,).  ``wanted_kw``: (n,) what its resource would
+    do if nobody asked: its baseline, or the plan that it follows.
     """
 
     t: int
@@ -66,7 +67,7 @@ class Ask:
     end_h: float
     till_h: FloatArray
     in_event: BoolArray
-    baseline_kw: FloatArray
+    wanted_kw: FloatArray
 
     @property
     def hours(self) -> float:
@@ -83,6 +84,7 @@ class Table:
     """A kind's table as its rule sees it: columns as admitted, (n,) each, and what is known of the rows at the start.
 
     ``resource``: row of each in ``fleet.resource_ids``.  ``attributes``: rows of zone, aggregator, pillar.
+    ``wanted_kw``: (R, T) what every resource would do if nobody asked.
     """
 
     columns: Mapping[str, Column]
@@ -90,7 +92,7 @@ class Table:
     resource: IndexArray
     attributes: Attributes
     setting: Setting
-    baseline_kw: FloatArray
+    wanted_kw: FloatArray
 
     def __len__(self) -> int:
         return len(self.resource)
@@ -101,9 +103,8 @@ class Table:
         columns = {name: column[index] for name, column in self.columns.items() if name not in _UNUSED}
         zone, aggregator, pillar = (each[index] for each in self.attributes)
         where = self.resource[index]
-        return Table(
-            columns, self.states.rows(index), where, (zone, aggregator, pillar), self.setting, self.baseline_kw
-        )
+        states = self.states.rows(index)
+        return Table(columns, states, where, (zone, aggregator, pillar), self.setting, self.wanted_kw)
 
     def of(self, name: str) -> FloatArray:
         """A column of numbers."""

@@ -3,7 +3,7 @@
 In every interval each device says what it may do so that the rest of its horizon can still be kept (``stores``,
 ``thermal``, ``loads``, ``units``, ``hydro``, ``runs``), and how much of that it can hold to the end of the events it
 is in; from these offers the cheapest are picked until the requirements of the interval are met (``picking``).  Who is
-not picked follows its baseline as near as it can.
+not picked follows its baseline as near as it can, or the plan that it is told to keep to.
 
 It takes a second for 20 000 devices and a few for a million; for the next minutes of a call, less.  What it costs is
 what the checker finds, and no bound stands beside it.
@@ -35,8 +35,9 @@ from models.plan import Admission, DispatchPlan, PlanSource
 from models.resources import ResourceKind
 
 
-def merit_order(problem: DispatchProblem) -> DispatchPlan:
-    """The plan of the rule for a problem.
+def merit_order(problem: DispatchProblem, near: DispatchPlan | None = None) -> DispatchPlan:
+    """The plan of the rule for a problem; with ``near``: that plan, as far as every device's state lets it be followed,
+    and what it then misses bought by rule (those loads first that gave something up in it).
 
     The problem's baseline is what events are measured against and what is done without them; without one everybody's
     undisturbed schedule stands for it.  ``objective_cny`` is NaN: the rule knows no cost but its order.
@@ -44,7 +45,7 @@ def merit_order(problem: DispatchProblem) -> DispatchPlan:
     began = perf_counter()
     if problem.baseline_kw is None:
         problem = replace(problem, baseline_kw=undisturbed_kw(problem))
-    once = _Pass(problem)
+    once = _Pass(problem, near)
     power, energy = once.run(len(problem.grid))
     nothing = np.full(power.shape, np.nan)
     return DispatchPlan(
@@ -54,8 +55,8 @@ def merit_order(problem: DispatchProblem) -> DispatchPlan:
         energy_kwh=energy,
         baseline_kw=once.baseline,
         baseline_energy_kwh=nothing,
-        status="rule",
-        source=PlanSource.RULE,
+        status="fallback",
+        source=PlanSource.RULE if near is None else PlanSource.LAST_GOOD,
         objective_cny=float("nan"),
         baseline_cost_cny=float("nan"),
         lower_bound_cny=float("-inf"),
@@ -108,11 +109,12 @@ _PROFILES = {
 class _Pass:
     """One pass over a problem's horizon."""
 
-    def __init__(self, problem: DispatchProblem) -> None:
+    def __init__(self, problem: DispatchProblem, near: DispatchPlan | None = None) -> None:
         self.problem, grid = problem, problem.grid
         if problem.baseline_kw is None:
             raise ValueError("the rule needs a baseline")
         self.baseline = problem.baseline_kw
+        self.wanted = self.baseline if near is None else _moved(problem, near, self.baseline)
         known = FleetStates(problem)
         tables, admissions = admit_columns(problem, known)
         self.admissions: tuple[Admission, ...] = admissions
@@ -122,7 +124,7 @@ class _Pass:
         for kind, columns in tables.items():
             rows = problem.fleet.rows_of(kind)
             attributes = classes.attributes_of[kind]
-            table = Table(columns, known.of(kind), rows, attributes, setting, self.baseline)
+            table = Table(columns, known.of(kind), rows, attributes, setting, self.wanted)
             self.rules += [rule for rule in _rules(kind, table) if len(rule.table)]
         parts = [rule.table for rule in self.rules]
         lengths = np.cumsum([0, *(len(each) for each in parts)])
@@ -180,6 +182,9 @@ class _Pass:
     def _rank(self, t: int) -> None:
         """Sort everybody by what it costs, once for as long as the same events run."""
         costs = [rule.cost(t) for rule in self.rules]
+        if self.wanted is not self.baseline:
+            gives = self.baseline[self.resource, t] - self.wanted[self.resource, t] > _GIVES_KW
+            costs = [(down - _FIRST * gives[part], up) for (down, up), part in zip(costs, self.parts, strict=True)]
         self.market = replace(
             self.market,
             down_first=cheapest_first([down for down, _ in costs], self._reliability),
@@ -197,7 +202,7 @@ class _Pass:
         offers, asks = Offers.none(len(self.resource)), []
         for rule, part in zip(self.rules, self.parts, strict=True):
             of = self.price_class[part]
-            ask = Ask(t, begin_h, end_h, till[of], mine[of], self.baseline[self.resource[part], t])
+            ask = Ask(t, begin_h, end_h, till[of], mine[of], self.wanted[self.resource[part], t])
             rule.offer(ask, offers.part(part))
             asks.append(ask)
         return asks, offers
@@ -212,6 +217,18 @@ class _Pass:
 
 
 _EPS_H = 1e-9
+_GIVES_KW = 1e-3
+_FIRST = 1e4
+"""CNY per kWh by which those come first who give something up in the plan that is followed."""
+
+
+def _moved(problem: DispatchProblem, near: DispatchPlan, baseline_kw: FloatArray) -> FloatArray:
+    """The power of a plan on another grid and for other resources; the baseline where it does not reach, (R, T)."""
+    moved = problem.grid.mean_from(near.grid, near.power_kw)
+    place = [near.row_of.get(name, -1) for name in problem.fleet.resource_ids]
+    known = np.array(place, dtype=np.int64)
+    found = np.where(known[:, None] >= 0, moved[np.maximum(known, 0)], np.nan)
+    return np.where(np.isnan(found), baseline_kw, found)
 
 
 def _rules(kind: ResourceKind, table: Table) -> list[Rule]:

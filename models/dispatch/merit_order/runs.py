@@ -46,7 +46,7 @@ class Runs:
         most, energy = table.of("power_max_kw")[rows], table.of("energy_kwh")[rows]
         full = most * float(run.sum())
         step_h = np.divide(energy, full, out=np.zeros_like(energy), where=full > 0)
-        wanted = np.abs(table.baseline_kw[table.resource[rows]]) > 1e-6 * np.maximum(1.0, most)[:, None]
+        wanted = np.abs(table.wanted_kw[table.resource[rows]]) > 1e-6 * np.maximum(1.0, most)[:, None]
         first_h = np.where(wanted.any(axis=1), edges[:-1][wanted.argmax(axis=1)], np.inf)
         begin = edges[None, :-1]
         fits = (begin >= opens[rows, None] - _EPS) & (begin + (len(run) * step_h)[:, None] <= closes[rows, None] + _EPS)

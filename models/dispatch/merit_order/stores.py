@@ -20,7 +20,8 @@ With p_t from (O3) e_t lies between the bounds at end_t, and at the end rem = 0 
 whatever is picked in (O3) now, the rest of the horizon can be kept.  A process has P⁻ = -p_min, so that ``z`` leaves
 room for its least power.
 
-Who has fallen behind its baseline (or is ahead of it) outside events spreads that evenly over the time it has left.
+Who has fallen behind what it wanted to do (or is ahead of it) outside events spreads that evenly over the time it has
+left.
 """
 
 from dataclasses import dataclass
@@ -55,7 +56,7 @@ class Stores:
     shown: bool
     one_of_several: BoolArray
     behind: FloatArray | None = None
-    """What the baseline, followed from now on, would leave undone of the target, kWh; None: nobody has asked yet."""
+    """So much of the target is left undone by what is wanted from now on, kWh; None: nobody has asked yet."""
 
     def rem(self, moment_h: FloatArray | float) -> FloatArray:
         """Hours after a moment in which it is plugged in."""
@@ -105,17 +106,17 @@ class Stores:
         shared = np.minimum(self.closes_h, ask.end_h) - np.maximum(self.opens_h, ask.begin_h)
         return np.asarray(np.clip(shared, 0.0, None))
 
-    def of_baseline(self, ask: Ask, share_h: FloatArray) -> FloatArray:
-        """The row's part of its resource's baseline: cars that share an interval share it as they do the time."""
+    def of_wanted(self, ask: Ask, share_h: FloatArray) -> FloatArray:
+        """The row's part of what its resource wants: cars that share an interval share it as they do the time."""
         if not self.one_of_several.any():
-            return ask.baseline_kw
+            return ask.wanted_kw
         place = self.table.resource
-        together = np.bincount(place, weights=share_h, minlength=len(self.table.baseline_kw))[place]
+        together = np.bincount(place, weights=share_h, minlength=len(self.table.wanted_kw))[place]
         part = np.divide(share_h, together, out=np.zeros_like(share_h), where=together > 0)
-        return np.where(self.one_of_several, part * ask.baseline_kw, ask.baseline_kw)
+        return np.where(self.one_of_several, part * ask.wanted_kw, ask.wanted_kw)
 
     def _wanted_kw(self, ask: Ask, share_h: FloatArray) -> FloatArray:
-        wanted = self.of_baseline(ask, share_h)
+        wanted = self.of_wanted(ask, share_h)
         if ask.in_event.all():
             return wanted
         if self.behind is None:
@@ -127,7 +128,7 @@ class Stores:
     def take(self, ask: Ask, power_kw: FloatArray) -> None:
         gained = self.gained(power_kw) * ask.hours
         if self.behind is not None:
-            wanted = self.of_baseline(ask, self.plugged_h(ask))
+            wanted = self.of_wanted(ask, self.plugged_h(ask))
             self.behind = self.behind + self.gained(wanted) * ask.hours - gained
         self.level = self.level + gained
 
@@ -140,23 +141,23 @@ class Stores:
 
 
 def _behind(store: Stores, t: int) -> FloatArray:
-    """What the baseline from interval t on leaves undone of the target, as seen from the level now, kWh."""
+    """What is wanted from interval t on leaves so much of the target undone, as seen from the level now, kWh."""
     end_h = float(store.table.setting.edges_h[-1])
     later_h = np.maximum(0.0, store.closes_h - np.maximum(store.opens_h, end_h))
-    lacking = store.target - store.level - _of_the_baseline_kwh(store, t)
+    lacking = store.target - store.level - _of_the_wanted_kwh(store, t)
     most = lacking - store.stored * store.charge_kw * later_h
     least = lacking + store.taken * store.discharge_kw * later_h
     return np.where(lacking > 0, np.maximum(most, 0.0), np.minimum(least, 0.0))
 
 
-def _of_the_baseline_kwh(store: Stores, t: int) -> FloatArray:
-    """What the level gains from interval t to the horizon's end at the baseline, (n,)."""
+def _of_the_wanted_kwh(store: Stores, t: int) -> FloatArray:
+    """What the level gains from interval t to the horizon's end by what is wanted, (n,)."""
     table, several = store.table, store.one_of_several
     hours, edges = table.setting.hours, table.setting.edges_h
     gained = np.empty(len(several))
     for first in range(0, len(gained), _AT_ONCE):
         rows = slice(first, first + _AT_ONCE)
-        power = table.baseline_kw[table.resource[rows], t:]
+        power = table.wanted_kw[table.resource[rows], t:]
         charged = np.maximum(power, 0.0) @ hours[t:]
         gained[rows] = store.stored[rows] * charged + store.taken[rows] * (power @ hours[t:] - charged)
     if not several.any():
@@ -164,9 +165,9 @@ def _of_the_baseline_kwh(store: Stores, t: int) -> FloatArray:
     shared = np.zeros(len(gained))
     nobody = np.zeros(len(gained), dtype=np.bool_)
     for u in range(t, len(hours)):
-        baseline = table.baseline_kw[table.resource, u]
-        ask = Ask(u, float(edges[u]), float(edges[u + 1]), shared, nobody, baseline)
-        shared += store.gained(store.of_baseline(ask, store.plugged_h(ask))) * hours[u]
+        wanted = table.wanted_kw[table.resource, u]
+        ask = Ask(u, float(edges[u]), float(edges[u + 1]), shared, nobody, wanted)
+        shared += store.gained(store.of_wanted(ask, store.plugged_h(ask))) * hours[u]
     return np.where(several, shared, gained)
 
 
@@ -206,7 +207,7 @@ def stays(table: Table) -> Stores:
     measured = np.where(v2g, table.states.energy_kwh, table.states.delivered_kwh)
     level = np.where((arrive <= 0) & ~np.isnan(measured), measured, first)
     target = first + table.of("energy_needed_kwh")
-    several = np.bincount(table.resource, minlength=len(table.baseline_kw))[table.resource] > 1
+    several = np.bincount(table.resource, minlength=len(table.wanted_kw))[table.resource] > 1
     full = np.where(v2g, np.nan_to_num(table.of("battery_capacity_kwh")), np.maximum(level, target))
     return Stores(
         table=table,

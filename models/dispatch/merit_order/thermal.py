@@ -58,7 +58,8 @@ class ThermalLoads:
         low = np.maximum(-np.minimum(self._decrease, baseline), (self._least(ask.end_h) - kept * self._level) / gain)
         low = np.minimum(low, self._increase)
         high = np.minimum(self._increase, (self._high - kept * self._level) / gain)
-        change = limited(np.where(ask.in_event, 0.0, self._coming_back(ask)), low, high)
+        wanted = ask.wanted_kw - baseline
+        change = limited(np.where(ask.in_event, wanted, np.maximum(wanted, self._coming_back(ask))), low, high)
         offers.base_kw[:] = baseline + change
         kept, gain = self._steps(ask.hold_h)
         held_low = (self._least(ask.till_h) - kept * self._level) / gain

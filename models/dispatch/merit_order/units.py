@@ -6,8 +6,8 @@ r"""Generators and photovoltaic plants.
     (O15)  sun:      0 ≤ o_t ≤ available_t
 
 p = -o.  Who runs may always go on as it runs, who stands still may stay so, and the sun remembers nothing: any step
-that is allowed now leaves a schedule for the rest of the horizon.  Undisturbed a unit follows its baseline as near as
-its ramps and its minimum times let it.
+that is allowed now leaves a schedule for the rest of the horizon.  Undisturbed a unit follows what it wanted to do as
+near as its ramps and its minimum times let it.
 """
 
 import numpy as np
@@ -47,7 +47,7 @@ class Generators:
         been_h = ask.begin_h - self._since_h
         may_stop = self._on & (been_h >= self._up_h - _EPS_H) & (self._output <= edge)
         may_run = self._on | (been_h >= self._down_h - _EPS_H)
-        wanted = -ask.baseline_kw
+        wanted = -ask.wanted_kw
         wants = wanted > _STANDS_KW * np.maximum(1.0, self._most)
         runs = may_run & (wants | (self._on & ~may_stop))
         output = np.where(runs, limited(wanted, low, high), 0.0)
@@ -80,7 +80,7 @@ class Photovoltaics:
 
     def offer(self, ask: Ask, offers: Offers) -> None:
         available = np.maximum(self.table.setting.profiles[self._profile, ask.t] * self._scale, 0.0)
-        offers.base_kw[:] = limited(ask.baseline_kw, -available, np.zeros_like(available))
+        offers.base_kw[:] = limited(ask.wanted_kw, -available, np.zeros_like(available))
         offers.down_kw[:] = available + offers.base_kw
         offers.up_kw[:] = -offers.base_kw
 
