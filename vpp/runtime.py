@@ -39,13 +39,12 @@ from vpp.real_time import RealTimeStage
 from vpp.rhythm import Rhythm
 from vpp.session_baseline import SessionBaselines
 from vpp.state import LiveState
+from vpp.waking import Waking
 
 log = structlog.get_logger(__name__)
 
 AGAIN_AFTER = timedelta(seconds=15)
 """A cycle that failed for a reason that may pass (a database that is away) is tried again so much later."""
-OVERSLEPT = timedelta(seconds=60)
-"""Waking so much too late means that the clock was set forward, or that the machine stood still."""
 DAYS_KEPT = 3
 """Day plans are kept in memory for so many days back; the store has all of them."""
 
@@ -121,10 +120,9 @@ class Runtime:
         self.shows_shapes = True
         """Whether the solver wants to see the shape of its problems before the first (the reference compiles it)."""
         self._lock = asyncio.Lock()
-        self._asleep = asyncio.Event()
+        self._waking = Waking(clock, metrics, self._clock_was_set)
         self._cycled_at: datetime | None = None
         self._again_at: datetime | None = None
-        self._woken = asyncio.Event()
         self.days_wanted: set[date] = set()
         self._failing: dict[str, str] = {}
 
@@ -139,31 +137,13 @@ class Runtime:
         """For ever: sleep until something is due, do it; an error is told and the loop goes on."""
         while True:
             before = self.clock.now()
-            due = self.next_due(before)
-            self._asleep.set()
-            woken = await self._sleep_until_or_woken(due)
-            now = self.clock.now()
-            self._note_step(max(timedelta(0), before - now) if woken else due - now, now)
+            await self._waking.sleep_until(self.next_due(before), before)
             async with self._lock:
                 await self._do(self.clock.now())
 
-    def _note_step(self, early: timedelta, now: datetime) -> None:
-        """Tell if the clock has stepped while we slept; what is due is then what the new time says, once.
-
-        ``early``: how long before its time we have woken by ourselves; negative: too late.
-
-        Set forward, boundaries in between are passed over.  Set back, the present boundary gets a cycle of its own:
-        the orders that are out were meant for later.
-        """
-        if early > timedelta(0):
-            self.metrics.clock_steps.labels(direction="back").inc()
-            log.warning("the clock was set back", at_least_s=early.total_seconds())
-            self._again_at = None
-        elif -early > OVERSLEPT:
-            self.metrics.clock_steps.labels(direction="forward").inc()
-            log.warning("the clock was set forward, or the machine stood still", by_s=-early.total_seconds())
-        else:
-            return
+    def _clock_was_set(self, now: datetime) -> None:
+        """No age of a reading means anything for a while, and what was due again is due by another time."""
+        self._again_at = None
         self.conduct.blind_until = now + 2 * self.rhythm.cycle
 
     async def prepare(self, market_day: date) -> None:
@@ -185,41 +165,18 @@ class Runtime:
         on.
         """
         while True:
-            await self._asleep.wait()
+            await self._waking.asleep.wait()
             async with self._lock:
                 pass
-            if self._asleep.is_set() and not self._lock.locked():
+            if self._waking.asleep.is_set() and not self._lock.locked():
                 return
-
-    async def _sleep_until_or_woken(self, due: datetime) -> bool:
-        """Sleep; returns whether somebody has woken us."""
-
-        async def sleep() -> None:
-            await self.clock.sleep_until(due)
-            self._asleep.clear()  # before anybody can see this task end: a virtual clock must not move on yet
-
-        sleeper = asyncio.create_task(sleep(), name="runtime sleeps")
-        waker = asyncio.create_task(self._woken.wait(), name="runtime may be woken")
-        try:
-            await asyncio.wait({sleeper, waker}, return_when=asyncio.FIRST_COMPLETED)
-            return waker.done()
-        finally:
-            self._asleep.clear()
-            self._woken.clear()
-            for task in (sleeper, waker):
-                task.cancel()
-            await asyncio.gather(sleeper, waker, return_exceptions=True)
 
     @asynccontextmanager
     async def _hands_on(self) -> AsyncIterator[None]:
         """Hold the lock for something from outside, and let the loop think again about what is due."""
         async with self._lock:
             yield
-        self._wake()
-
-    def _wake(self) -> None:
-        self._asleep.clear()
-        self._woken.set()
+        self._waking.wake()
 
     def next_due(self, now: datetime) -> datetime:
         """When the next step of an event, day-ahead plan or cycle is due, strictly after ``now``."""
@@ -351,7 +308,7 @@ class Runtime:
         """Size and declare events (see ``EventDesk.declare``); an emergency waits for nobody."""
         if any(self.events.calls.is_one(order) for order in orders):
             records = await self.events.declare(orders, by)
-            self._wake()
+            self._waking.wake()
             return records
         async with self._hands_on():
             return await self.events.declare(orders, by)
@@ -361,7 +318,7 @@ class Runtime:
         if self.events.calls.are_due(event_ids):
             records = [await self.emergencies.approve(event_id, by) for event_id in event_ids]
             self.days_wanted |= {record.event.start.astimezone(self.zone).date() for record in records}
-            self._wake()
+            self._waking.wake()
             return records
         async with self._hands_on():
             return await self.events.approve(event_ids, by)
