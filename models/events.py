@@ -32,6 +32,14 @@ class ScopeKind(StrEnum):
     PILLAR = "pillar"
 
 
+class NoticeType(StrEnum):
+    """How long before its window an event is ordered, and what follows from it (``models.notice``)."""
+
+    DAY_AHEAD = "day_ahead"
+    INTRADAY = "intraday"
+    EMERGENCY = "emergency"
+
+
 def _check_window(start: datetime, end: datetime) -> None:
     if end <= start:
         raise ValueError(f"end: must be later than start (got {end.isoformat()!r})")
@@ -82,7 +90,10 @@ Remark = Annotated[str, Field(max_length=500), AfterValidator(_storable)]
 
 
 class EventOrder(BaseModel):
-    """What an operator asks for; ``ordered_kw`` None: the smaller of target share and what is callable."""
+    """What an operator asks for; ``ordered_kw`` None: the smaller of target share and what is callable.
+
+    ``notice_type`` None: it follows from how far ahead the start lies.
+    """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -93,6 +104,7 @@ class EventOrder(BaseModel):
     start: UtcTime
     end: UtcTime
     ordered_kw: NonNegativeKw | None = None
+    notice_type: NoticeType | None = None
     reason: Remark = ""
 
     @model_validator(mode="after")
@@ -139,6 +151,9 @@ STATUS_ZH: dict[str, str] = {
     "evaluated": "已评估",
 }
 """What operators call each of them in Chinese."""
+
+NOTICE_ZH: dict[str, str] = {"day_ahead": "日前", "intraday": "日内", "emergency": "应急"}
+"""What operators call the types of notice in Chinese."""
 
 NEXT_STATUS: dict[EventStatus, frozenset[EventStatus]] = {
     EventStatus.DRAFT: frozenset({EventStatus.DECLARED, EventStatus.CANCELLED}),
@@ -190,12 +205,29 @@ class EventStep(BaseModel):
     reason: str = ""
 
 
+class TargetChange(BaseModel):
+    """One change of an event's target: who asked for it, when and why, and from when on it holds.
+
+    ``effective_from`` None: it waits for a second person (``approved_by``), as every increase does.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    at: UtcTime
+    by: str
+    reason: str
+    before_kw: NonNegativeKw
+    after_kw: NonNegativeKw
+    approved_by: str | None = None
+    effective_from: UtcTime | None = None
+
+
 class EventRecord(BaseModel):
     """An event with its life so far: what the store keeps and the API shows.
 
     ``five_percent_kw``: the target share of the reference peak.  ``callable_kw``: firm with margin, when declared.
-    ``event.target_kw`` is ``ordered_kw``.  ``share_kw``, ``accepted_kw``: per aggregator, None = no answer yet.
-    ``baseline_hash`` is pinned at approval.
+    ``event.target_kw`` is ``ordered_kw``, after the last of ``changes`` that holds.  ``share_kw``, ``accepted_kw``: per
+    aggregator, None = no answer yet.  ``baseline_hash`` is pinned at approval.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -203,6 +235,8 @@ class EventRecord(BaseModel):
     event: Event
     status: EventStatus
     steps: tuple[EventStep, ...]
+    notice_type: NoticeType = NoticeType.DAY_AHEAD
+    changes: tuple[TargetChange, ...] = ()
     five_percent_kw: Kw | None = None
     callable_kw: Kw | None = None
     baseline_hash: str | None = None
@@ -210,6 +244,17 @@ class EventRecord(BaseModel):
     accepted_kw: dict[str, Kw | None] = {}
     opted_out_resource_ids: tuple[str, ...] = ()
     evaluation: dict[str, object] | None = None
+
+    @property
+    def waiting_change(self) -> TargetChange | None:
+        """The change of target that waits for a second person."""
+        return next((each for each in self.changes if each.effective_from is None), None)
+
+    @property
+    def first_target_kw(self) -> float:
+        """The order before all changes."""
+        made = [each for each in self.changes if each.effective_from is not None]
+        return made[0].before_kw if made else self.event.target_kw
 
     def stepped(self, wanted: EventStatus, at: datetime, by: str, reason: str = "") -> "EventRecord":
         """The record after one allowed step; ``EventStateError`` otherwise."""
@@ -219,7 +264,11 @@ class EventRecord(BaseModel):
 
 
 class EventNotice(BaseModel):
-    """What an aggregator is told about an event: its share of the target and until when it must answer."""
+    """What an aggregator is told about an event: its share of the target and until when it must answer.
+
+    An emergency is a direct call: there is nothing to answer, its setpoints are on the way; single resources may opt
+    out while it runs.
+    """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -229,5 +278,6 @@ class EventNotice(BaseModel):
     start: UtcTime
     end: UtcTime
     share_kw: NonNegativeKw
+    notice_type: NoticeType = NoticeType.DAY_AHEAD
     respond_by: UtcTime | None = None
     reason: str = ""

@@ -187,12 +187,15 @@ class SentSetpoint:
 
 @dataclass(frozen=True, slots=True)
 class OpenCommand:
-    """A command of the newest delivery that still holds and that nobody has answered; sent ``tries`` times so far."""
+    """A command of its aggregator's newest delivery (``made_at``) that still holds and that nobody has answered; sent
+    ``tries`` times so far.
+    """
 
     command_id: str
     aggregator_id: str
     sequence: int
     valid_until: datetime
+    made_at: datetime
     tries: int
     last_sent_at: datetime
 

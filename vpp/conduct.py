@@ -150,6 +150,11 @@ class ConductStage:
         learned = self._fractions(np.array([each.row for each in known], dtype=np.int64))
         return {each.resource_id: float(value) for each, value in zip(known, learned, strict=True)}
 
+    def fractions(self, rows: NDArray[np.int64]) -> FloatArray:
+        """ρ of the resources of these rows of the live state, (n,)."""
+        self._grow()
+        return self._fractions(rows)
+
     def of(self, resource_id: str) -> tuple[Misconduct, datetime | None, float | None]:
         """Why a resource is in quarantine (``NONE``: it is not), since when, and its ρ (None: not registered)."""
         live = self._state.get(resource_id)

@@ -41,6 +41,7 @@ from vpp.metrics import Metrics
 from vpp.order_limits import OrderLimits
 from vpp.plan_in_force import PlanInForce
 from vpp.promises import Promises
+from vpp.ramp import whole_event
 from vpp.real_time import RealTimeInputs, RealTimeStage
 from vpp.rhythm import Rhythm
 from vpp.session_baseline import SessionBaselines
@@ -95,30 +96,44 @@ class RealTimeCycle:
         self._learned_at: datetime | None = None
         self.current: tuple[DispatchProblem, DispatchPlan] | None = None
 
-    async def run(self, start: datetime) -> None:
-        """The cycle that begins at the boundary ``start``; without a day that covers it only the gauges are set."""
+    def tables(self, start: datetime) -> list[BaselineTable]:
+        """Baseline tables of the days around ``start``, none if no day covers it."""
         tables = self._tables(start)
-        if not tables or not any(table.grid.start <= start < table.grid.end for table in tables):
+        return tables if any(table.grid.start <= start < table.grid.end for table in tables) else []
+
+    async def run(self, start: datetime) -> bool:
+        """The cycle that begins at the boundary ``start``; False without a day that covers it: only gauges are set.
+
+        A direct call that comes meanwhile overtakes it: what it comes to is not sent, and it plans again.
+        """
+        tables = self.tables(start)
+        if not tables:
             self._set_gauges()
-            return
+            return False
         began = monotonic()
-        planned = self._events.planned(start)
-        day_plan = self._day_plan_at(start)
-        if self._real_time.ladder.in_force is None and day_plan is not None:
-            self._real_time.ladder.published(day_plan, planned)  # what stands until there is something newer
-        try:
-            plan = await self._replan(start, tables, planned)
-        except VppError as error:
-            plan = self._as_it_is(planned, error)
-        self._in_force.made(plan, self._delivery.executed_hash)
-        if plan.source is not PlanSource.HOLD:
-            await self._deliver(start, plan)
+        ladder, day_plan = self._real_time.ladder, self._day_plan_at(start)
+        if ladder.in_force is None and day_plan is not None:
+            ladder.published(day_plan, self._events.planned(start))  # what stands until there is something newer
+        while True:
+            era, planned = self._delivery.era, self._events.planned(start)
+            try:
+                plan = await self._replan(start, tables, planned)
+            except VppError as error:
+                plan = self._as_it_is(planned, error)
+            if era == self._delivery.era:
+                self._in_force.made(plan, self._delivery.executed_hash)
+                if plan.source is not PlanSource.HOLD:
+                    await self._deliver(start, plan, era)
+            if era == self._delivery.era:
+                break
+            log.warning("a direct call has overtaken this cycle, it plans again", start=start.isoformat())
         await self._in_force.keep(plan)
         self._set_gauges()
         took_s = monotonic() - began
         self._metrics.cycle_seconds.labels(kind="real_time").observe(took_s)
         if took_s > self._rhythm.cycle.total_seconds():
             self._metrics.cycle_overruns.labels(kind="real_time").inc()
+        return True
 
     def measured_kw(self, event_id: str) -> float | None:
         """What the last complete cycle of a running event delivered, None before there was one."""
@@ -138,7 +153,7 @@ class RealTimeCycle:
             end_energy_kwh=self._end_energy(grid),
             expected=expected,
             events=planned,
-            commitments=self._events.commitments(grid),
+            commitments=self._events.commitments(grid, planned),
             reliability=self._conduct.reliability(),
         )
         problem, plan = await self._real_time.cycle(grid, inputs)
@@ -160,7 +175,7 @@ class RealTimeCycle:
 
     # ---- delivering
 
-    async def _deliver(self, start: datetime, plan: DispatchPlan) -> None:
+    async def _deliver(self, start: datetime, plan: DispatchPlan, era: int) -> None:
         busy = self._events.windows()
         following = self._rhythm.cycle_after(start, busy)
         grace = self._rhythm.cycle
@@ -170,9 +185,11 @@ class RealTimeCycle:
             # the next stretch is sent along: who does not hear the next cycle still does the right thing
             later = self._rhythm.cycle_after(following, busy)
             windows.append(Window(following, later, later + grace))
-        running = {event.event_id.split("~")[0] for event in self._events.planned(start)}
+        running = {whole_event(event.event_id) for event in self._events.planned(start)}
         held_back = {live.resource_id for live in self._state if live.opted_out_of & running}
-        ordered = await self._delivery.deliver(plan, windows, held_back)
+        ordered = await self._delivery.deliver(plan, windows, held_back, era)
+        if era != self._delivery.era:
+            return  # what is in force now is the call's
         for window in windows:
             self._note_curtailed(plan, window, ordered)
         self._note_orders(plan, first, ordered)
@@ -215,8 +232,8 @@ class RealTimeCycle:
     async def _learn(self, start: datetime, tables: Sequence[BaselineTable]) -> None:
         """Look back at the cycle that has just ended: comfort stores, who behaved, and what each event really got.
 
-        Once: a cycle that is tried again has looked back already, and so has one whose time comes a second time because
-        the clock was set back.
+        Once: a cycle that is tried again or was overtaken has looked back already, and so has one whose time comes a
+        second time because the clock was set back.
         """
         if self._learned_at is not None and timedelta(0) <= self._learned_at - start < _SET_BACK:
             return
@@ -242,8 +259,11 @@ class RealTimeCycle:
             return
         problem, plan = self.current
         for record in self._events.active():
-            event = record.event
+            event = self._events.judged(record).event  # an emergency: from its approval on
             if event.start - self._rhythm.around_events < start <= event.end:
+                if start > event.start:  # with every change of it
+                    ordered_kw = float(self._events.ordered_kw(record, grid)[0])
+                    event = event.model_copy(update={"target_kw": ordered_kw})
                 ids = [name for name in means if self._counts_for(name, event, problem)]
                 planned = _expected_kw(problem, plan, event, ids, plan.grid.index_at(before) or 0)
                 self._real_time.learn(start, event, means, ids, planned)

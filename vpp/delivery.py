@@ -6,7 +6,7 @@ no way out of the house: no link, no command, no sequence number.  What becomes 
 until somebody answers) stands in ``vpp.outgoing``.
 """
 
-from collections.abc import Container, Sequence
+from collections.abc import Container, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -25,6 +25,9 @@ from vpp.state import LiveState
 
 MOST_SETPOINTS = 10_000
 """So many in one message, which may have 1 MiB (some 15 000)."""
+
+FIRST_SETPOINTS = 500
+"""So many in the first message of a direct call: it is kept and written in milliseconds."""
 
 _SETPOINTS = TypeAdapter(list[Setpoint])
 
@@ -59,17 +62,21 @@ class DeliveryStage:
         self.outgoing = (
             None if link is None else Outgoing(clock=clock, store=store, link=link, metrics=metrics, rules=retries)
         )
+        self.era = 0
+        """Counts direct calls: what was planned before the newest one is not sent any more."""
         self._limits = OrderLimits(state)
 
     async def deliver(
-        self, plan: DispatchPlan, windows: Sequence[Window], held_back: Container[str] = ()
+        self, plan: DispatchPlan, windows: Sequence[Window], held_back: Container[str] = (), era: int | None = None
     ) -> frozenset[str]:
         """Send the plan's power over each window to every aggregator whose devices may be ordered now.
 
-        Resources in ``held_back`` (opted out) get no order.  Returns who was sent one for the first window.
+        Resources in ``held_back`` (opted out) get no order.  Returns who was sent one for the first window.  A plan of
+        an earlier ``era`` than the present one stops where it is.
         """
+        era = self.era if era is None else era
         now = self._clock.now()
-        if self.outgoing is not None:
+        if self.outgoing is not None and era == self.era:
             self.outgoing.supersede()
         first: list[str] = []
         made = 0
@@ -82,11 +89,11 @@ class DeliveryStage:
             for aggregator_id, setpoints in sorted(self._setpoints(plan, plan_rows, shares / hours).items()):
                 for part in (setpoints[low : low + MOST_SETPOINTS] for low in range(0, len(setpoints), MOST_SETPOINTS)):
                     made += 1
-                    left = await self._send(aggregator_id, plan_hash, window, part, now)
+                    left = await self._send(aggregator_id, plan_hash, window, part, now, era)
                     if left and window is windows[0]:
                         first.extend(setpoint.resource_id for setpoint in part)
-        if not made and self.outgoing is not None:
-            self.outgoing.plan_hash = plan_hash  # it has nothing to say to anybody, and that is in force now
+        if not made and self.outgoing is not None and era == self.era:
+            self.outgoing.put_in_force(plan_hash)  # it has nothing to say to anybody, and that is in force now
         return frozenset(first)
 
     def _may_be_ordered(self, plan: DispatchPlan, now: datetime, held_back: Container[str]) -> NDArray[np.int64]:
@@ -125,13 +132,45 @@ class DeliveryStage:
         return by_aggregator
 
     async def _send(
-        self, aggregator_id: str, plan_hash: str, window: Window, setpoints: Sequence[Setpoint], made_at: datetime
+        self,
+        aggregator_id: str,
+        plan_hash: str,
+        window: Window,
+        setpoints: Sequence[Setpoint],
+        made_at: datetime,
+        era: int | None,
     ) -> bool:
+        """One batch in its turn: nobody's newer orders get the lower sequence.  ``era`` None: never overtaken."""
         if self.outgoing is None:
             self._metrics.setpoints_withheld.labels(aggregator=aggregator_id).inc(len(setpoints))
             return False
         order = Order(aggregator_id, plan_hash, window.valid_from, window.valid_until, setpoints)
-        return await self.outgoing.send(order, made_at)
+        return await self.outgoing.send(order, made_at, lambda: era is None or era == self.era)
+
+    # ---- direct calls
+
+    def overtake(self) -> None:
+        """A direct call is coming: plans that are under way are not sent (any further)."""
+        self.era += 1
+
+    async def send_call(
+        self, plan: DispatchPlan, rows: NDArray[np.int64], window: Window, made_at: datetime
+    ) -> NDArray[np.int64]:
+        """Send a plan of one interval in its own order, ``rows`` in the live state; returns the places that left.
+
+        The aggregator whose device comes first is first, and its first message is short: it leaves at once.  The waves
+        of a call have the same ``made_at``: they are one delivery, to those who are called.
+        """
+        owner = self._state.columns.owner[rows]
+        _, first_place = np.unique(owner, return_index=True)
+        whole, plan_hash, left = np.ones(1), plan.plan_hash, [np.empty(0, dtype=np.int64)]
+        for code in owner[np.sort(first_place)].tolist():
+            places = np.flatnonzero(owner == code)
+            for part in _parts(places, FIRST_SETPOINTS if len(left) == 1 else MOST_SETPOINTS):
+                for aggregator_id, setpoints in self._setpoints(plan, part, whole).items():
+                    if await self._send(aggregator_id, plan_hash, window, setpoints, made_at, None):
+                        left.append(part)
+        return np.concatenate(left)
 
     # ---- what has left the house
 
@@ -174,5 +213,12 @@ class DeliveryStage:
     async def take_up(self, executed_hash: str) -> None:
         """See ``Outgoing.take_up``; in read-only mode what was open before stays where it is."""
         if self.outgoing is not None:
-            self.outgoing.plan_hash = executed_hash
+            self.outgoing.put_in_force(executed_hash)
             await self.outgoing.take_up()
+
+
+def _parts(places: NDArray[np.int64], first: int) -> Iterator[NDArray[np.int64]]:
+    """The places in pieces: the first of at most ``first``, the others as large as a message may be."""
+    yield places[:first]
+    for low in range(first, len(places), MOST_SETPOINTS):
+        yield places[low : low + MOST_SETPOINTS]

@@ -7,14 +7,17 @@ from models.events import EventRecord, EventResponse, EventStatus
 def open_to(record: EventRecord | None, aggregator_id: str, response: EventResponse, place: str) -> EventRecord:
     """The event that is answered; ``InputError`` (at ``place``) if it was not offered or takes no answers.
 
-    Answers are taken until the event begins; while it runs only opt-outs are.
+    Answers are taken until the event begins; while it runs only opt-outs are (a yes changes nothing, and is fine).
     """
     if record is None or aggregator_id not in record.share_kw:
         rule = "must name an event that was offered to you"
         raise InputError([InputFault(place, "event_id", response.event_id, rule)])
-    running = record.status is EventStatus.EXECUTING and bool(response.opted_out_resource_ids)
+    says_nothing_new = response.answer == "accept" or bool(response.opted_out_resource_ids)
+    running = record.status is EventStatus.EXECUTING and says_nothing_new
     if record.status is not EventStatus.NOTIFIED and not running:
         rule = "the event no longer takes answers"
+        if record.status is EventStatus.EXECUTING:
+            rule = "the event runs: name the resources that stay out in opted_out_resource_ids"
         raise InputError([InputFault(place, "event_id", response.event_id, rule)])
     return record
 

@@ -9,11 +9,11 @@ import structlog
 
 from adapters.store.store import Store
 from models.errors import InputError, InputFault
-from models.events import Event, EventRecord, EventStatus
-from models.intervals import IntervalGrid
+from models.events import Event, EventRecord, EventStatus, NoticeType
+from models.intervals import FloatArray, IntervalGrid
 from models.ports import Clock
 from models.records import StoredEvent
-from vpp.ramp import Ramp, ramp_after
+from vpp.ramp import Ramp, next_cycle, ordered_kw_on, pieces_of, ramp_after, stopped_at
 
 log = structlog.get_logger(__name__)
 
@@ -53,26 +53,34 @@ class EventBook:
     async def keep(self, record: EventRecord, also: Callable[[], None] | None = None) -> EventRecord:
         """Save a record, then enter it; ``also`` happens in the same transaction.  ``StoreError`` if it fails."""
         event_id, last = record.event.event_id, record.steps[-1]
-        known = self._records.get(event_id)
         async with self._saving:
+            known = self._records.get(event_id)
             version = self._versions.get(event_id, 0)
             self._versions[event_id] = await asyncio.to_thread(self._save, record, known, version, also)
-        self._records[event_id] = record
+            self._records[event_id] = record
         log.info("event", event_id=event_id, status=record.status.value, by=last.by)
         return record
 
     def _save(
         self, record: EventRecord, known: EventRecord | None, version: int, also: Callable[[], None] | None
     ) -> int:
-        """Event, audit line and whatever else belongs to the step, in one transaction."""
-        last = record.steps[-1]
+        """Event, a line of the audit log for each new step or change, and what else belongs to it, in one
+        transaction.
+        """
+        now, event_id = self._clock.now(), record.event.event_id
         with self._store.transaction():
             saved = self._store.save_event(record, version)
-            if known is None or known.status is not record.status:
-                details = {"reason": last.reason, "ordered_kw": record.event.target_kw}
-                self._store.append_audit(
-                    self._clock.now(), last.by, f"event {record.status.value}", record.event.event_id, details
-                )
+            for step in record.steps[0 if known is None else len(known.steps) :]:
+                details: dict[str, object] = {"reason": step.reason, "ordered_kw": record.event.target_kw}
+                if step.status is EventStatus.DECLARED:
+                    details["notice_type"] = record.notice_type.value
+                self._store.append_audit(now, step.by, f"event {step.status.value}", event_id, details)
+            before = () if known is None else known.changes
+            for change in (each for each in record.changes if each not in before):
+                details = change.model_dump(mode="json", exclude_none=True)
+                waits = change.effective_from is None
+                who, what = (change.by, "asked for") if waits else (change.approved_by or change.by, "made")
+                self._store.append_audit(now, who, f"event change {what}", event_id, details)
             if also is not None:
                 also()
         return saved
@@ -115,7 +123,8 @@ class EventBook:
 
     def planned(self, now: datetime) -> list[Event]:
         """The events that the optimiser must serve from ``now`` on, ramps of terminated ones among them."""
-        events = [record.event for record in self.active() if record.event.end > now]
+        active = [record for record in self.active() if record.event.end > now]
+        events = [piece for record in active for piece in pieces_of(record, self._cycle) if piece.end > now]
         recovering = [
             piece
             for record in self._records.values()
@@ -143,21 +152,36 @@ class EventBook:
     def of_day(self, day: date, grid: IntervalGrid) -> list[Event]:
         """Events of a market day as its plan must have them: also those that are over, whose energy is spent.
 
-        A terminated one counts until its ramp begins, rounded up to the intervals of the day plan (``grid``).
+        A terminated one counts until its ramp begins.  What does not lie on the intervals of the day plan (``grid``),
+        an emergency or a change, is rounded to them.
         """
-        records = [record for record in self._records.values() if self.day_of(record.event) == day]
-        found = [record.event for record in records if record.status in ACTIVE]
-        for record in records:
-            if record.status in OVER:
-                held = self.judged(record).event
-                end = next((edge for edge in grid.edges if edge >= held.end), held.end)
-                found.append(held.model_copy(update={"end": end}))
+        found = []
+        for record in self._records.values():
+            if self.day_of(record.event) == day and record.status in (*ACTIVE, *OVER):
+                held = self.judged(record)
+                if _fits(held, grid):
+                    found.append(held.event)
+                else:
+                    found.extend(_rounded(held, ordered_kw_on(held, self._cycle, grid), grid))
         return found
 
     def judged(self, record: EventRecord) -> EventRecord:
-        """The record with the window that is judged: of a terminated event, as long as it was held in full."""
-        ramp = self._ramp(record)
-        return record if ramp is None else record.model_copy(update={"event": ramp.held})
+        """The record with the window that is judged: of a terminated event, as long as it was held in full; of an
+        emergency, from the first cycle that begins after it was approved (meters read whole cycles).
+        """
+        event, ramp = record.event, self._ramp(record)
+        changes: dict[str, object] = {} if ramp is None else {"end": ramp.held_until}
+        end = event.end if ramp is None else ramp.held_until
+        approved_at = next((step.at for step in record.steps if step.status is EventStatus.APPROVED), None)
+        if record.notice_type is NoticeType.EMERGENCY and approved_at is not None and approved_at > event.start:
+            start = next_cycle(approved_at, self._cycle)
+            if start < end:
+                changes["start"] = start
+        return record.model_copy(update={"event": event.model_copy(update=changes)}) if changes else record
+
+    def ordered_kw(self, record: EventRecord, grid: IntervalGrid) -> FloatArray:
+        """What an event orders on a grid, with every change of it, (T,); 0 outside its window."""
+        return ordered_kw_on(record, self._cycle, grid)
 
     def _after(self, record: EventRecord, now: datetime) -> list[Event]:
         ramp = self._ramp(record)
@@ -165,8 +189,8 @@ class EventBook:
 
     def _ramp(self, record: EventRecord) -> Ramp | None:
         """How an event that was terminated comes down, None for one that was not."""
-        stopped = [step.at for step in record.steps if step.status is EventStatus.TERMINATED]
-        return ramp_after(record.event, stopped[0], self._cycle) if stopped else None
+        at = stopped_at(record)
+        return None if at is None else ramp_after(record, at, self._cycle)
 
     def _day_is_open(self, event: Event, now: datetime) -> bool:
         """True until the last event of the same day has had its hours of rebound: the problem keeps its shape."""
@@ -176,3 +200,27 @@ class EventBook:
             if record.status is not EventStatus.CANCELLED and self.day_of(record.event) == self.day_of(event)
         ]
         return max(same_day) + self._rebound_window > now
+
+
+def _fits(record: EventRecord, grid: IntervalGrid) -> bool:
+    """True if the event has one target throughout and its window lies on the edges of the grid."""
+    edges, event = set(grid.edges), record.event
+    made = [change for change in record.changes if change.effective_from is not None]
+    steady = all(change.effective_from <= event.start for change in made if change.effective_from is not None)
+    return steady and all(edge in edges or not grid.start < edge < grid.end for edge in (event.start, event.end))
+
+
+def _rounded(record: EventRecord, ordered_kw: FloatArray, grid: IntervalGrid) -> list[Event]:
+    """The event on whole intervals of the grid, with the mean order of each; equal neighbours are one piece."""
+    event = record.event
+    pieces: list[Event] = []
+    for t in (grid.overlap_h(event.start, event.end) > 0).nonzero()[0].tolist():
+        start, end, kw = grid.starts[t], grid.ends[t], round(float(ordered_kw[t]), 3)
+        if pieces and pieces[-1].end == start and pieces[-1].target_kw == kw:
+            pieces[-1] = pieces[-1].model_copy(update={"end": end})
+            continue
+        if pieces:
+            pieces[-1] = pieces[-1].model_copy(update={"rebound_cap_kw": None})
+        name = event.event_id if not pieces else f"{event.event_id}~{len(pieces) + 1}"
+        pieces.append(event.model_copy(update={"event_id": name, "start": start, "end": end, "target_kw": kw}))
+    return pieces

@@ -5,7 +5,7 @@ from datetime import datetime
 import structlog
 
 from models.errors import DeviceError, VppError
-from models.events import Event, EventNotice, EventRecord
+from models.events import EventNotice, EventRecord
 from models.ports import DeviceLink
 
 log = structlog.get_logger(__name__)
@@ -18,15 +18,15 @@ class EventNotices:
         """``link`` None: read-only mode, nobody is told anything."""
         self._link = link
 
-    async def tell_all(self, record: EventRecord, status: str, reason: str) -> None:
+    async def tell_all(self, record: EventRecord, status: str, reason: str, respond_by: datetime | None = None) -> None:
         """Tell everybody who has a share in the event, with that share, kW."""
         for aggregator_id, share_kw in record.share_kw.items():
-            await self.tell(aggregator_id, record.event, status, share_kw, reason=reason)
+            await self.tell(aggregator_id, record, status, share_kw, respond_by=respond_by, reason=reason)
 
     async def tell(
         self,
         aggregator_id: str,
-        event: Event,
+        record: EventRecord,
         status: str,
         share_kw: float,
         *,
@@ -36,6 +36,7 @@ class EventNotices:
         """Tell one aggregator of an event and its share in it, kW."""
         if self._link is None:
             return
+        event = record.event
         notice = EventNotice.model_validate(
             {
                 "event_id": event.event_id,
@@ -44,6 +45,7 @@ class EventNotices:
                 "start": event.start,
                 "end": event.end,
                 "share_kw": share_kw,
+                "notice_type": record.notice_type,
                 "respond_by": respond_by,
                 "reason": reason,
             }

@@ -1,9 +1,15 @@
 """The scope of an event: which resources count for it."""
 
 from collections.abc import Collection, Mapping
+from datetime import timedelta
 
 from models.events import Event, ScopeKind
+from models.intervals import IntervalGrid
+from models.ports import Clock
 from models.resources import ResourceBase
+from vpp.forecasting import CityFeed
+
+_PRESENT = timedelta(minutes=5)
 
 
 def is_in_scope(resource: ResourceBase, event: Event, areas: Mapping[str, Collection[str]]) -> bool:
@@ -17,3 +23,9 @@ def is_in_scope(resource: ResourceBase, event: Event, areas: Mapping[str, Collec
         ScopeKind.PILLAR: resource.pillar.value,
     }[event.scope_kind]
     return attribute == event.scope_id
+
+
+def area_zones(feed: CityFeed, clock: Clock, area: str) -> frozenset[str]:
+    """The zones of an area of the city as it is now, none if there is no such area."""
+    now = clock.now()
+    return feed.forecast(now, IntervalGrid((now, now + _PRESENT))).areas.get(area, frozenset()) if area else frozenset()

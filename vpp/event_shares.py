@@ -5,13 +5,14 @@ share           its mean over the window: what the aggregator is asked for      
 commitment      what was accepted, in the shape of the contribution: what is planned    (T,) kW
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 
 import numpy as np
 
 from models.events import Commitment, Direction, Event, EventRecord
 from models.intervals import FloatArray, IntervalGrid
 from vpp.day_ahead import DayPlan
+from vpp.ramp import whole_event
 
 _NO_SHARE_KW = 0.05
 """Whoever contributes no more than this on average is not asked."""
@@ -44,20 +45,26 @@ def shares(day: DayPlan, event: Event) -> dict[str, float]:
 
 
 class CommittedProfiles:
-    """What every aggregator has taken on of every event, (T,) kW on the grid of the day plan it was taken from."""
+    """What every aggregator has taken on of every event, (T,) kW on the grid of the day plan it was taken from.
+
+    It was taken on at the order of that moment; where the order has been changed since, it follows in proportion.
+    """
 
     def __init__(self) -> None:
         self._committed_kw: dict[str, dict[str, tuple[IntervalGrid, FloatArray]]] = {}
+        self._bound_kw: dict[str, float] = {}
 
     def forget(self, event_id: str) -> None:
         """Nobody is bound to this event any more."""
         self._committed_kw.pop(event_id, None)
+        self._bound_kw.pop(event_id, None)
 
     def bind_only(
         self, event: Event, day: DayPlan, accepted_kw: Mapping[str, float], share_kw: Mapping[str, float]
     ) -> None:
         """Bind just those in ``accepted_kw`` to their part of their share of the plan; the others stay free."""
         shapes = contributions(day, event)
+        self._bound_kw[event.event_id] = event.target_kw
         self._committed_kw[event.event_id] = {
             name: (day.plan.grid, shapes[name] * accepted / share_kw[name])
             for name, accepted in accepted_kw.items()
@@ -68,6 +75,7 @@ class CommittedProfiles:
         """Commitments: what was accepted, in the shape in which the day plan has it; of who takes no part, nothing."""
         shapes, planned = contributions(day, record.event), shares(day, record.event)
         nothing = np.zeros(len(day.plan.grid))
+        self._bound_kw[record.event.event_id] = record.event.target_kw
         self._committed_kw[record.event.event_id] = {
             name: (
                 day.plan.grid,
@@ -76,28 +84,37 @@ class CommittedProfiles:
             for name in record.share_kw
         }
 
-    def rows(self, events: Iterable[Event], grid: IntervalGrid) -> list[Commitment]:
-        """Commitments to ``events`` on ``grid``: what was accepted, in the shape it was planned in."""
+    def rows(
+        self, orders: Iterable[tuple[str, FloatArray]], grid: IntervalGrid, pieces: Sequence[Event]
+    ) -> list[Commitment]:
+        """Commitments on ``grid`` to events that order so many kW, (T,): what was accepted, in the shape it was
+        planned in, each to the one of ``pieces`` that stands for the event in that interval.
+        """
         rows: list[Commitment] = []
-        for event in events:
-            inside = grid.inside(event.start, event.end)
-            for aggregator_id, (day_grid, kw) in self._committed_kw.get(event.event_id, {}).items():
-                values = grid.mean_from(day_grid, kw)
-                rows.extend(
-                    Commitment(
-                        event_id=event.event_id,
+        for event_id, ordered_kw in orders:
+            of_event = [piece for piece in pieces if whole_event(piece.event_id) == event_id]
+            places = [(piece.event_id, np.flatnonzero(grid.inside(piece.start, piece.end))) for piece in of_event]
+            for aggregator_id, values in self.accepted_on(event_id, ordered_kw, grid).items():
+                rows.extend(  # not validated: the name of a piece is none that a person could give an event
+                    Commitment.model_construct(
+                        event_id=name,
                         aggregator_id=aggregator_id,
                         interval_start=grid.starts[t],
                         accepted_kw=max(0.0, float(values[t])),
                     )
-                    for t in np.flatnonzero(inside)
+                    for name, inside in places
+                    for t in inside.tolist()
                     if not np.isnan(values[t])
                 )
         return rows
 
-    def accepted_on(self, event_id: str, grid: IntervalGrid) -> dict[str, FloatArray]:
-        """What every aggregator has taken on of an event, (T,) kW in the shape it was planned in; empty if unknown."""
+    def accepted_on(self, event_id: str, ordered_kw: FloatArray, grid: IntervalGrid) -> dict[str, FloatArray]:
+        """What every aggregator has taken on of an event that orders so many kW, (T,); NaN where its plan says nothing,
+        empty if unknown.
+        """
+        bound_kw = self._bound_kw.get(event_id, 0.0)
+        share = ordered_kw / bound_kw if bound_kw > 0 else np.ones(len(grid))
         return {
-            name: np.nan_to_num(grid.mean_from(day_grid, kw))
+            name: grid.mean_from(day_grid, kw) * share
             for name, (day_grid, kw) in self._committed_kw.get(event_id, {}).items()
         }

@@ -2,13 +2,14 @@
 
 import itertools
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import date, datetime, timedelta
 from zoneinfo import ZoneInfo
 
 from models.errors import InputError, InputFault
-from models.events import Direction, Event, EventOrder, ScopeKind
+from models.events import Direction, Event, EventOrder, NoticeType, ScopeKind
+from models.notice import NoticeRules
 from vpp.day_ahead import DayAheadStage, DayPlan
 from vpp.event_book import EventBook
 
@@ -20,7 +21,7 @@ class EventRules:
     target_fraction: float
     reference_peak_kw: float | None
     callable_margin_fraction: float
-    respond_within: timedelta
+    notice: NoticeRules
     rebound_window: timedelta = timedelta(hours=6)
     rebound_margin_fraction: float = 0.015
 
@@ -35,16 +36,13 @@ class EventRules:
         """
         return peak_kw * (1 - self.rebound_margin_fraction)
 
-    def deadline(self, event: Event, notified_at: datetime) -> datetime:
-        """Until when aggregators may answer the notice of an event."""
-        return min(notified_at + self.respond_within, event.start)
-
 
 @dataclass(frozen=True, slots=True)
 class EventSizing:
     """An order as an event, the target share of the reference peak, and what can be held throughout, kW."""
 
     event: Event
+    notice_type: NoticeType
     five_percent_kw: float
     callable_kw: float
 
@@ -57,19 +55,28 @@ class EventSizer:
         self._book = book
         self._zone = zone
         self._rules = rules
+        self.callable_now: Callable[[Event, datetime], float] = lambda _event, _now: 0.0
+        """What a direct call could count on, kW."""
 
     async def size(self, orders: Sequence[EventOrder], now: datetime) -> list[EventSizing]:
         """What orders of one market day could count on, together: they share the same resources.
 
-        ``InputError`` for an order that does not lie in the future, of another day, or whose name is taken.
+        ``InputError`` for an order whose notice does not fit, of another day, or whose name is taken.
         """
-        for index, order in enumerate(orders):
-            if order.start <= now:
-                fault = InputFault("event", "start", order.start.isoformat(), "must lie in the future", index)
-                raise InputError([fault])
+        kinds = [
+            self._rules.notice.checked(order.notice_type, order.start, order.end, now, index)
+            for index, order in enumerate(orders)
+        ]
         day = orders[0].start.astimezone(self._zone).date()
         if any(order.start.astimezone(self._zone).date() != day for order in orders):
             raise InputError([InputFault("event", "start", str(day), "all must lie on one market day")])
+        if NoticeType.EMERGENCY in kinds:
+            if len(orders) > 1:
+                rule = "an emergency is declared by itself: nothing may keep it waiting"
+                raise InputError(
+                    [InputFault("event", "notice_type", "emergency", rule, kinds.index(NoticeType.EMERGENCY))]
+                )
+            return [self._size_now(orders[0], day, now)]
         plan = await self._day_ahead.make(day)
         peak_kw, five_percent_kw = self._reference(plan)
         wanted: list[Event] = []
@@ -78,16 +85,33 @@ class EventSizer:
             wanted.append(self._event(order, five_percent_kw, peak_kw, now, taken))
         standing = self._book.of_day(day, self._day_ahead.grid_of(day))
         callable_kw = await self._day_ahead.callable_kw(day, wanted, standing)
-        return [EventSizing(event, five_percent_kw, callable_kw[event.event_id]) for event in wanted]
+        return [
+            EventSizing(event, kind, five_percent_kw, callable_kw[event.event_id])
+            for event, kind in zip(wanted, kinds, strict=True)
+        ]
+
+    def _size_now(self, order: EventOrder, day: date, now: datetime) -> EventSizing:
+        """An emergency from what devices say right now: there is no time for a plan, and perhaps no day plan."""
+        known = self._day_ahead.days.get(day) if day in self._day_ahead.inputs else None
+        peak_kw, five_percent_kw = self._reference(known) if known is not None else (None, None)
+        if five_percent_kw is None and self._rules.reference_peak_kw is not None:
+            five_percent_kw = self._rules.target_fraction * self._rules.reference_peak_kw
+        event = self._event(order, five_percent_kw or 0.0, peak_kw, now, set())
+        callable_kw = self.callable_now(event, now)
+        if order.ordered_kw is None and five_percent_kw is None:
+            event = event.model_copy(update={"target_kw": callable_kw})
+        wanted_kw = callable_kw if five_percent_kw is None else five_percent_kw
+        return EventSizing(event, NoticeType.EMERGENCY, wanted_kw, callable_kw)
 
     def _event(
-        self, order: EventOrder, five_percent_kw: float, peak_kw: float, now: datetime, taken: set[str]
+        self, order: EventOrder, five_percent_kw: float, peak_kw: float | None, now: datetime, taken: set[str]
     ) -> Event:
         """The order as an event that asks for so much more that its margin is still there when it is promised."""
         event_id = order.event_id or self._new_id(order, taken)
         if self._is_taken(event_id, taken):
             raise InputError([InputFault("event", "event_id", event_id, "is already taken")])
         asked_kw = order.ordered_kw if order.ordered_kw is not None else five_percent_kw
+        fill = order.direction is Direction.FILL
         margin = 1 - self._rules.callable_margin_fraction
         return Event(
             event_id=event_id,
@@ -98,7 +122,7 @@ class EventSizer:
             end=order.end,
             target_kw=asked_kw / margin,
             issued_at=now,
-            rebound_cap_kw=self._rules.rebound_cap_kw(peak_kw) if order.direction is Direction.SHAVE else None,
+            rebound_cap_kw=None if fill or peak_kw is None else self._rules.rebound_cap_kw(peak_kw),
         )
 
     def _is_taken(self, event_id: str, taken: set[str]) -> bool:

@@ -1,7 +1,8 @@
 """The event desk: an event's life from the operator's wish to its evaluation.
 
     declare → approve (by a second person) → notify → answers (what is declined goes to the others) → execute
-    → end → evaluate;   cancel before it begins, terminate while it runs: always with a safe ramp.
+    → end → evaluate;   cancel before it begins, terminate while it runs, change its target at any time: always with a
+    safe ramp.   An emergency is a direct call: nobody is asked first.
 
 The desk decides who does what and when; the planning itself is the day-ahead and the real-time stage.
 """
@@ -10,17 +11,29 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import date, datetime, timedelta
 from zoneinfo import ZoneInfo
 
+import numpy as np
 import structlog
 
 from adapters.store.store import Store
-from models.errors import AccessError, InputError, InputFault, VppError
-from models.events import Commitment, Event, EventOrder, EventRecord, EventResponse, EventStatus, EventStep
+from models.errors import EventStateError, InputError, InputFault, VppError
+from models.events import (
+    Commitment,
+    Event,
+    EventOrder,
+    EventRecord,
+    EventResponse,
+    EventStatus,
+    EventStep,
+    NoticeType,
+)
 from models.intervals import FloatArray, IntervalGrid
 from models.ports import Clock, DeviceLink
 from models.records import StoredEvent
 from vpp.day_ahead import DayAheadStage, DayPlan
 from vpp.event_answers import accepted_kw, all_answered, open_to
 from vpp.event_book import EventBook
+from vpp.event_calls import CallDesk, second_person
+from vpp.event_changes import CHANGEABLE, ChangeDesk, reshared, scaled
 from vpp.event_notices import EventNotices
 from vpp.event_shares import CommittedProfiles, shares
 from vpp.event_sizing import EventRules, EventSizer, EventSizing
@@ -54,8 +67,10 @@ class EventDesk:
         self._day_ahead = day_ahead
         self._rules = rules
         self._book = EventBook(clock=clock, store=store, zone=zone, cycle=cycle, rebound_window=rules.rebound_window)
-        self._sizer = EventSizer(day_ahead, self._book, zone, rules)
+        self.sizer = EventSizer(day_ahead, self._book, zone, rules)
         self._notices = EventNotices(link)
+        self.calls = CallDesk(clock, self._book, self._notices, day_ahead, rules.notice)
+        self._changes = ChangeDesk(clock, self._book, self._notices, cycle, self._share_anew)
         self._committed = CommittedProfiles()
         self._respond_by: dict[str, datetime] = {}
 
@@ -70,7 +85,7 @@ class EventDesk:
                     live.opted_out_of.add(event.event_id)
             if record.status is EventStatus.NOTIFIED:
                 notified_at = next(step.at for step in record.steps if step.status is EventStatus.NOTIFIED)
-                self._respond_by[event.event_id] = self._rules.deadline(event, notified_at)
+                self._ask_until(record, self._rules.notice.deadline(record.notice_type, event.start, notified_at))
             elif record.status is EventStatus.EXECUTING and self._book.day_of(event) in self._day_ahead.days:
                 self._committed.bind_all(record, self._day_ahead.days[self._book.day_of(event)])
 
@@ -78,7 +93,7 @@ class EventDesk:
 
     async def size(self, orders: Sequence[EventOrder]) -> list[EventSizing]:
         """What orders of one market day could count on, together: they share the same resources."""
-        return await self._sizer.size(orders, self._clock.now())
+        return await self.sizer.size(orders, self._clock.now())
 
     async def declare(self, orders: Sequence[EventOrder], by: str) -> list[EventRecord]:
         """Size and declare one or more events of one market day."""
@@ -92,6 +107,7 @@ class EventDesk:
                 event=sized.event.model_copy(update={"target_kw": round(ordered_kw, 3)}),
                 status=EventStatus.DECLARED,
                 steps=(EventStep(status=EventStatus.DECLARED, at=now, by=by, reason=order.reason),),
+                notice_type=sized.notice_type,
                 five_percent_kw=sized.five_percent_kw,
                 callable_kw=firm_kw,
             )
@@ -99,11 +115,15 @@ class EventDesk:
         return records
 
     async def approve(self, event_ids: Sequence[str], by: str) -> list[EventRecord]:
-        """Approve events (never by who declared them), pin their baseline, plan the day with them and notify."""
+        """Approve events (never by who declared them), pin their baseline, plan the day with them and notify.
+
+        Of an event that is approved already the change that waits is approved (never by who asked for it).
+        """
         records = [self._book.get(event_id) for event_id in event_ids]
+        if any(record.status in CHANGEABLE[1:] for record in records):
+            return [await self._changes.approve(record, by) for record in records]
         for record in records:
-            if by == record.steps[0].by:
-                raise AccessError(f"event {record.event.event_id} was declared by {by}: a second person must approve")
+            second_person(record, by)
         now = self._clock.now()
         approved = [record.stepped(EventStatus.APPROVED, now, by) for record in records]
         days = {self._book.day_of(record.event) for record in records}
@@ -123,14 +143,43 @@ class EventDesk:
 
     async def _plan_and_notify(self, day: date) -> None:
         """Plan a market day with all its active events, and tell the aggregators of those newly approved."""
-        plan = await self._day_ahead.replan(day, self._events_of(day), self.commitments(self._day_ahead.grid_of(day)))
+        plan = await self._day_ahead.replan(day, self._events_of(day), self._commitments_of(day))
         for record in self.active():
             if record.status is EventStatus.APPROVED and self._book.day_of(record.event) == day:
                 await self._notify(record, plan)
 
+    async def change(self, event_id: str, target_kw: float, by: str, reason: str) -> EventRecord:
+        """Change the target of an event to come or running; an increase waits until ``approve`` by somebody else."""
+        return await self._changes.ask(self._book.get(event_id), target_kw, by, reason)
+
+    async def _share_anew(self, record: EventRecord, reason: str) -> EventRecord:
+        """Plan the day with the changed order and tell everybody; what somebody does not take goes to the others."""
+        event_id, now = record.event.event_id, self._clock.now()
+        self._committed.forget(event_id)
+        try:
+            day = self._book.day_of(record.event)
+            plan = await self._day_ahead.replan(day, self._events_of(day), self._commitments_of(day))
+            record = await self._book.keep(reshared(record, shares(plan, record.event)))
+        except VppError as error:  # it is changed all the same: shares stay in proportion
+            log.error("a changed event is not planned yet", event_id=event_id, error=str(error))
+            last = record.changes[-1]
+            record = await self._book.keep(scaled(record, last.after_kw / last.before_kw))
+        respond_by = self._rules.notice.deadline(record.notice_type, record.event.start, now)
+        await self._notices.tell_all(record, "changed", reason, respond_by)
+        self._ask_until(record, respond_by)
+        return record
+
+    def _ask_until(self, record: EventRecord, respond_by: datetime | None) -> None:
+        """Wait for answers, if any are asked for; who has said yes and hears of a change need not say it again."""
+        if respond_by is not None:
+            self._respond_by[record.event.event_id] = respond_by
+
     async def cancel(self, event_id: str, by: str, reason: str) -> EventRecord:
         """Take back an event that has not begun; what was prepared for it is planned anew from the next cycle on."""
         record = self._book.get(event_id)
+        if record.status is EventStatus.EXECUTING:
+            rule = "terminate it instead: it then comes down in steps"
+            raise EventStateError(event_id, "running", "be cancelled", rule)
         stopped = record.stepped(EventStatus.CANCELLED, self._clock.now(), by, reason)
         await self._book.keep(stopped)
         self._respond_by.pop(event_id, None)
@@ -192,11 +241,11 @@ class EventDesk:
             given_kw = {name: taken[name] for name in short}
             self._committed.bind_only(record.event, day, given_kw, record.share_kw)
             events = self._events_of(day.market_day)
-            day = await self._day_ahead.replan(day.market_day, events, self.commitments(day.plan.grid))
+            day = await self._day_ahead.replan(day.market_day, events, self._commitments_of(day.market_day))
             for name, share in shares(day, record.event).items():
                 if name in taken and name not in short and share > taken[name] + _SAME_KW:
                     taken[name] = share
-                    await self._notices.tell(name, record.event, "changed", share, reason="others have declined")
+                    await self._notices.tell(name, record, "changed", share, reason="others have declined")
             update = {"share_kw": {**record.share_kw, **taken}, "accepted_kw": dict(taken)}
             record = await self._book.keep(record.model_copy(update=update))
         self._committed.bind_all(record, day)
@@ -219,8 +268,8 @@ class EventDesk:
     async def _step(self, record: EventRecord, now: datetime) -> list[EventRecord]:
         event = record.event
         has_begun = now >= event.start
-        if record.status is EventStatus.DECLARED and has_begun:
-            lapsed = record.stepped(EventStatus.CANCELLED, now, "service", "not approved before its start")
+        if record.status is EventStatus.DECLARED and now >= _lapses_at(record):
+            lapsed = record.stepped(EventStatus.CANCELLED, now, "service", "not approved in time")
             return [await self._book.keep(lapsed)]
         if record.status is EventStatus.APPROVED and not has_begun:
             await self._plan_and_notify(self._book.day_of(event))
@@ -253,7 +302,9 @@ class EventDesk:
         """When the next step of any event is due."""
         moments: list[datetime] = []
         for record in self._book.records():
-            if record.status in (EventStatus.DECLARED, EventStatus.APPROVED, EventStatus.NOTIFIED):
+            if record.status is EventStatus.DECLARED:
+                moments.append(_lapses_at(record))
+            if record.status in (EventStatus.APPROVED, EventStatus.NOTIFIED):
                 moments.append(record.event.start)
             if record.status is EventStatus.EXECUTING:
                 moments.append(record.event.end)
@@ -291,27 +342,38 @@ class EventDesk:
         """The record with the window that is judged: of a terminated event, as long as it was held in full."""
         return self._book.judged(record)
 
-    def commitments(self, grid: IntervalGrid) -> list[Commitment]:
-        """Commitments of all active events on ``grid``: what was accepted, in the shape it was planned in."""
-        return self._committed.rows((record.event for record in self._book.active()), grid)
+    def commitments(self, grid: IntervalGrid, pieces: Sequence[Event] | None = None) -> list[Commitment]:
+        """Commitments of all active events on ``grid``: what was accepted, in the shape it was planned in.
+
+        ``pieces``: the events as the problem has them; None: one piece each.
+        """
+        active = self._book.active()
+        orders = [(record.event.event_id, self._book.ordered_kw(record, grid)) for record in active]
+        return self._committed.rows(orders, grid, [record.event for record in active] if pieces is None else pieces)
 
     def accepted_on(self, event_id: str, grid: IntervalGrid) -> dict[str, FloatArray]:
         """What every aggregator has taken on of an event, (T,) kW in the shape it was planned in; empty if unknown."""
-        return self._committed.accepted_on(event_id, grid)
+        ordered_kw = self._book.ordered_kw(self._book.get(event_id), grid)
+        return {name: np.nan_to_num(kw) for name, kw in self._committed.accepted_on(event_id, ordered_kw, grid).items()}
+
+    def ordered_kw(self, record: EventRecord, grid: IntervalGrid) -> FloatArray:
+        """What an event orders on a grid, with every change of it, (T,); 0 outside its window."""
+        return self._book.ordered_kw(record, grid)
 
     # ---- pieces
 
     async def _notify(self, record: EventRecord, day: DayPlan) -> None:
         now = self._clock.now()
         share_kw = shares(day, record.event)
-        respond_by = self._rules.deadline(record.event, now)
-        notified = record.model_copy(update={"share_kw": share_kw, "accepted_kw": dict.fromkeys(share_kw)}).stepped(
+        respond_by = self._rules.notice.deadline(record.notice_type, record.event.start, now)
+        asked: dict[str, float | None] = dict.fromkeys(share_kw)
+        accepted = asked if respond_by is not None else dict(share_kw)  # a direct call is not a question
+        notified = record.model_copy(update={"share_kw": share_kw, "accepted_kw": accepted}).stepped(
             EventStatus.NOTIFIED, now, "service"
         )
         await self._book.keep(notified)
-        self._respond_by[record.event.event_id] = respond_by
-        for aggregator_id, share in share_kw.items():
-            await self._notices.tell(aggregator_id, record.event, "notified", share, respond_by=respond_by)
+        self._ask_until(notified, respond_by)
+        await self._notices.tell_all(notified, "notified", record.steps[0].reason, respond_by)
 
     async def _advance(self, record: EventRecord, wanted: EventStatus) -> EventRecord:
         return await self._book.keep(record.stepped(wanted, self._clock.now(), "service"))
@@ -319,9 +381,20 @@ class EventDesk:
     def _events_of(self, day: date) -> list[Event]:
         return self._book.of_day(day, self._day_ahead.grid_of(day))
 
+    def _commitments_of(self, day: date) -> list[Commitment]:
+        """Commitments to the events of a market day as its plan has them."""
+        grid = self._day_ahead.grid_of(day)
+        return self.commitments(grid, self._events_of(day))
+
     async def _replan_quietly(self, event: Event) -> None:
         day = self._book.day_of(event)
         try:
-            await self._day_ahead.replan(day, self._events_of(day), self.commitments(self._day_ahead.grid_of(day)))
+            await self._day_ahead.replan(day, self._events_of(day), self._commitments_of(day))
         except VppError as error:
             log.error("day not planned anew", error=str(error))
+
+
+def _lapses_at(record: EventRecord) -> datetime:
+    """When an event that nobody has approved is over: at its start, an emergency at its end."""
+    event = record.event
+    return event.end if record.notice_type is NoticeType.EMERGENCY else event.start

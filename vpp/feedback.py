@@ -39,6 +39,8 @@ OWED_LIMIT = 0.15
 """What an hour owes is made up for with at most this share of the order."""
 HINDSIGHT_CYCLES = 3
 """So many cycles are counted again: misconduct is found within two."""
+CORRECTION_LIMITS = (LASTING_LIMITS[0] - OWED_LIMIT, LASTING_LIMITS[1] + OWED_LIMIT)
+"""Both together, also where the order has been lowered since they were learned."""
 FORESIGHT_SHARE = 0.7
 """How much of what is off just before an event is expected to stay off when it begins."""
 
@@ -116,6 +118,11 @@ class EventFeedback:
                 came = counted.reported | (reported_until_us[counted.rows] >= microseconds(cycle.end))
                 kept = counted.moved_kw[came & ~lies[counted.rows]]
                 self.measured[place] = replace(cycle, delivered_kw=float(kept.sum()))
+
+    def corrected_kw(self, ordered_kw: float) -> float:
+        """An order with its correction, at least 0; no more than an order of this size may be corrected by."""
+        low, high = (share * ordered_kw for share in CORRECTION_LIMITS)
+        return max(0.0, ordered_kw + min(max(self.correction_kw, low), high))
 
     def foresee(self, ordered_kw: float, planned_kw: float, delivered_kw: float) -> None:
         """Before the event: what is measured beside the plan now (a baseline too low, say) will be so at its start."""

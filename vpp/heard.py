@@ -26,9 +26,12 @@ _COLUMNS: dict[str, tuple[str, float | int | bool]] = {
     "mode_since_us": ("i8", NEVER_US),
     "has_session": ("?", False),
     "session_delivered_kwh": ("f8", 0.0),
+    "session_needed_kwh": ("f8", np.nan),
+    "departure_us": ("i8", NEVER_US),
     "comfort_store_kwh": ("f8", 0.0),
     "ordered_kw": ("f8", np.nan),
     "ordered_until_us": ("i8", NEVER_US),
+    "gave_up": ("?", False),
     "refused_until_us": ("i8", NEVER_US),
     "received_us": ("i8", NEVER_US),
     "heard_count": ("i8", 0),
@@ -59,6 +62,8 @@ class HeardColumns:
     ``limit_kw``: the largest |power| by registration, for what a reading may say.  ``owner``: number of the
     aggregator in ``owner_code``.  ``is_load``: curtailable or interruptible.
 
+    ``gave_up``: whether a load has given up anything in the last day.
+
     ``received_us``: when the newest reading came, by our clock.  ``repeats``: how many readings before it said exactly
     the same; ``repeat_count`` of ``heard_count`` ever did.  ``unusable``: the ``Misconduct`` for which its readings
     were refused last, at ``unusable_us``.  ``misconduct``: why it is in quarantine since ``quarantined_us``,
@@ -74,9 +79,12 @@ class HeardColumns:
     mode_since_us: NDArray[np.int64]
     has_session: NDArray[np.bool_]
     session_delivered_kwh: FloatArray
+    session_needed_kwh: FloatArray
+    departure_us: NDArray[np.int64]
     comfort_store_kwh: FloatArray
     ordered_kw: FloatArray
     ordered_until_us: NDArray[np.int64]
+    gave_up: NDArray[np.bool_]
     refused_until_us: NDArray[np.int64]
     received_us: NDArray[np.int64]
     heard_count: NDArray[np.int64]

@@ -5,7 +5,7 @@ judging are in ``models.settlement.performance``.
 """
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from zoneinfo import ZoneInfo
 
@@ -16,7 +16,16 @@ from models.events import Event, EventRecord
 from models.intervals import FloatArray, IntervalGrid
 from models.records import BaselineTable
 from models.resources import EvCharger, Generator, ShiftableLoad, Storage
-from models.settlement.performance import EventPerformance, JudgedEvent, Metered, judge_event, without_gaps
+from models.settlement.overlap import caps_kw, credited_kw
+from models.settlement.performance import (
+    EventPerformance,
+    JudgedEvent,
+    Metered,
+    delivered_kw,
+    judge_event,
+    mean_over,
+    without_gaps,
+)
 from vpp.baseline_table import merged_baseline
 from vpp.meter_spells import LOOKED_BACK, leave_out, meter_spells
 from vpp.metered import metered_kw
@@ -66,8 +75,9 @@ def measured_day(
 def event_performance(
     day: MeasuredDay,
     record: EventRecord,
-    others: Sequence[Event],
+    others: Sequence[EventRecord],
     *,
+    ordered_kw: Callable[[EventRecord, IntervalGrid], FloatArray],
     accepted: Mapping[str, FloatArray],
     zone: ZoneInfo,
     in_scope: Callable[[str, Event], bool],
@@ -75,24 +85,34 @@ def event_performance(
 ) -> EventPerformance:
     """One event judged on a measured day that covers it and the six hours after.
 
+    ``others``: all events of the time, this one may be among them: what lies inside it counts for it, and each kW is
+    credited once (``models.settlement.overlap``).  ``ordered_kw``: an order with its changes on a grid, (T,).
     ``accepted``: what aggregators have taken on, (T,) on the day's grid; who is not in it is held to a level share.
     """
     event = record.event
+    rivals = [each for each in others if each.event.event_id != event.event_id]
+    alike = [record, *(each for each in rivals if each.event.direction is event.direction)]
+    members = [np.array([in_scope(name, each.event) for name in day.resource_ids], dtype=np.bool_) for each in alike]
     judged = JudgedEvent(
         event_id=event.event_id,
         direction=event.direction,
         start=event.start,
         end=event.end,
-        ordered_kw=np.full(len(day.grid), event.target_kw),
-        members=np.array([in_scope(name, event) for name in day.resource_ids], dtype=np.bool_),
+        ordered_kw=caps_kw(members, [ordered_kw(each, day.grid) for each in alike])[0],
+        members=members[0],
         accepted_kw={
             name: accepted.get(name, np.full(len(day.grid), kw or 0.0))
             for name, kw in sorted(record.accepted_kw.items())
         },
     )
-    windows = [(other.start, other.end) for other in others if other.event_id != event.event_id]
+    windows = [(each.event.start, each.event.end) for each in rivals]
     owners = [aggregator_of(name) for name in day.resource_ids]
-    return judge_event(judged, day.grid, day.baseline_kw, day.metered, owners, zone, windows)
+    performance = judge_event(judged, day.grid, day.baseline_kw, day.metered, owners, zone, windows)
+    order = sorted(range(len(alike)), key=lambda number: alike[number].steps[0].at)
+    running = [day.grid.overlap_h(each.event.start, each.event.end) > 0 for each in alike]
+    moved = delivered_kw(day.baseline_kw, day.metered.power_kw, event.direction)
+    credited = credited_kw([members[k] for k in order], [running[k] for k in order], moved)[order.index(0)]
+    return replace(performance, credited_kw=mean_over(credited, day.grid, event.start, event.end))
 
 
 def undispatched_kw(day: MeasuredDay, state: LiveState, sessions: SessionBaselines) -> FloatArray:
@@ -131,6 +151,7 @@ def evaluation(performance: EventPerformance) -> dict[str, object]:
     return {
         "ordered_kw": performance.ordered_kw,
         "delivered_kw": performance.delivered_kw,
+        "credited_kw": performance.credited_kw,
         "ratio_by_hour": list(performance.ratio_by_hour),
         "rebound_kw_by_hour": list(performance.rebound_kw_by_hour),
         "missing_readings": performance.missing,

@@ -2,7 +2,7 @@
 
     open        made and kept in the database before it leaves the house; nobody has said anything of it yet
     answered    an acknowledgement has come, for whatever part of it: the gateway has the command
-    superseded  a newer delivery was made: only the newest is ever sent again
+    superseded  something newer was made for the same aggregator: of each only the newest delivery is ever sent again
     over        its time has passed: the device is back to its own fallback
     given up    as many tries as may be, and not a word
 
@@ -12,11 +12,14 @@ gateway and its devices, and a copy, being a duplicate, would tell neither anyth
 
 Every try is counted in the database before it is made, so a restart goes on with the tries that are left.  A try that
 the broker did not take has told nobody anything and does not count a second time.
+
+A delivery is what one cycle, or one direct call, sends at one time.  A call to some aggregators leaves the others with
+the commands that they have.  It is sent beside the runtime's lock: for each aggregator one thing is sent at a time.
 """
 
 import asyncio
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from operator import attrgetter
@@ -63,14 +66,17 @@ class _Open:
     aggregator_id: str
     sequence: int
     valid_until: datetime
+    made_at: datetime
     tries: int
     due: datetime
     is_out: bool
     was_out: bool
+    number: int
+    """Counts the commands as they are made, over all aggregators; 0: made before a restart."""
 
 
 class Outgoing:
-    """The commands of the newest delivery, as long as nobody has answered them."""
+    """The commands of each aggregator's newest delivery, as long as nobody has answered them."""
 
     def __init__(
         self, *, clock: Clock, store: Store, link: DeviceLink, metrics: Metrics, rules: RetryRules | None = None
@@ -81,6 +87,8 @@ class Outgoing:
         self._metrics = metrics
         self._rules = rules or RetryRules()
         self._open: dict[str, _Open] = {}
+        self._turn: dict[str, asyncio.Lock] = defaultdict(asyncio.Lock)
+        self._made = self._shown = 0
         self.plan_hash: str | None = None
         """Fingerprint of the plan of which the newest command is that has left the house."""
         self.last_sequence: dict[str, int] = {}
@@ -90,16 +98,24 @@ class Outgoing:
     # ---- a delivery
 
     def supersede(self) -> None:
-        """A new delivery begins: nothing of those before is sent again."""
+        """A plan for everybody is about to be sent: nothing of what was made before is sent again."""
         self._open.clear()
 
-    async def send(self, order: Order, made_at: datetime) -> bool:
+    def put_in_force(self, plan_hash: str) -> None:
+        """What devices are to follow now, though no command of it has left since the service began."""
+        self._shown, self.plan_hash = self._made, plan_hash
+
+    async def send(self, order: Order, made_at: datetime, still: Callable[[], bool]) -> bool:
         """Make a command of an order, keep it, send it; True if the broker has it.
 
-        ``made_at`` is the same in the whole delivery.  Number and command are kept in one transaction, so that no
-        number is missing, whenever the process is killed.
+        ``made_at`` is the same in the whole delivery: open commands of another one for this aggregator are not sent
+        again any more.  Number and command are kept in one transaction, so that no number is missing, whenever the
+        process is killed.  ``still`` is asked when its turn has come: False, and it is not made at all.
         """
+        async with self._turn[order.aggregator_id]:
+            return await self._send_now(order, made_at) if still() else False
 
+    async def _send_now(self, order: Order, made_at: datetime) -> bool:
         def commit() -> SetpointBatch:
             with self._store.transaction():
                 sequence = self._store.next_sequence(order.aggregator_id)
@@ -115,16 +131,21 @@ class Outgoing:
                 self._store.save_batch(made, made_at)
             return made
 
+        mine = [each for each in self._open.values() if each.aggregator_id == order.aggregator_id]
+        self._forget(each for each in mine if each.made_at != made_at)
         batch = await asyncio.to_thread(commit)
+        self._made += 1
         command = _Open(
             command_id=batch.command_id,
             aggregator_id=batch.aggregator_id,
             sequence=batch.sequence,
             valid_until=batch.valid_until,
+            made_at=made_at,
             tries=1,
             due=self._clock.now() + self._rules.answer_within,
             is_out=False,
             was_out=False,
+            number=self._made,
         )
         self._open[batch.command_id] = command
         return await self._hand_over(command, batch, made_at)
@@ -159,29 +180,35 @@ class Outgoing:
         hopeless = [each for each in due if each.is_out and each.tries >= self._rules.most_tries]
         if hopeless:
             await self._give_up(hopeless, now)
-        return sum([await self._again(each) for each in due if each.command_id in self._open])
+        return sum([await self._again(each) for each in due])
 
     async def take_up(self) -> None:
-        """After a restart: the open commands of the newest delivery, with the tries that they have left."""
+        """After a restart: the open commands of each aggregator's newest delivery, with the tries that are left."""
         for each in await asyncio.to_thread(self._store.open_commands, self._clock.now()):
             self._open[each.command_id] = _Open(
                 command_id=each.command_id,
                 aggregator_id=each.aggregator_id,
                 sequence=each.sequence,
                 valid_until=each.valid_until,
+                made_at=each.made_at,
                 tries=each.tries,
                 due=each.last_sent_at + self._rules.answer_within,
                 is_out=True,  # perhaps: its last try is counted, so it is not made again
                 was_out=True,
+                number=0,
             )
 
     # ---- pieces
 
     def _forget(self, over: Iterable[_Open]) -> None:
         for each in list(over):
-            del self._open[each.command_id]
+            self._open.pop(each.command_id, None)  # a direct call may have been quicker
 
     async def _again(self, command: _Open) -> bool:
+        async with self._turn[command.aggregator_id]:
+            return await self._again_now(command) if command.command_id in self._open else False
+
+    async def _again_now(self, command: _Open) -> bool:
         now = self._clock.now()
         command.due = now + self._rules.answer_within
         if command.is_out:
@@ -215,7 +242,8 @@ class Outgoing:
             self.sent_setpoints += count
             self._metrics.setpoints_sent.labels(aggregator=name).inc(count)
         command.is_out = command.was_out = True
-        self.plan_hash = batch.plan_hash
+        if command.number > self._shown:  # an older one that goes again puts no older plan in force
+            self._shown, self.plan_hash = command.number, batch.plan_hash
         self.last_sequence[name] = max(batch.sequence, self.last_sequence.get(name, 0))
         return True
 

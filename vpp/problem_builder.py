@@ -34,6 +34,7 @@ from vpp.forecasting import CityForecast
 from vpp.planning_rows import PlanningRows, empty_places, without_freedom
 from vpp.planning_tables import ROW_BY_ROW, PlanningTables, profile_id
 from vpp.problem_states import states_of
+from vpp.ramp import whole_event
 from vpp.state import LiveState, ResourceLive
 
 PROFILE_COLUMNS = {
@@ -169,7 +170,7 @@ class ProblemBuilder:
         """The rest of the horizon from the measured state; a device that may not be given orders cannot move."""
         columns = self._state.columns
         frozen = ~columns.is_dispatchable(now)
-        running = {event.event_id.split("~")[0] for event in events}
+        running = {whole_event(event.event_id) for event in events}
         frozen[[live.row for live in self._state if live.opted_out_of and live.opted_out_of & running]] = True
         # who was registered after the day's table was made takes part from the next market day on
         fleet = self._fleet(grid, now, baseline, baseline, expected, reliability, frozen, end_energy_kwh)

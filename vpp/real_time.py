@@ -27,6 +27,7 @@ from vpp.forecasting import CityFeed
 from vpp.heard import NEVER_US
 from vpp.ladder import Ladder, Noted
 from vpp.problem_builder import ProblemBuilder
+from vpp.ramp import is_ramp, whole_event
 from vpp.state import LiveState
 
 COARSE = timedelta(minutes=30)
@@ -133,11 +134,13 @@ class RealTimeStage:
         feedback.owe(now, event, self._zone)
 
     def corrected(self, event: Event) -> Event:
-        """The event as the optimiser shall see it: the order plus what feedback adds."""
-        feedback = self.feedback.get(event.event_id)
-        if feedback is None:
+        """The event (or a piece of one that was changed) as the optimiser shall see it: the order plus what feedback
+        adds, within its limits.  The way down after a termination is left as it is.
+        """
+        feedback = self.feedback.get(whole_event(event.event_id))
+        if feedback is None or is_ramp(event.event_id) or event.event_id.endswith("~guard"):
             return event
-        return event.model_copy(update={"target_kw": max(0.0, event.target_kw + feedback.correction_kw)})
+        return event.model_copy(update={"target_kw": feedback.corrected_kw(event.target_kw)})
 
     async def prepare(self, start: datetime, busiest_day: Mapping[str, int]) -> None:
         """Let the solver get ready for every phase of the half hour, before the first cycle needs it."""

@@ -34,6 +34,7 @@ from models.records import AckOutcome, BaselineTable, SentSetpoint, SessionRecor
 from models.resources import EvCharger, Generator, ShiftableLoad, Storage, ThermalLoad
 from models.settlement.performance import delivered_kw
 from models.telemetry import ChargingSession, Reading
+from vpp import direct_call
 from vpp.baseline_table import merged_baseline
 from vpp.events import LOADED_BACK
 from vpp.feedback import EventFeedback, MeasuredCycle
@@ -53,7 +54,7 @@ NOT_OVER = tuple(set(EventStatus) - {EventStatus.EVALUATED, EventStatus.CANCELLE
 async def _delivered_so_far(runtime: Runtime, records: Sequence[EventRecord], now: datetime, cycle: timedelta) -> None:
     """What running events have delivered in complete cycles up to now: their hour may owe some of it."""
     until = runtime.rhythm.boundary(now)
-    for record in records:
+    for record in map(runtime.events.judged, records):
         event = record.event
         if record.status is not EventStatus.EXECUTING or until - event.start < cycle:
             continue
@@ -65,8 +66,11 @@ async def _delivered_so_far(runtime: Runtime, records: Sequence[EventRecord], no
         members = np.array([runtime.in_scope(name, event) for name in day.resource_ids], dtype=np.bool_)
         moved_kw = delivered_kw(day.baseline_kw[members], day.metered.power_kw[members], event.direction).sum(axis=0)
         feedback = runtime.real_time.feedback.setdefault(event.event_id, EventFeedback())
-        for start, end, moved in zip(day.grid.starts, day.grid.ends, moved_kw.tolist(), strict=True):
-            feedback.take(MeasuredCycle(start, end, event.target_kw, moved), None)
+        ordered_kw = runtime.events.ordered_kw(record, day.grid).tolist()
+        for start, end, ordered, moved in zip(
+            day.grid.starts, day.grid.ends, ordered_kw, moved_kw.tolist(), strict=True
+        ):
+            feedback.take(MeasuredCycle(start, end, ordered, moved), None)
 
 
 async def take_up(runtime: Runtime, cycle: timedelta, on_session: Callable[[Reading], None]) -> None:
@@ -191,7 +195,8 @@ async def _delivery(runtime: Runtime, now: datetime) -> None:
     plan = await runtime.in_force.take_up(executed_hash)
     if plan is not None and plan.source in (PlanSource.FAST, PlanSource.REFERENCE):
         runtime.real_time.ladder.published(plan, runtime.events.planned(now))  # should the first cycle fail
-    runtime.has_cycled(sent_at)
+    if plan is None or plan.status != direct_call.STATUS:  # a call leaves the cycle of its time to be run
+        runtime.has_cycled(sent_at)
     await runtime.delivery.take_up(executed_hash)
 
 

@@ -26,7 +26,9 @@ from vpp.conduct import ConductStage
 from vpp.cycle import ExpectedSessions, RealTimeCycle
 from vpp.day_ahead import AFTER_EVENT, DayAheadStage
 from vpp.delivery import DeliveryStage
-from vpp.event_scope import is_in_scope
+from vpp.direct_call import DirectCalls
+from vpp.emergency import Emergencies
+from vpp.event_scope import area_zones, is_in_scope
 from vpp.event_sizing import EventSizing
 from vpp.events import EventDesk
 from vpp.forecasting import CityFeed
@@ -38,13 +40,12 @@ from vpp.real_time import RealTimeStage
 from vpp.rhythm import Rhythm
 from vpp.session_baseline import SessionBaselines
 from vpp.state import LiveState
+from vpp.waking import Waking
 
 log = structlog.get_logger(__name__)
 
 AGAIN_AFTER = timedelta(seconds=15)
 """A cycle that failed for a reason that may pass (a database that is away) is tried again so much later."""
-OVERSLEPT = timedelta(seconds=60)
-"""Waking so much too late means that the clock was set forward, or that the machine stood still."""
 DAYS_KEPT = 3
 """Day plans are kept in memory for so many days back; the store has all of them."""
 
@@ -101,14 +102,31 @@ class Runtime:
             expected_sessions=expected_sessions,
             in_force=self.in_force,
         )
+        self.emergencies = Emergencies(
+            clock=clock,
+            store=store,
+            zone=zone,
+            desk=events.calls,
+            delivery=delivery,
+            in_force=self.in_force,
+            calls=DirectCalls(
+                state=state,
+                conduct=self.conduct,
+                delivery=delivery,
+                metrics=metrics,
+                rhythm=rhythm,
+                tables=lambda: self._cycle.tables(clock.now()),
+                area_zones=partial(area_zones, feed, clock),
+            ),
+        )
+        events.sizer.callable_now = self.emergencies.callable_kw
         self._busiest_day = busiest_day
         self.shows_shapes = True
         """Whether the solver wants to see the shape of its problems before the first (the reference compiles it)."""
         self._lock = asyncio.Lock()
-        self._asleep = asyncio.Event()
+        self._waking = Waking(clock, metrics, self._clock_was_set)
         self._cycled_at: datetime | None = None
         self._again_at: datetime | None = None
-        self._woken = asyncio.Event()
         self.days_wanted: set[date] = set()
         self._failing: dict[str, str] = {}
 
@@ -123,31 +141,13 @@ class Runtime:
         """For ever: sleep until something is due, do it; an error is told and the loop goes on."""
         while True:
             before = self.clock.now()
-            due = self.next_due(before)
-            self._asleep.set()
-            woken = await self._sleep_until_or_woken(due)
-            now = self.clock.now()
-            self._note_step(max(timedelta(0), before - now) if woken else due - now, now)
+            await self._waking.sleep_until(self.next_due(before), before)
             async with self._lock:
                 await self._do(self.clock.now())
 
-    def _note_step(self, early: timedelta, now: datetime) -> None:
-        """Tell if the clock has stepped while we slept; what is due is then what the new time says, once.
-
-        ``early``: how long before its time we have woken by ourselves; negative: too late.
-
-        Set forward, boundaries in between are passed over.  Set back, the present boundary gets a cycle of its own:
-        the orders that are out were meant for later.
-        """
-        if early > timedelta(0):
-            self.metrics.clock_steps.labels(direction="back").inc()
-            log.warning("the clock was set back", at_least_s=early.total_seconds())
-            self._again_at = None
-        elif -early > OVERSLEPT:
-            self.metrics.clock_steps.labels(direction="forward").inc()
-            log.warning("the clock was set forward, or the machine stood still", by_s=-early.total_seconds())
-        else:
-            return
+    def _clock_was_set(self, now: datetime) -> None:
+        """No age of a reading means anything for a while, and what was due again is due by another time."""
+        self._again_at = None
         self.conduct.blind_until = now + 2 * self.rhythm.cycle
 
     async def prepare(self, market_day: date) -> None:
@@ -165,42 +165,20 @@ class Runtime:
             log.warning("the solver could not be made ready ahead", error=str(error))
 
     async def settled(self) -> None:
-        """Return once the loop sleeps and nobody holds the lock: nothing more will happen until time moves
-        on.
-        """
+        """Return once the loop sleeps and nobody holds the lock: nothing more will happen until time moves on."""
         while True:
-            await self._asleep.wait()
+            await self._waking.asleep.wait()
             async with self._lock:
                 pass
-            if self._asleep.is_set() and not self._lock.locked():
+            if self._waking.asleep.is_set() and not self._lock.locked():
                 return
-
-    async def _sleep_until_or_woken(self, due: datetime) -> bool:
-        """Sleep; returns whether somebody has woken us."""
-
-        async def sleep() -> None:
-            await self.clock.sleep_until(due)
-            self._asleep.clear()  # before anybody can see this task end: a virtual clock must not move on yet
-
-        sleeper = asyncio.create_task(sleep(), name="runtime sleeps")
-        waker = asyncio.create_task(self._woken.wait(), name="runtime may be woken")
-        try:
-            await asyncio.wait({sleeper, waker}, return_when=asyncio.FIRST_COMPLETED)
-            return waker.done()
-        finally:
-            self._asleep.clear()
-            self._woken.clear()
-            for task in (sleeper, waker):
-                task.cancel()
-            await asyncio.gather(sleeper, waker, return_exceptions=True)
 
     @asynccontextmanager
     async def _hands_on(self) -> AsyncIterator[None]:
         """Hold the lock for something from outside, and let the loop think again about what is due."""
         async with self._lock:
             yield
-        self._asleep.clear()
-        self._woken.set()
+        self._waking.wake()
 
     def next_due(self, now: datetime) -> datetime:
         """When the next step of an event, day-ahead plan, cycle or retry is due, strictly after ``now``."""
@@ -239,14 +217,20 @@ class Runtime:
         await self._guarded("events", partial(self.events.tick, now))
         if is_new or (self._again_at is not None and self._again_at <= now):
             self._cycled_at = boundary
-            failed = await self._guarded("cycle", partial(self._cycle.run, boundary))
+            failed = await self._guarded("cycle", partial(self._run_cycle, boundary))
             self._again_at = now + AGAIN_AFTER if failed is not None and failed.retryable else None
+            await asyncio.to_thread(self.emergencies.refresh)
             await self._guarded("answers overdue", partial(self._note_expired, now))
         await self._guarded("retries", self.delivery.retry)
         for day in self._days_to_plan(now):
             if is_new or f"day plan {day}" not in self._failing:
                 await self._guarded(f"day plan {day}", partial(self.day_ahead.make, day))
         await self._guarded("evaluation", partial(self._evaluate_what_is_over, now))
+
+    async def _run_cycle(self, boundary: datetime) -> None:
+        """The cycle; where no day plan covers it yet, running direct calls go on."""
+        if not await self._cycle.run(boundary):
+            await self.emergencies.go_on(boundary)
 
     async def _guarded(self, name: str, do: Callable[[], Awaitable[object]]) -> VppError | None:
         """Do it; returns what it failed with."""
@@ -307,11 +291,13 @@ class Runtime:
 
     def performance(self, day: MeasuredDay, record: EventRecord) -> EventPerformance:
         """One event judged on what was measured."""
-        held = [each.event for each in self.events.records() if each.status is not EventStatus.CANCELLED]
+        happened = (EventStatus.EXECUTING, EventStatus.ENDED, EventStatus.TERMINATED, EventStatus.EVALUATED)
+        held = [self.events.judged(each) for each in self.events.records() if each.status in happened]
         return event_performance(
             day,
             self.events.judged(record),
             held,
+            ordered_kw=self.events.ordered_kw,
             accepted=self.events.accepted_on(record.event.event_id, day.grid),
             zone=self.zone,
             in_scope=self.in_scope,
@@ -326,12 +312,21 @@ class Runtime:
     # ---- what comes from outside
 
     async def declare(self, orders: Sequence[EventOrder], by: str) -> list[EventRecord]:
-        """Size and declare events (see ``EventDesk.declare``)."""
+        """Size and declare events (see ``EventDesk.declare``); an emergency waits for nobody."""
+        if any(self.events.calls.is_one(order) for order in orders):
+            records = await self.events.declare(orders, by)
+            self._waking.wake()
+            return records
         async with self._hands_on():
             return await self.events.declare(orders, by)
 
     async def approve(self, event_ids: Sequence[str], by: str) -> list[EventRecord]:
-        """Approve declared events; a second person must."""
+        """Approve declared events; a second person must.  An emergency is called at once, whatever is being planned."""
+        if self.events.calls.are_due(event_ids):
+            records = [await self.emergencies.approve(event_id, by) for event_id in event_ids]
+            self.days_wanted |= {record.event.start.astimezone(self.zone).date() for record in records}
+            self._waking.wake()
+            return records
         async with self._hands_on():
             return await self.events.approve(event_ids, by)
 
@@ -344,6 +339,11 @@ class Runtime:
         """Stop an event that runs, with a ramp."""
         async with self._hands_on():
             return await self.events.terminate(event_id, by, reason)
+
+    async def change(self, event_id: str, target_kw: float, by: str, reason: str) -> EventRecord:
+        """Change the target of an event; an increase waits for a second person."""
+        async with self._hands_on():
+            return await self.events.change(event_id, target_kw, by, reason)
 
     async def respond(
         self, aggregator_id: str, response: EventResponse, also: Callable[[], None] | None = None

@@ -169,6 +169,13 @@ class Service:
         """See ``EventDesk.terminate``."""
         return await self.runtime.terminate(event_id, by, reason)
 
+    async def change(self, event_id: str, target_kw: float, by: str, reason: str) -> EventRecord:
+        """See ``EventDesk.change``."""
+        if target_kw > LARGEST_ORDER_KW:
+            rule = f"must be at most {LARGEST_ORDER_KW:g}: is the unit kW?"
+            raise InputError([InputFault("event", "target_kw", target_kw, rule)])
+        return await self.runtime.change(event_id, target_kw, by, reason)
+
     async def quote(self, order: EventOrder) -> Quote:
         """What could be ordered for a whole window, without ordering it."""
         self._check_windows([order])

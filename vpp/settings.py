@@ -156,10 +156,13 @@ class LogSettings(_Section):
 
 
 class EventSettings(_Section):
-    """How orders are sized and answered."""
+    """How orders are sized and answered; rules of notice by type as in ``models.notice``."""
 
     callable_margin_fraction: Fraction = 0.1
     respond_within_s: PositiveSeconds = 900.0
+    intraday_respond_within_s: PositiveSeconds = 600.0
+    intraday_least_notice_s: Annotated[float, Field(ge=0)] = 1800.0
+    emergency_most_notice_s: PositiveSeconds = 18_000.0
 
 
 class DeliverySettings(_Section):

@@ -135,7 +135,10 @@ class ResourceLive:
     @session.setter
     def session(self, session: ChargingSession | None) -> None:
         self._session = session
-        self._columns.has_session[self.row] = session is not None
+        columns, row = self._columns, self.row
+        columns.has_session[row] = session is not None
+        columns.session_needed_kwh[row] = np.nan if session is None else session.energy_needed_kwh
+        columns.departure_us[row] = _optional_us(None if session is None else session.departure)
 
     @property
     def session_delivered_kwh(self) -> float:
@@ -347,6 +350,7 @@ class ResourceLive:
         elif power_kw > 0:
             kept.append(CurtailedPiece(start, end, power_kw, depth_fraction))
         self.curtailed = [piece for piece in kept if piece.end > end - HISTORY_KEPT]
+        self._columns.gave_up[self.row] = bool(self.curtailed)
 
     @property
     def can_give_up(self) -> bool:

@@ -7,6 +7,7 @@ another clock and another feed of the city, and nothing else different.
 import asyncio
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from datetime import datetime, timedelta
 
 import holidays
@@ -19,8 +20,9 @@ from adapters.mqtt.settings import ClientTls
 from adapters.store import AggregatorCredentials, Store
 from models.dispatch.problem import Penalties
 from models.errors import BrokerError, SolverError
-from models.events import EventNotice, EventStatus
+from models.events import EventNotice, EventStatus, NoticeType
 from models.intervals import FloatArray, IntervalGrid
+from models.notice import NoticeRule, NoticeRules, usual_rules
 from models.plan import DispatchPlan, SetpointBatch
 from models.ports import Clock, DeviceLink, Solver
 from models.resources import EvCharger
@@ -211,7 +213,7 @@ async def _assemble(
             target_fraction=settings.service.target_fraction,
             reference_peak_kw=settings.service.reference_peak_kw,
             callable_margin_fraction=settings.events.callable_margin_fraction,
-            respond_within=timedelta(seconds=settings.events.respond_within_s),
+            notice=NoticeRules(zone, _notice_rules(settings)),
         ),
         cycle=cycle,
     )
@@ -315,6 +317,20 @@ def _broker_settings(settings: Settings) -> BrokerSettings:
         username=mqtt.username,
         password=mqtt.password,
     )
+
+
+def _notice_rules(settings: Settings) -> dict[NoticeType, NoticeRule]:
+    events, rules = settings.events, usual_rules()
+    day_ahead, intraday, emergency = rules.values()
+    return {
+        NoticeType.DAY_AHEAD: replace(day_ahead, respond_within=timedelta(seconds=events.respond_within_s)),
+        NoticeType.INTRADAY: replace(
+            intraday,
+            least=timedelta(seconds=events.intraday_least_notice_s),
+            respond_within=timedelta(seconds=events.intraday_respond_within_s),
+        ),
+        NoticeType.EMERGENCY: replace(emergency, most=timedelta(seconds=events.emergency_most_notice_s)),
+    }
 
 
 def _penalties(settings: Settings) -> Penalties:

@@ -1,7 +1,8 @@
 """Commands on their way: which are still open, how often they were sent, and which nobody ever answered.
 
-A *delivery* is everything that one cycle sends; its batches carry the same ``sent_at``.  Only the newest delivery is
-ever sent again: what came before it is superseded.
+A *delivery* is everything that one cycle, or one direct call, sends; its batches carry the same ``sent_at``.  Only the
+newest delivery to an aggregator is ever sent again: what came to it before is superseded.  Newest is what was kept
+last: the clock may have been set back.
 """
 
 from collections.abc import Collection
@@ -44,12 +45,17 @@ class Deliveries(Commands):
         return made, row.sent_at
 
     def open_commands(self, now: datetime) -> list[OpenCommand]:
-        """Commands of the newest delivery that hold at ``now``, unanswered and not given up, by sequence."""
-        newest = select(func.max(_BATCHES.c.sent_at)).scalar_subquery()
+        """Commands of each aggregator's newest delivery that hold at ``now``, unanswered and not given up."""
+        last, newest = _BATCHES.alias("last"), _BATCHES.alias("newest")
+        highest = select(func.max(last.c.sequence)).where(last.c.aggregator_id == newest.c.aggregator_id)
+        newest_at = select(newest.c.sent_at).where(
+            newest.c.aggregator_id == _BATCHES.c.aggregator_id,
+            newest.c.sequence == highest.correlate(newest).scalar_subquery(),
+        )
         query = (
             select(_BATCHES)
-            .where(_BATCHES.c.sent_at == newest, _BATCHES.c.valid_until > now, _BATCHES.c.given_up_at.is_(None))
-            .where(~_ANSWERED)
+            .where(_BATCHES.c.valid_until > now, _BATCHES.c.given_up_at.is_(None), ~_ANSWERED)
+            .where(_BATCHES.c.sent_at == newest_at.correlate(_BATCHES).scalar_subquery())
             .order_by(_BATCHES.c.aggregator_id, _BATCHES.c.sequence)
         )
         with self._db.reading() as connection:
@@ -60,6 +66,7 @@ class Deliveries(Commands):
                 aggregator_id=row.aggregator_id,
                 sequence=row.sequence,
                 valid_until=row.valid_until,
+                made_at=row.sent_at,
                 tries=row.tries,
                 last_sent_at=row.retried_at or row.sent_at,
             )
@@ -92,7 +99,7 @@ class Deliveries(Commands):
         """Fingerprint of the plan and time of sending of the newest delivery, if any command of it holds at ``now``."""
         query = select(_BATCHES.c.plan_hash, _BATCHES.c.sent_at).where(_BATCHES.c.valid_until > now)
         with self._db.reading() as connection:
-            row = connection.execute(query.order_by(_BATCHES.c.sent_at.desc()).limit(1)).one_or_none()
+            row = connection.execute(query.order_by(_BATCHES.c.batch_key.desc()).limit(1)).one_or_none()
         return None if row is None else (row.plan_hash, row.sent_at)
 
     def commands(

@@ -167,6 +167,8 @@ class EventPerformance:
     rebound_kw_by_hour: tuple[float, ...]
     missing: int
     interpolated: int
+    credited_kw: float | None = None
+    """(O2): what of ``delivered_kw`` no narrower event has; None where events were not looked at together."""
 
     @property
     def ratio_by_hour(self) -> tuple[float | None, ...]:

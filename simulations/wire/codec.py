@@ -171,6 +171,7 @@ class ReceivedEvent:
     share_kw: float
     respond_by: datetime | None
     reason: str
+    notice_type: str = "day_ahead"
 
 
 @dataclass(frozen=True, slots=True)
@@ -303,6 +304,7 @@ def _event(fields: _Fields) -> ReceivedEvent:
         share_kw=fields.number("share_kw"),
         respond_by=fields.moment("respond_by") if fields.values.get("respond_by") else None,
         reason=fields.optional_text("reason") or "",
+        notice_type=fields.optional_text("notice_type") or "day_ahead",
     )
 
 

@@ -364,6 +364,9 @@ class AggregatorGateway:
         if notice.status not in {"notified", "changed"}:
             return
         answer = self._policy(notice)
+        runs = notice.notice_type == "emergency" or self._clock.now() >= notice.start
+        if runs and notice.respond_by is None and not answer.opted_out_resource_ids:
+            return  # it is told, not asked; only who stays out would say so
         self.state.counts["answers"] += 1
         fields = {
             "event_id": notice.event_id,

@@ -106,6 +106,7 @@ async def pool(tmp_path: Path) -> AsyncIterator[TroubledPool]:
     await made.close()
 
 
+@pytest.mark.slow
 async def test_the_solver_is_killed_in_mid_solve_and_the_last_good_plan_goes_on(
     make_world: MakeWorld, pool: TroubledPool
 ) -> None:
@@ -129,6 +130,7 @@ async def test_the_solver_is_killed_in_mid_solve_and_the_last_good_plan_goes_on(
     assert world.metric("vpp_plan_violations_total") == 0
 
 
+@pytest.mark.slow
 async def test_a_solver_that_never_answers_costs_its_deadline_and_merit_order_serves_what_is_new(
     make_world: MakeWorld, pool: TroubledPool
 ) -> None:
@@ -204,6 +206,7 @@ async def recovered(world: World, readings: int) -> None:
     assert world.service.ready()["store"] is None
 
 
+@pytest.mark.slow
 async def test_a_database_that_is_locked_for_a_minute_delays_a_cycle_and_loses_nothing(
     make_world: MakeWorld, impatient: None
 ) -> None:

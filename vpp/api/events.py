@@ -1,4 +1,4 @@
-"""Events: declare, approve (a second person), watch, cancel, terminate."""
+"""Events: declare, approve (a second person), watch, change, cancel, terminate."""
 
 import asyncio
 from datetime import datetime
@@ -10,7 +10,7 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 from models.errors import InputError, InputFault
 from models.events import EventOrder, EventRecord, EventStatus, Remark
 from models.records import Role, UserRecord
-from models.units import Identifier, UtcTime
+from models.units import Identifier, NonNegativeKw, UtcTime
 from vpp.api.access import ALL, Service, allowed, own_only
 from vpp.api.idempotency import IdempotencyKey, Once, stable_id
 from vpp.api.paging import Cursor, Limit, Page, cursor_time, decode_cursor, encode_cursor
@@ -31,6 +31,15 @@ class Reason(BaseModel):
 
     model_config = ConfigDict(extra="forbid")
 
+    reason: Annotated[Remark, Field(min_length=1)]
+
+
+class NewTarget(BaseModel):
+    """What an event shall order from now on, and why."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    target_kw: NonNegativeKw
     reason: Annotated[Remark, Field(min_length=1)]
 
 
@@ -156,10 +165,31 @@ def _must_exist(service: Service, event_id: str) -> None:
 
 @router.post("/{event_id}/approve", responses=documented(404, 409))
 async def approve_event(service: Service, caller: Approver, event_id: EventId) -> EventRecord:
-    """Approve a declared event; never by who declared it."""
+    """Approve a declared event (never by who declared it), or the change of target that waits (never by who asked)."""
     await asyncio.to_thread(_must_exist, service, event_id)
     (record,) = await service.approve([event_id], caller.name)
     return record
+
+
+@router.post("/{event_id}/change", status_code=201, response_model=EventRecord, responses=documented(404, 409))
+async def change_event(
+    request: Request, service: Service, caller: Operator, event_id: EventId, new: NewTarget, key: IdempotencyKey
+) -> Response:
+    """Change the target of an event to come or running, in steps from the next cycle on.
+
+    A decrease holds at once. An increase waits in `changes` (`effective_from` null) until a second person approves.
+    """
+
+    async def create() -> EventRecord:
+        stored = await asyncio.to_thread(service.store.event, event_id)
+        if stored is None:
+            raise HTTPException(404, f"there is no event {event_id}")
+        last = stored.record.changes[-1] if stored.record.changes else None
+        if last is not None and (last.by, last.after_kw, last.reason) == (caller.name, new.target_kw, new.reason):
+            return stored.record  # asked for by this very request just before a crash, or twice
+        return await service.change(event_id, new.target_kw, caller.name, new.reason)
+
+    return await once.run(request, service, caller, key, create)
 
 
 @router.post("/{event_id}/cancel", responses=documented(404, 409))

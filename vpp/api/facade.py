@@ -116,13 +116,16 @@ class ServiceFacade(Protocol):
         """Size and declare events of one market day; ``InputError`` if an order cannot be meant."""
 
     async def approve(self, event_ids: Sequence[str], by: str) -> Sequence[EventRecord]:
-        """Approve declared events; ``AccessError`` if ``by`` declared one of them."""
+        """Approve declared events, or changes that wait; ``AccessError`` if ``by`` declared one of them."""
 
     async def cancel(self, event_id: str, by: str, reason: str) -> EventRecord:
         """Call off an event that has not begun; ``EventStateError`` if it has."""
 
     async def terminate(self, event_id: str, by: str, reason: str) -> EventRecord:
         """Stop a running event, with a ramp; ``EventStateError`` if it does not run."""
+
+    async def change(self, event_id: str, target_kw: float, by: str, reason: str) -> EventRecord:
+        """Change the target of an event to come or running; an increase waits for ``approve`` by somebody else."""
 
     async def quote(self, order: EventOrder) -> Quote:
         """What could be ordered, without ordering it."""

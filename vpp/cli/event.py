@@ -7,11 +7,11 @@ from typing import Annotated, Any
 import typer
 
 from models.errors import InputError, InputFault
-from models.events import STATUS_ZH, Direction, EventStatus, ScopeKind
+from models.events import NOTICE_ZH, STATUS_ZH, Direction, EventStatus, NoticeType, ScopeKind
 from vpp.cli.answers import AsJson, answer, answer_rows
 from vpp.cli.service_client import ServiceClient
 
-event_app = typer.Typer(no_args_is_help=True, help="Events: declare, approve, watch, call off.")
+event_app = typer.Typer(no_args_is_help=True, help="Events: declare, approve, watch, change, call off.")
 
 Url = Annotated[str, typer.Option(help="Where the service is.", envvar="VPP_URL")]
 Token = Annotated[str, typer.Option(help="From `vpp user add`.", envvar="VPP_TOKEN", show_default=False)]
@@ -34,6 +34,7 @@ def _line(client: ServiceClient, record: dict[str, Any]) -> dict[str, Any]:
         "状态 status": _status(record["status"]),
         "方向 direction": {"shave": "削峰 shave", "fill": "填谷 fill"}.get(event["direction"], event["direction"]),
         "范围 scope": scope,
+        "类型 notice": f"{NOTICE_ZH.get(record['notice_type'], '')} {record['notice_type']}".strip(),
         "开始 start": client.local(event["start"]),
         "结束 end": client.local(event["end"]),
         "下令 ordered kW": f"{event['target_kw']:,.1f}",
@@ -54,6 +55,12 @@ def _text(client: ServiceClient, record: dict[str, Any]) -> str:
     for step in record["steps"]:
         reason = f": {step['reason']}" if step["reason"] else ""
         lines.append(f"{client.local(step['at'])}  {_status(step['status'])}, {step['by']}{reason}")
+    for each in record["changes"]:
+        since = client.local(each["effective_from"]) if each["effective_from"] else "待批准 waits for a second person"
+        lines.append(
+            f"{client.local(each['at'])}  调整 change {each['before_kw']:,.1f} → {each['after_kw']:,.1f} kW, "
+            f"{each['by']}: {each['reason']} ({since})"
+        )
     for name, share_kw in sorted(record["share_kw"].items()):
         accepted_kw = record["accepted_kw"].get(name)
         said = "未答复 no answer yet" if accepted_kw is None else f"接受 accepted {accepted_kw:,.1f} kW"
@@ -77,6 +84,7 @@ def declare(
     scope_kind: Annotated[ScopeKind, typer.Option(help="What it is about.")] = ScopeKind.CITY,
     scope_id: Annotated[str, typer.Option(help="Which one.")] = "",
     event_id: Annotated[list[str] | None, typer.Option(help="A name of your own.")] = None,
+    notice: Annotated[NoticeType | None, typer.Option(help="Else it follows from the start.")] = None,
     reason: Why = "",
     idempotency_key: Annotated[str | None, typer.Option(help="The same key again declares nothing new.")] = None,
     url: Url = HERE,
@@ -85,6 +93,9 @@ def declare(
     as_json: AsJson = False,
 ) -> None:
     """Declare an event; a second person approves it.
+
+    With 30 minutes of notice or less (the window may be open already) it is an emergency: a direct call, nobody is
+    asked first.
 
     Several events of one day are sized together: repeat --start and --end (and --kw, --event-id) for each.
     """
@@ -103,6 +114,7 @@ def declare(
             "scope_kind": scope_kind.value,
             "scope_id": scope_id,
             "event_id": event_id[k] if event_id else None,
+            "notice_type": None if notice is None else notice.value,
             "reason": reason,
         }
         for k in range(count)
@@ -135,9 +147,30 @@ def approve(
     ca_file: CaFile = None,
     as_json: AsJson = False,
 ) -> None:
-    """Approve events that somebody else has declared."""
+    """Approve events that somebody else has declared, or changes that somebody else has asked for."""
     client = ServiceClient(url, token, ca_file)
     _tell(client, [_act(client, each, "approve", None) for each in event_ids], as_json)
+
+
+@event_app.command()
+def change(
+    event_id: EventId,
+    kw: Annotated[float, typer.Option(help="What it shall order from now on.")],
+    reason: Why,
+    idempotency_key: Annotated[str | None, typer.Option(help="The same key again changes nothing more.")] = None,
+    url: Url = HERE,
+    token: Token = "",
+    ca_file: CaFile = None,
+    as_json: AsJson = False,
+) -> None:
+    """Change the target of an event to come or running; it gets there in steps.
+
+    Less holds at once; more waits until a second person has approved the event again.
+    """
+    client = ServiceClient(url, token, ca_file)
+    key = idempotency_key or uuid.uuid4().hex
+    body = {"target_kw": kw, "reason": reason}
+    _tell(client, [client.ask("POST", f"/events/{_named(event_id)}/change", key=key, json=body)], as_json)
 
 
 @event_app.command()

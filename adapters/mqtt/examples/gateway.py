@@ -252,8 +252,8 @@ class Gateway:
     def answer_event(self, event: dict[str, Any]) -> None:
         """Say yes, partly or no before ``respond_by``; what is declined is offered to others."""
         say(f"event {event['event_id']} {event['status']}: {event['share_kw']:g} kW from {event['start']}")
-        if event["status"] not in ("notified", "changed"):
-            return
+        if event["status"] not in ("notified", "changed") or event.get("respond_by") is None:
+            return  # an emergency is a direct call: nobody is asked
         able_kw = 95.0 * len(self.accepted)
         if able_kw <= 0:
             answer: dict[str, Any] = {"answer": "decline"}

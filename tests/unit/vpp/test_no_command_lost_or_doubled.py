@@ -69,11 +69,15 @@ class Wire:
     slow: list[SetpointBatch] = field(default_factory=list)
     took: Counter[str] = field(default_factory=Counter)
     first_bytes: dict[str, bytes] = field(default_factory=dict)
+    newest: dict[str, datetime] = field(default_factory=dict)
+    """By aggregator: the newest delivery of which something was sent."""
 
     async def send_setpoints(self, batch: SetpointBatch, made_at: datetime | None = None) -> None:
         assert made_at is not None
         assert batch.valid_until > self.clock.now(), "sent when its time was over"
-        assert made_at == self.world.delivered_at, "sent behind a newer delivery"
+        newest = self.newest.setdefault(batch.aggregator_id, made_at)
+        assert made_at >= newest, "sent behind a newer delivery"
+        self.newest[batch.aggregator_id] = made_at
         payload = encode(SetpointsMessage.new(made_at, batch.command_id, **dict(batch)))
         assert self.first_bytes.setdefault(batch.command_id, payload) == payload, "not the same message"
         if not self.is_up:
@@ -104,7 +108,6 @@ class World:
         self.wire = Wire(self.clock, self)
         self.metrics = Metrics()
         self.deliveries = 0
-        self.delivered_at: datetime | None = None
         self.acks_lost = False
         self.said: set[str] = set()
         self.done: list[tuple[str, datetime, float]] = []
@@ -148,15 +151,27 @@ class World:
 
     # ---- what may happen
 
-    async def deliver(self) -> None:
+    def new_orders(self) -> float:
+        """A little later, with every battery heard: how much less than before is ordered now."""
         now = self.clock.moment = self.clock.moment + timedelta(seconds=15)
         self.deliveries += 1
-        self.delivered_at = now
         for name in NAMES:
             self.stage._state.take(Reading(resource_id=name, measured_at=now, power_kw=0.0, energy_kwh=50.0))
-        plan = plan_of(now, -float(self.deliveries) / 100)
+        return -float(self.deliveries) / 100
+
+    async def deliver(self) -> None:
+        power_kw, now = self.new_orders(), self.clock.moment
         windows = [Window(now, now + CYCLE, now + 2 * CYCLE), Window(now + CYCLE, now + 2 * CYCLE, now + 3 * CYCLE)]
-        await self.survive(self.stage.deliver(plan, windows))
+        await self.survive(self.stage.deliver(plan_of(now, power_kw), windows))
+
+    async def call(self, owner: str) -> None:
+        """A direct call to the batteries of one aggregator."""
+        power_kw, now = self.new_orders(), self.clock.moment
+        names = tuple(name for name in NAMES if OWNERS[name] == owner)
+        self.stage.overtake()
+        window = Window(now, now + CYCLE, now + 2 * CYCLE)
+        rows = self.stage._state.rows(names)
+        await self.survive(self.stage.send_call(plan_of(now, power_kw, names, 1), rows, window, now))
 
     async def wait(self, seconds: int) -> None:
         """Let time pass as the service's loop does: it wakes when something is due."""
@@ -192,6 +207,8 @@ class World:
         match step:
             case "deliver", None:
                 await self.deliver()
+            case "call", str(owner):
+                await self.call(owner)
             case "wait", int(seconds):
                 await self.wait(seconds)
             case "fates", list(fates):
@@ -206,11 +223,11 @@ class World:
                 raise AssertionError(unknown)
 
 
-def plan_of(now: datetime, power_kw: float) -> DispatchPlan:
-    power = np.full((len(NAMES), 4), power_kw)
+def plan_of(now: datetime, power_kw: float, names: tuple[str, ...] = NAMES, cycles: int = 4) -> DispatchPlan:
+    power = np.full((len(names), cycles), power_kw)
     return DispatchPlan(
-        grid=IntervalGrid.regular(now, CYCLE, 4),
-        resource_ids=NAMES,
+        grid=IntervalGrid.regular(now, CYCLE, cycles),
+        resource_ids=names,
         power_kw=power,
         energy_kwh=power,
         baseline_kw=np.zeros_like(power),
@@ -241,13 +258,15 @@ def template(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(autouse=True)
 def small_batches(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Two setpoints in a message, so that a delivery to one gateway has parts."""
+    """One or two setpoints in a message, so that a delivery to one gateway has parts, and a call too."""
     monkeypatch.setattr(delivery_module, "MOST_SETPOINTS", 2)
+    monkeypatch.setattr(delivery_module, "FIRST_SETPOINTS", 1)
 
 
 FATES = st.sampled_from(["fine", "lost", "ack lost", "slow", "doubled", "unsure", "killed before", "killed after"])
 STEPS = st.one_of(
     st.just(("deliver", None)),
+    st.tuples(st.just("call"), st.sampled_from(sorted(set(OWNERS.values())))),
     st.tuples(st.just("wait"), st.integers(1, 900)),
     st.tuples(st.just("fates"), st.lists(FATES, min_size=1, max_size=12)),
     st.tuples(st.just("broker"), st.booleans()),
@@ -298,7 +317,7 @@ def accounts_are_complete(world: World) -> None:
         fates = [
             bool(each.answered),
             each.command_id in given_up,
-            each.sent_at < max(other.sent_at for other in made),
+            each.sent_at < max(other.sent_at for other in made if other.aggregator_id == each.aggregator_id),
             each.valid_until <= now,
         ]
         assert any(fates), f"nobody knows what became of {each}"
@@ -333,6 +352,65 @@ async def test_without_faults_every_command_is_sent_once_and_answered(template: 
         assert all(each.tries == 1 and sum(each.answered.values()) == each.setpoints for each in made)
         assert world.counts["duplicates"] == world.counts["out_of_order"] == 0
         assert len(world.done) == 3 * 2 * len(NAMES)
+
+
+async def test_a_call_to_one_aggregator_leaves_the_others_their_retries(template: Path, tmp_path: Path) -> None:
+    shutil.copy(template, tmp_path / "vpp.db")
+    with Store(f"sqlite:///{tmp_path / 'vpp.db'}") as store:
+        world = World(store)
+        world.wire.fates = ["lost"] * 6
+        await world.deliver()
+        await world.call("moon")
+        called_hash = world.stage.executed_hash
+        assert {each.aggregator_id for each in store.open_commands(world.clock.moment)} == {"sun"}
+        await world.wait(60)
+        made = [record for _, record in reversed(store.commands())]
+        assert [each.tries for each in made if each.aggregator_id == "sun"] == [2, 2, 2, 2]
+        assert [each.tries for each in made if each.aggregator_id == "moon"] == [1, 1, 1]
+        assert all(each.answered for each in made if each.aggregator_id == "sun")
+        assert world.stage.executed_hash == called_hash, "what is sent again puts no older plan in force"
+
+
+async def test_a_call_that_is_lost_is_sent_again_also_after_a_restart(template: Path, tmp_path: Path) -> None:
+    shutil.copy(template, tmp_path / "vpp.db")
+    with Store(f"sqlite:///{tmp_path / 'vpp.db'}") as store:
+        world = World(store)
+        await world.deliver()
+        world.wire.fates = ["lost"] * 2
+        await world.call("sun")
+        called_hash = world.stage.executed_hash
+        await world.restart()
+        assert world.stage.executed_hash == called_hash
+        await world.wait(60)
+        newest = [record for _, record in store.commands(limit=2)]
+        assert [(each.aggregator_id, each.tries, bool(each.answered)) for each in newest] == [("sun", 2, True)] * 2
+
+
+async def test_a_plan_of_before_a_call_is_not_sent_any_further(template: Path, tmp_path: Path) -> None:
+    shutil.copy(template, tmp_path / "vpp.db")
+    with Store(f"sqlite:///{tmp_path / 'vpp.db'}") as store:
+        world = World(store)
+        world.wire.fates = ["lost"] * 2
+        await world.call("sun")
+        called_hash, now = world.stage.executed_hash, world.clock.moment
+        window = Window(now, now + CYCLE, now + 2 * CYCLE)
+        assert await world.stage.deliver(plan_of(now, -1.0), [window], era=world.stage.era - 1) == frozenset()
+        assert world.stage.executed_hash == called_hash
+        assert len(store.open_commands(now)) == 2, "the call is still sent again"
+        assert {each.aggregator_id for _, each in store.commands()} == {"sun"}
+
+
+async def test_in_read_only_mode_a_call_is_counted_and_goes_nowhere(template: Path, tmp_path: Path) -> None:
+    shutil.copy(template, tmp_path / "vpp.db")
+    with Store(f"sqlite:///{tmp_path / 'vpp.db'}") as store:
+        world = World(store)
+        world.stage = DeliveryStage(
+            clock=world.clock, store=store, state=LiveState(store.resources()), link=None, metrics=world.metrics
+        )
+        await world.call("moon")
+        assert store.commands() == []
+        assert world.stage.executed_hash is None
+        assert world.metrics.setpoints_withheld.labels(aggregator="moon")._value.get() == 1
 
 
 async def test_the_slowest_gateway_is_asked_as_often_as_may_be_and_then_no_more(template: Path, tmp_path: Path) -> None:

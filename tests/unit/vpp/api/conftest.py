@@ -12,7 +12,7 @@ import pytest
 
 from adapters.store import Store
 from models.errors import AccessError
-from models.events import Event, EventOrder, EventRecord, EventStatus, EventStep
+from models.events import Event, EventOrder, EventRecord, EventStatus, EventStep, TargetChange
 from models.intervals import IntervalGrid
 from models.plan import DispatchPlan, PlanSource
 from models.records import AggregatorRecord, RegisteredResourceRecord, Role
@@ -99,6 +99,12 @@ class SmallService:
 
     async def terminate(self, event_id: str, by: str, reason: str) -> EventRecord:
         return await self._step(event_id, EventStatus.TERMINATED, by, reason)
+
+    async def change(self, event_id: str, target_kw: float, by: str, reason: str) -> EventRecord:
+        change = TargetChange(at=self.clock.now(), by=by, reason=reason, before_kw=900.0, after_kw=target_kw)
+        return self.store.update_event(
+            event_id, lambda record: record.model_copy(update={"changes": (*record.changes, change)})
+        )
 
     async def conduct(self, resource_id: str) -> ConductRow | None:
         return self.behaviour.get(resource_id)

@@ -8,6 +8,7 @@ MAY = {
     ("POST", "/api/v1/events"): {"operator", "admin"},
     ("POST", "/api/v1/events:declare-many"): {"operator", "admin"},
     ("POST", "/api/v1/events/e/approve"): {"approver", "admin"},
+    ("POST", "/api/v1/events/e/change"): {"operator", "admin"},
     ("POST", "/api/v1/events/e/cancel"): {"operator", "approver", "admin"},
     ("POST", "/api/v1/events/e/terminate"): {"operator", "approver", "admin"},
     ("GET", "/api/v1/resources"): {"operator", "approver", "engineer", "auditor", "admin", "aggregator"},
