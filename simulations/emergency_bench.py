@@ -35,6 +35,7 @@ from simulations.serve_process import free_port
 from vpp.city_feed import FolderFeed
 from vpp.example_city import example_city
 from vpp.heard import NEVER_US
+from vpp.housekeeping import keep_what_is_known
 from vpp.service import Service
 from vpp.settings import load_settings
 from vpp.wiring import open_service
@@ -82,6 +83,7 @@ async def run_emergency(
         try:
             await service.link.wait_connected()
             await asyncio.to_thread(service.runtime.emergencies.refresh)
+            keep_what_is_known()  # as ``vpp serve`` does
             prepared_s = round(time.monotonic() - began, 1)
             found = await _calls(service, setup, passwords, told)
         finally:

@@ -16,6 +16,7 @@ from vpp.api import create_app, serve_http
 from vpp.city_feed import FolderFeed
 from vpp.cli.answers import AsJson, answer
 from vpp.clock import SystemClock
+from vpp.housekeeping import keep_what_is_known
 from vpp.logs import configure_logging
 from vpp.one_service import alone_in
 from vpp.service import Service
@@ -53,6 +54,7 @@ async def _serve(settings: Settings, feed: FolderFeed, as_json: bool) -> None:
 async def _open_and_run(settings: Settings, feed: FolderFeed, as_json: bool) -> None:
     async with open_service(settings, SystemClock(), feed) as service, asyncio.TaskGroup() as work:
         service.leave_out_strangers()
+        keep_what_is_known()
         listening = asyncio.Event()
         work.create_task(service.run(), name="service")
         work.create_task(serve_http(create_app(service), settings, started=listening), name="http")
