@@ -34,7 +34,11 @@ async def test_a_call_with_its_window_open_reaches_the_gateways_at_once_and_asks
     with pytest.raises(AccessError, match="second person"):
         await world.service.approve(["night"], "operator-li")
     (record,) = await world.service.approve(["night"], "approver-wang")
-    at = world.clock.now()
+    at, plan = world.clock.now(), world.service.store.latest_plan(PlanKind.REAL_TIME)
+    shown = await world.service.current_plan()
+    assert shown is not None
+    assert shown.plan_hash == world.service.runtime.delivery.executed_hash  # until the next cycle
+    assert shown.status == "direct_call"
     assert [step.status.value for step in record.steps] == ["declared", "approved", "notified", "executing"]
     assert sum(record.share_kw.values()) == pytest.approx(240, rel=0.01)
     assert record.accepted_kw == {}
@@ -53,7 +57,6 @@ async def test_a_call_with_its_window_open_reaches_the_gateways_at_once_and_asks
     assert -sum(kw or 0.0 for kw in ordered.values()) == pytest.approx(240, rel=0.01)
 
     # it was kept before it left, under the name of the rule; the next cycle plans it with the solver
-    plan = world.service.store.latest_plan(PlanKind.REAL_TIME)
     assert plan is not None
     assert (plan.source, plan.status) == (PlanSource.RULE, "direct_call")
     kept = dict(zip(plan.resource_ids, plan.power_kw[:, 0], strict=True))
