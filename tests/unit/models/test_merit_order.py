@@ -93,7 +93,7 @@ def cities(draw: st.DrawFn) -> DispatchProblem:
     )
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=5, deadline=None)
 @given(cities())
 def test_whatever_is_registered_stays_inside_its_limits(problem: DispatchProblem) -> None:
     assert faults(problem, merit_order(problem)) == []
