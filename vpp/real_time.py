@@ -137,7 +137,7 @@ class RealTimeStage:
         feedback = self.feedback.get(event.event_id)
         if feedback is None:
             return event
-        return event.model_copy(update={"target_kw": max(0.0, event.target_kw + feedback.correction_kw)})
+        return event.model_copy(update={"target_kw": feedback.ask(event.target_kw)})
 
     async def prepare(self, start: datetime, busiest_day: Mapping[str, int]) -> None:
         """Let the solver get ready for every phase of the half hour, before the first cycle needs it."""
