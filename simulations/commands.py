@@ -1,4 +1,4 @@
-"""The commands of the far side: ``vpp demo``, ``replay``, ``simulate``, ``bench event`` (found by entry point)."""
+"""The commands of the far side: ``vpp demo``, ``replay``, ``simulate`` (found by entry point)."""
 
 import asyncio
 import sys
@@ -22,13 +22,10 @@ from simulations.day import run_day
 from simulations.day_driver import Progress as Progressed
 from simulations.day_setup import DaySetup
 from simulations.demo import demo_setup
-from simulations.event_command import bench_event
 from simulations.quiet_logs import quiet_logs
 from simulations.replay import ReplayOrder, replay_setup
 from vpp.report.result_folder import EventResult, Summary
 from vpp.report.write import write_report
-
-__all__ = ["bench_event", "demo", "replay", "simulate"]
 
 DEMO_FOLDER = Path("var/demo")
 DEMO_RESOURCES = 20_000
@@ -131,8 +128,9 @@ def _tell(console: Console, summary: Summary, page: Path) -> None:
     )
     table = Table(title="事件 events [kW]", box=SIMPLE, padding=(0, 1))
     columns = ("时段\nwindow", "5 %\ntarget", "可调\ncallable", "下令\nordered", "差额\nshort", "交付\ndelivered")
-    for column in (*columns, "真实\ntrue", "逐时比\nby hour"):
+    for column in (*columns, "真实\ntrue"):
         table.add_column(column, justify="right", no_wrap=True)
+    table.add_column("逐时\nhours", justify="right", overflow="fold")  # the last to be cut off: it is what is judged
     for event in summary.events:
         short_kw = max(0.0, event.five_percent_kw - event.ordered_kw)
         table.add_row(

@@ -25,7 +25,7 @@ from simulations.clock import VirtualClock
 from simulations.day_driver import STEP, Driver, Progress
 from simulations.day_result import build_result
 from simulations.day_setup import DaySetup, day_settings
-from simulations.fleet import FleetState
+from simulations.fleet_state import FleetState
 from simulations.seat import Seat
 from vpp.report.result_folder import DayResult, write_result
 from vpp.wiring import Solvers, open_service
@@ -75,6 +75,7 @@ async def run_day(
         day = await service.runtime.measured(midnight, end)
         progress("核算与报告", "measuring and writing the report", 0.96)
         truth = driver.truth(day)
+        promises = [each.as_dict() for each in driver.broken_promises(midnight)]
         result = build_result(
             service,
             setup.facts,
@@ -88,7 +89,6 @@ async def run_day(
             time.monotonic() - began,
         )
     write_result(out, result)
-    promises = [each.as_dict() for each in driver.broken_promises]
     (out / PROMISES_FILE).write_text(json.dumps(promises, indent=1), encoding="utf-8")
     return result
 

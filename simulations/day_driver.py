@@ -19,8 +19,10 @@ from models.resources import EvCharger, Generator, ShiftableLoad, Storage
 from simulations.clock import VirtualClock
 from simulations.day_result import DayLog, Truth
 from simulations.day_setup import DaySetup, Outage
+from simulations.devices.bank import DeviceBank
 from simulations.faults import FAULT_TEXTS, FaultPlan
-from simulations.fleet import FleetState, SimulatedFleet
+from simulations.fleet import SimulatedFleet
+from simulations.fleet_state import FleetState
 from simulations.given_orders import GivenOrder
 from simulations.kept_promises import BrokenPromise, broken_promises
 from simulations.seat import Seat
@@ -55,8 +57,7 @@ class Driver:
             generated, clock, self.faults, prefix=settings.mqtt.prefix, history_step=setup.history_step
         )
         self.passwords: Mapping[str, str] = {}
-        self.broken_promises: list[BrokenPromise] = []
-        """Known once the truth is."""
+        self._undisturbed: DeviceBank | None = None
         self._seen: dict[str, str] = {}
 
     # ---- commissioning
@@ -272,17 +273,19 @@ class Driver:
     def truth(self, day: MeasuredDay) -> Truth:
         """True power with the event, and of the same devices with the same dice and no event."""
         grid, with_event = self.fleet.true_power(day.grid.start, day.grid.end)
-        world = self.fleet.counterfactual(day.grid.end, self._price_only_orders(self.service, day))
+        world = self._undisturbed = self.fleet.counterfactual(day.grid.end, self._price_only_orders(self.service, day))
         _, without = world.true_power_kw(day.grid.start, day.grid.end)
         row_of = {name: row for row, name in enumerate(world.resource_ids)}
         assert len(grid) == len(day.grid)  # noqa: S101 - both are five-minute grids of the same span
-        self.broken_promises = broken_promises(
-            self.fleet.true_sessions, world.ended_stays, self.service.store.audit_log(), day.grid.start
-        )
         return Truth(
             np.array([with_event[name] for name in day.resource_ids]),
             np.array([without[row_of[name]] for name in day.resource_ids]),
         )
+
+    def broken_promises(self, start: datetime) -> list[BrokenPromise]:
+        """Cars that left after ``start`` with less than was promised; once the truth is known."""
+        without = [] if self._undisturbed is None else self._undisturbed.ended_stays
+        return broken_promises(self.fleet.true_sessions, without, self.service.store.audit_log(), start)
 
     @staticmethod
     def _price_only_orders(service: Service, day: MeasuredDay) -> Iterable[GivenOrder]:

@@ -14,7 +14,6 @@ import asyncio
 import copy
 import ssl
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
 from functools import cached_property
 from typing import Any
@@ -30,6 +29,7 @@ from simulations.devices.charger import EndedStay
 from simulations.devices.meter import Meters
 from simulations.devices.sessions import Visit
 from simulations.faults import FaultPlan
+from simulations.fleet_state import FleetState
 from simulations.given_orders import GivenOrder, GivenOrders
 from simulations.scenarios.generator import GeneratedFleet
 from simulations.wire import codec
@@ -40,18 +40,6 @@ HISTORY_STEP = timedelta(minutes=15)
 HISTORY_STEP_S = 300.0
 MOST_UNDER_WAY_BYTES = 24 * 1024 * 1024
 """A gateway that sends the past waits for answers from time to time, else the platform's queue runs over."""
-
-
-@dataclass(frozen=True)
-class FleetState:
-    """Devices and what their gateways have said, as they stood: many days can begin from one (never written to)."""
-
-    bank: DeviceBank
-    energy_kwh: FloatArray
-    since_s: FloatArray
-    last_power_kw: FloatArray
-    sequence: NDArray[np.int64]
-    told: Mapping[int, Visit | None]
 
 
 def accept_what_is_declared(declared_kw: float) -> Policy:

@@ -14,15 +14,17 @@ _PRESENT = timedelta(minutes=5)
 
 def is_in_scope(resource: ResourceBase, event: Event, areas: Mapping[str, Collection[str]]) -> bool:
     """True if the resource counts for the event; ``areas``: the zones of every area, by its id."""
-    if event.scope_kind is ScopeKind.AREA:
-        return resource.zone_id in areas.get(event.scope_id, frozenset())
-    attribute = {
-        ScopeKind.CITY: event.scope_id,
-        ScopeKind.ZONE: resource.zone_id,
-        ScopeKind.AGGREGATOR: resource.aggregator_id,
-        ScopeKind.PILLAR: resource.pillar.value,
-    }[event.scope_kind]
-    return attribute == event.scope_id
+    match event.scope_kind:  # asked of every resource in every cycle
+        case ScopeKind.CITY:
+            return True
+        case ScopeKind.AREA:
+            return resource.zone_id in areas.get(event.scope_id, frozenset())
+        case ScopeKind.ZONE:
+            return resource.zone_id == event.scope_id
+        case ScopeKind.AGGREGATOR:
+            return resource.aggregator_id == event.scope_id
+        case ScopeKind.PILLAR:
+            return resource.pillar.value == event.scope_id
 
 
 def area_zones(feed: CityFeed, clock: Clock, area: str) -> frozenset[str]:

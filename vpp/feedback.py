@@ -10,10 +10,13 @@ Two parts, because two things are wrong and each has its own cure:
         o  =  Σ_{cycles of this hour} (ordered − d) Δ / (time left of the hour)                             [kW]
         next order = ordered + l + o,      |l| ≤ 0.4 ordered,  |o| ≤ 0.15 ordered
 
-p is what the plan expected, not what it was asked: where devices can do no more (or no less) there is nothing to learn
-from the difference, and l does not run away.  And it is what was expected of those who can be ordered again, since what
-the others did not bring is bought by the next plan anyway.  What a cycle delivered is counted again at the next ones:
-whose reading of that cycle never came had fallen silent, and who is found to have a lying meter had it then as well.
+p is what the plan was asked, as long as it could: between what it is asked and 110 % of it the optimiser takes what is
+cheapest, and is held to what it was asked.  Where devices can do no more, p is what the plan expected; where they can
+do no less, that over 1.1: there is nothing to learn from such a difference, and l does not run away.  Of the plan only
+those count who can be ordered again, since what the others did not bring is bought by the next plan anyway.
+
+What a cycle delivered is counted again at the next ones: whose reading of that cycle never came had fallen silent, and
+who is found to have a lying meter had it then as well.
 
 Limits keep a wrong meter from turning the fleet over; the hour's own limit keeps the power inside what a grid operator
 calls steady.
@@ -29,7 +32,7 @@ from numpy.typing import NDArray
 from models.events import Event
 from models.intervals import FloatArray
 from models.reading_columns import microseconds
-from models.settlement.performance import clock_hours
+from models.settlement.performance import BAND, clock_hours
 
 GAIN = 0.7
 """How much of a new difference is believed at once; what is missed hardly depends on l, so any share is stable."""
@@ -73,6 +76,8 @@ class EventFeedback:
     lasting_kw: float = 0.0
     owed_kw: float = 0.0
     measured: list[MeasuredCycle] = field(default_factory=list)
+    asked_kw: float | None = None
+    """What the plan in force was asked for; None where nobody knows (before the event, after a restart)."""
     _counted: dict[datetime, Contributions] = field(default_factory=dict)
     _trusted: NDArray[np.int64] = field(default_factory=lambda: np.empty(0, dtype=np.int64))
 
@@ -100,13 +105,24 @@ class EventFeedback:
             for old in sorted(self._counted)[:-HINDSIGHT_CYCLES]:
                 del self._counted[old]
         if planned_kw is not None:
-            missed_kw = planned_kw - cycle.delivered_kw
+            missed_kw = self._held_to(planned_kw) - cycle.delivered_kw
             # what was learned of those who are set aside must not be bought a second time: the plan is without them now
             someone_left = trusted is not None and not np.isin(self._trusted, trusted).all()
             gain = 1.0 if someone_left else GAIN
             self._set(cycle.ordered_kw, self.lasting_kw + gain * (missed_kw - self.lasting_kw))
         if trusted is not None:
             self._trusted = trusted
+
+    def ask(self, ordered_kw: float) -> float:
+        """The corrected order that the plan now in the making is asked for."""
+        self.asked_kw = self.corrected_kw(ordered_kw)
+        return self.asked_kw
+
+    def _held_to(self, planned_kw: float) -> float:
+        """What a plan is held to: what it was asked, or what it could at most or at least."""
+        if self.asked_kw is None or planned_kw <= self.asked_kw:
+            return planned_kw
+        return max(self.asked_kw, planned_kw / BAND[1])
 
     def look_back(self, reported_until_us: NDArray[np.int64], lies: NDArray[np.bool_]) -> None:
         """Count the last cycles again with what is known by now, by row of the live state: the newest reading, and

@@ -133,14 +133,16 @@ class RealTimeStage:
             feedback.look_back(columns.measured_us, lies)
         feedback.owe(now, event, self._zone)
 
-    def corrected(self, event: Event) -> Event:
+    def corrected(self, event: Event, start: datetime) -> Event:
         """The event (or a piece of one that was changed) as the optimiser shall see it: the order plus what feedback
         adds, within its limits.  The way down after a termination is left as it is.
         """
         feedback = self.feedback.get(whole_event(event.event_id))
         if feedback is None or is_ramp(event.event_id) or event.event_id.endswith("~guard"):
             return event
-        return event.model_copy(update={"target_kw": feedback.corrected_kw(event.target_kw)})
+        running = event.start <= start < event.end
+        asked_kw = feedback.ask(event.target_kw) if running else feedback.corrected_kw(event.target_kw)
+        return event.model_copy(update={"target_kw": asked_kw})
 
     async def prepare(self, start: datetime, busiest_day: Mapping[str, int]) -> None:
         """Let the solver get ready for every phase of the half hour, before the first cycle needs it."""
@@ -153,7 +155,7 @@ class RealTimeStage:
         """One re-plan: the best step of the ladder whose plan passes the checker; never nothing."""
         now = self._clock.now()
         city = self._feed.forecast(now, grid)
-        events = [self.corrected(event) for event in inputs.events]
+        events = [self.corrected(event, grid.start) for event in inputs.events]
         problem = self._builder.real_time(
             grid,
             now,

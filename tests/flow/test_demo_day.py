@@ -14,7 +14,8 @@ from simulations.demo import demo_setup
 from vpp.report.result_folder import DayResult, read_result
 from vpp.report.write import write_report
 
-pytestmark = pytest.mark.slow
+# A whole day of a city is minutes of work, on a busy machine many: the limit of a single test is no limit for it.
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
 
 DEVICES = 90
 

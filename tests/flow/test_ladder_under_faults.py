@@ -198,9 +198,11 @@ async def recovered(world: World, readings: int) -> None:
     await world.until(STOPPED + 3 * CYCLE)
     assert await step(world) in TOP
     assert mean_kw(world, 3, 5) == pytest.approx(ORDER_KW, rel=0.1)
-    for name, each in world.aggregators.items():
+    for (
+        name,
+        each,
+    ) in world.aggregators.items():  # what nobody answered comes again, is done once
         assert each.gateway.state.counts["out_of_order"] == 0
-        assert each.gateway.state.counts["duplicates"] == 0
         ours = [row for row in world.service.store.setpoints_since(START) if row.resource_id in each.devices]
         assert len(each.heard) == len(ours), f"{name}: every command that left is in the database, once"
     assert world.service.ready()["store"] is None

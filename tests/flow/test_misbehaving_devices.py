@@ -11,6 +11,7 @@ from models.conduct import Misconduct
 from models.errors import StoreError
 from models.plan import PlanSource
 from tests.flow.conftest import CYCLE, EVENT_END, EVENT_START, MINUTE, Device, MakeWorld, World
+from vpp.feedback import OWED_LIMIT
 
 ORDER_KW = 300.0
 BAD = ("b0", "b1")
@@ -93,7 +94,9 @@ async def test_what_is_wrong_is_found_within_two_cycles_bought_elsewhere_and_for
     assert not set(asked) & set(BAD)
 
     await world.until(EVENT_START + 10 * CYCLE)
-    assert -world.fleet_kw(EVENT_START + 7 * CYCLE, EVENT_START + 10 * CYCLE) == pytest.approx(ORDER_KW, rel=0.1)
+    # in the band, or above it by what the hour is thought to owe: of a lying meter nobody knows what its device brought
+    held_kw = -world.fleet_kw(EVENT_START + 7 * CYCLE, EVENT_START + 10 * CYCLE)
+    assert 0.9 * ORDER_KW <= held_kw <= (1.02 + OWED_LIMIT) * ORDER_KW
 
     day = await world.service.runtime.measured(EVENT_START, EVENT_START + 10 * CYCLE)
     rows = [day.resource_ids.index(name) for name in BAD]

@@ -162,7 +162,7 @@ def test_a_fleet_registers_with_a_running_service_which_ends_cleanly(
         next(screen.iter_raw())
         began = time.monotonic()
         assert serving.stop(signal.SIGINT) == 0
-        assert time.monotonic() - began < 5, "an open screen holds nobody up"
+        assert time.monotonic() - began < 20, "an open screen holds nobody up"
     until(lambda: not any(Path(f"/proc/{child}").exists() for child in children), "children are gone", 5)
     assert [line["event"] for line in serving.lines() if line["level"] == "error"] == []
     assert serving.process.stdout is not None

@@ -51,9 +51,10 @@ def _cheapest_commitment(
 ) -> tuple[NDArray[np.bool_], float]:
     """When it is committed, and the start and no-load cost of that.
 
-    A unit without a minimum may idle at 0 kW while running: then the times up and down decide, else the cost.
+    A unit whose minimum cannot be told from 0 kW may idle there while running: then the times up and down decide, else
+    the cost.
     """
-    if unit.power_min_kw > 0:
+    if unit.power_min_kw > tolerance(unit.power_max_kw):
         starts = int((runs & ~np.concatenate([[was.on], runs[:-1]])).sum())
         return runs, unit.start_cost * starts + unit.no_load_cost_per_h * float(horizon.hours @ runs)
     return _fill_idle(unit, runs, was, horizon)

@@ -83,6 +83,8 @@ def undisturbed_kw(problem: DispatchProblem) -> FloatArray:
     return _Pass(blind).run(len(problem.grid), buying=False)[0]
 
 
+_BRINGS_NOTHING = 1e-9
+"""A device of which less comes than this share of an order brings nothing: what is divided by it has no meaning."""
 _LEAST_KW = 1e-9
 """Slack below this is none."""
 
@@ -132,7 +134,8 @@ class _Pass:
         none = np.empty(0, dtype=np.int64)
         self.resource = np.concatenate([*(each.resource for each in parts), none])
         self.price_class = np.concatenate([*(each.class_of(classes) for each in parts), none])
-        reliability = np.concatenate([*(each.of("reliability_fraction") for each in parts), np.empty(0)])
+        registered = np.concatenate([*(each.of("reliability_fraction") for each in parts), np.empty(0)])
+        reliability = np.where(registered < _BRINGS_NOTHING, 0.0, registered)
         self.zone: IndexArray = np.concatenate([*(each.attributes[0] for each in parts), none])
         # rows of one resource are in one zone and class: the baseline is summed by resource
         self._first = np.unique(self.resource, return_index=True)[1]

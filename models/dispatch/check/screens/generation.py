@@ -53,7 +53,8 @@ def _with_idling(batch: Batch, runs: BoolArray, was_on: BoolArray) -> BoolArray:
     Every standstill before a start decides for itself.  If the outcome keeps the times up and down, nothing that keeps
     them is cheaper; if not, the unit is a suspect, and the check of one device looks for the cheapest that does.
     """
-    zero = np.flatnonzero((batch.number("power_min_kw") == 0) & (batch.number("start_cost") > 0))
+    idles_unseen = batch.number("power_min_kw") <= tolerance(batch.number("power_max_kw"))
+    zero = np.flatnonzero(idles_unseen & (batch.number("start_cost") > 0))
     if not zero.size:
         return runs
     horizon, part = batch.horizon, runs[zero]
