@@ -1,6 +1,6 @@
 """Registered resources, the meter-account rule, and the profiles that came with them."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
@@ -15,6 +15,9 @@ from adapters.store.schema import from_us, to_us
 from models.errors import InputError, InputFault, RegistrationError, StoreError
 from models.records import ProfileRecord, RegisteredResourceRecord
 from models.resources import RegisteredResource
+
+FEW_KEYS = 20_000
+"""Up to so many unknown keys are asked for by name; for more all are read at once."""
 
 _RESOURCE: TypeAdapter[RegisteredResource] = TypeAdapter(RegisteredResource)
 
@@ -64,17 +67,23 @@ class Registry(Part):
 
     # ---- keys
 
-    def _learn_keys(self, connection: Connection) -> None:
+    def _learn_keys(self, connection: Connection, missing: Collection[str] | None = None) -> None:
+        """Read the keys of ``missing``, of everybody if it is None or many: a message must not wait for a million."""
         table = schema.resources
-        for key, name in connection.execute(select(table.c.resource_key, table.c.resource_id)):
-            self._keys[name] = key
-            self._ids[key] = name
+        everybody = select(table.c.resource_key, table.c.resource_id)
+        queries = [everybody]
+        if missing is not None and len(missing) <= FEW_KEYS:
+            queries = [everybody.where(table.c.resource_id.in_(part)) for part in chunked(list(missing))]
+        for query in queries:
+            for key, name in connection.execute(query):
+                self._keys[name] = key
+                self._ids[key] = name
 
     def _key_of(self, connection: Connection, resource_ids: Iterable[str]) -> dict[str, int]:
         """Keys of known resources, by id; ``InputError`` names the unknown ones."""
         wanted = set(resource_ids)
         if not wanted <= self._keys.keys():
-            self._learn_keys(connection)
+            self._learn_keys(connection, wanted - self._keys.keys())
         unknown = sorted(wanted - self._keys.keys())
         if unknown:
             rule = "is not registered"
@@ -85,7 +94,7 @@ class Registry(Part):
         """Keys of those that are registered; the others are left out."""
         wanted = set(resource_ids)
         if not wanted <= self._keys.keys():
-            self._learn_keys(connection)
+            self._learn_keys(connection, wanted - self._keys.keys())
         return {name: self._keys[name] for name in wanted if name in self._keys}
 
     def _id_of(self, connection: Connection, keys: Iterable[int]) -> dict[int, str]:
