@@ -31,6 +31,7 @@ from models.conduct import (
 from models.errors import StoreError
 from models.intervals import FloatArray
 from models.reading_columns import microseconds, moment_of
+from models.resources import ShiftableLoad
 from vpp.heard import NEVER_US
 from vpp.meter_spells import SET_ASIDE, TAKEN_BACK
 from vpp.metrics import Metrics
@@ -187,10 +188,13 @@ class ConductStage:
         # a charger without a car has nothing to do, whatever it was told
         ordered = np.where(heard.is_charger[rows] & ~heard.has_session[rows], np.nan, heard.ordered_kw[rows])
         ordered = np.where(heard.ordered_until_us[rows] >= now_us, ordered, np.nan)
-        for place in np.flatnonzero(heard.is_process[rows] & ~np.isnan(ordered)).tolist():
+        for place in np.flatnonzero(heard.is_process[rows]).tolist():
             live = self._state.at(int(rows[place]))
-            if live is not None and live.has_done_its_work(start):
-                ordered[place] = np.nan
+            load = live.record.resource if live is not None else None
+            if live is not None and isinstance(load, ShiftableLoad):
+                live.work.after_cycle(load, start, float(ordered[place]), float(heard.power_kw[rows[place]]))
+                if live.work.can_be_done(load, start):
+                    ordered[place] = np.nan
         recent = (heard.unusable_us[rows] != NEVER_US) & (now_us - heard.unusable_us[rows] <= self._cycle_us)
         known = heard.heard_count[rows] >= VARIES_AFTER
         return CycleEvidence(

@@ -15,8 +15,9 @@ cheapest, and is held to what it was asked.  Where devices can do no more, p is 
 do no less, that over 1.1: there is nothing to learn from such a difference, and l does not run away.  Of the plan only
 those count who can be ordered again, since what the others did not bring is bought by the next plan anyway.
 
-What a cycle delivered is counted again at the next ones: whose reading of that cycle never came had fallen silent, and
-who is found to have a lying meter had it then as well.
+What a cycle delivered is counted again at the next ones.  Whose reading of the newest cycle is still on its way (one in
+ten, in the field) counts as planned until it is there; whose reading never came had fallen silent, and who is found to
+have a lying meter had it then as well.
 
 Limits keep a wrong meter from turning the fleet over; the hour's own limit keeps the power inside what a grid operator
 calls steady.
@@ -60,13 +61,15 @@ class MeasuredCycle:
 
 @dataclass(frozen=True, slots=True)
 class Contributions:
-    """Who brought what in one cycle: rows of the live state, kW in the event's direction, and whether a reading of the
-    cycle itself was there when it was counted; arrays (n,).
+    """Who brought what in one cycle: rows of the live state, kW in the event's direction, whether a reading of the
+    cycle itself was there when it was counted, and the baseline; arrays (n,).  ``sign``: 1 where less power is more.
     """
 
     rows: NDArray[np.int64]
     moved_kw: FloatArray
     reported: NDArray[np.bool_]
+    baseline_kw: FloatArray
+    sign: float = 1.0
 
 
 @dataclass
@@ -124,16 +127,23 @@ class EventFeedback:
             return planned_kw
         return max(self.asked_kw, planned_kw / BAND[1])
 
-    def look_back(self, reported_until_us: NDArray[np.int64], lies: NDArray[np.bool_]) -> None:
-        """Count the last cycles again with what is known by now, by row of the live state: the newest reading, and
-        whose meter is known to lie.
+    def look_back(self, measured_us: NDArray[np.int64], power_kw: FloatArray, lies: NDArray[np.bool_]) -> None:
+        """Count the last cycles again with what is known by now, by row of the live state: the newest reading, when it
+        was taken, and whose meter is known to lie.
         """
         for place, cycle in enumerate(self.measured):
             counted = self._counted.get(cycle.start)
-            if counted is not None:
-                came = counted.reported | (reported_until_us[counted.rows] >= microseconds(cycle.end))
-                kept = counted.moved_kw[came & ~lies[counted.rows]]
-                self.measured[place] = replace(cycle, delivered_kw=float(kept.sum()))
+            if counted is None:
+                continue
+            end_us, newest_us = microseconds(cycle.end), measured_us[counted.rows]
+            # a reading of that very cycle which came too late for it
+            late = ~counted.reported & (newest_us >= end_us)
+            own = late & (newest_us < end_us + (end_us - microseconds(cycle.start)))
+            counted.moved_kw[own] = counted.sign * (counted.baseline_kw - power_kw[counted.rows])[own]
+            counted.reported[late] = True
+            is_newest = place == len(self.measured) - 1  # its readings may be on their way yet
+            kept = (counted.reported | is_newest) & ~lies[counted.rows]
+            self.measured[place] = replace(cycle, delivered_kw=float(counted.moved_kw[kept].sum()))
 
     def corrected_kw(self, ordered_kw: float) -> float:
         """An order with its correction, at least 0; no more than an order of this size may be corrected by."""

@@ -52,7 +52,8 @@ def states_of(
             continue
         registered = live.record.resource
         if isinstance(registered, ShiftableLoad):
-            one = live.process_state(now, planning.on_day(registered, grid).window_start)
+            power_kw = live.latest.power_kw if live.latest is not None else None
+            one = live.work.state(registered, now, planning.on_day(registered, grid).window_start, power_kw)
         else:
             one = live.problem_state(now, day_start)
         for field in NUMBERS:

@@ -118,19 +118,21 @@ class RealTimeStage:
         heard = (age_us <= self._cycle // timedelta(microseconds=1)) & ~lies[rows]
         if not heard.any():  # it is we who are deaf: that says nothing about what was delivered
             return
-        moved_kw = np.where(heard, baseline_kw - columns.power_kw[rows], 0.0)
-        moved_kw = moved_kw if event.direction is Direction.SHAVE else -moved_kw
+        sign = 1.0 if event.direction is Direction.SHAVE else -1.0
+        moved_kw = np.where(heard, sign * (baseline_kw - columns.power_kw[rows]), 0.0)
+        ordered_again = columns.is_dispatchable(now)[rows]
+        reported = columns.measured_us[rows] >= microseconds(now)
+        moved_kw = np.where(heard & ordered_again & ~reported, planned_kw[known], moved_kw)  # on its way: as planned
         delivered = float(moved_kw.sum())
         feedback = self.feedback.setdefault(event.event_id, EventFeedback())
-        ordered_again = columns.is_dispatchable(now)[rows]
         planned = float(planned_kw[known][ordered_again].sum())
         if begun < self._cycle:
             feedback.foresee(event.target_kw, planned, delivered)
         else:
             measured = MeasuredCycle(now - self._cycle, now, event.target_kw, delivered)
-            counted = Contributions(rows, moved_kw, columns.measured_us[rows] >= microseconds(now))
+            counted = Contributions(rows, moved_kw, reported, baseline_kw, sign)
             feedback.take(measured, None if begun < 2 * self._cycle else planned, counted, rows[ordered_again])
-            feedback.look_back(columns.measured_us, lies)
+            feedback.look_back(columns.measured_us, columns.power_kw, lies)
         feedback.owe(now, event, self._zone)
 
     def corrected(self, event: Event, start: datetime) -> Event:
@@ -165,8 +167,26 @@ class RealTimeStage:
             end_energy_kwh=inputs.end_energy_kwh,
             expected=inputs.expected,
             events=events,
-            commitments=inputs.commitments,
+            commitments=commitments_in_step(inputs.commitments, inputs.events, events),
             reliability=inputs.reliability,
         )
         plan = await self.ladder.plan(problem, inputs.events, deadline_s=self._deadline_s, gap=self._gap)
         return problem, plan
+
+
+def commitments_in_step(
+    commitments: Sequence[Commitment], events: Sequence[Event], asked: Sequence[Event]
+) -> list[Commitment]:
+    """Commitments in the measure in which the orders were corrected.
+
+    The same devices answer for both: held to what was accepted, a plan could follow its correction by the width of the
+    band and no further.
+    """
+    share = {
+        event.event_id: corrected.target_kw / event.target_kw
+        for event, corrected in zip(events, asked, strict=True)
+        if event.target_kw > 0
+    }
+    return [
+        row.model_copy(update={"accepted_kw": row.accepted_kw * share.get(row.event_id, 1.0)}) for row in commitments
+    ]

@@ -23,19 +23,16 @@ from models.resources import (
     EvCharger,
     InterruptibleLoad,
     ResourceKind,
-    ShiftableLoad,
     Storage,
     ThermalLoad,
 )
 from models.telemetry import ChargingSession, Reading
 from vpp.heard import NEVER_US, HeardColumns
+from vpp.process_work import ProcessWork
 
 HISTORY_KEPT = timedelta(hours=24)
 """How long curtailed pieces are remembered: longer than any rebound or rest that a table may ask for in a
 day."""
-
-WORK_DONE_SHARE = 0.8
-"""What is registered is the most that a day may need; this share of it can be all there is to do."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,8 +80,8 @@ class ResourceLive:
         "_session",
         "curtailed",
         "opted_out_of",
-        "process_kwh",
         "row",
+        "work",
     )
 
     def __init__(
@@ -95,7 +92,7 @@ class ResourceLive:
         self._session: ChargingSession | None = None
         self.curtailed: list[CurtailedPiece] = []
         self.opted_out_of: set[str] = set()
-        self.process_kwh: list[tuple[datetime, float]] = []
+        self.work = ProcessWork()
         self.record = record
 
     @property
@@ -273,32 +270,6 @@ class ResourceLive:
         """1 drawing, -1 feeding in, 0 idle: less than a hundredth of the nameplate is a meter's noise."""
         idle_kw = max(1e-6, 0.01 * self.record.connected_kw)
         return 0 if abs(power_kw) <= idle_kw else (1 if power_kw > 0 else -1)
-
-    def process_state(self, now: datetime, window_start: datetime) -> ResourceState:
-        """What a shiftable process has used since its window began, and for how long its run has been going."""
-        pieces = [(end, kwh) for end, kwh in self.process_kwh if end > window_start and kwh > 1e-6]
-        running = bool(pieces) and self.latest is not None and self.latest.power_kw > 1e-3
-        hours = (now - pieces[0][0]).total_seconds() / 3600 if pieces else 0.0
-        return ResourceState(
-            delivered_kwh=sum(kwh for _, kwh in pieces),
-            on=running,
-            hours_in_state_h=max(0.0, hours),
-            power_kw=self.latest.power_kw if self.latest is not None else None,
-        )
-
-    def has_done_its_work(self, now: datetime) -> bool:
-        """True for a process whose work of the day is all but done: it will not run again, whatever it is told."""
-        resource = self.record.resource
-        if not isinstance(resource, ShiftableLoad):
-            return False
-        begin = now - (resource.window_end - resource.window_start)  # longer ago it was another day's work
-        done_kwh = sum(kwh for end, kwh in self.process_kwh if end > begin)
-        return done_kwh >= WORK_DONE_SHARE * resource.energy_kwh
-
-    def note_process(self, end: datetime, kwh: float) -> None:
-        """Remember what a process used up to ``end``."""
-        self.process_kwh.append((end, kwh))
-        self.process_kwh = [piece for piece in self.process_kwh if piece[0] > end - 2 * HISTORY_KEPT]
 
     def _hours(self, now: datetime) -> float | None:
         return None if self.mode_since is None else max(0.0, (now - self.mode_since).total_seconds() / 3600)
@@ -547,7 +518,7 @@ class LiveState:
         hours = None if before_us == NEVER_US else (measured_us - before_us) / 3.6e9
         if live.kind is ResourceKind.SHIFTABLE_LOAD:
             if hours is not None:
-                live.note_process(moment_of(measured_us), max(0.0, power_kw) * min(hours, 1.0))
+                live.work.note(moment_of(measured_us), max(0.0, power_kw) * min(hours, 1.0))
             return
         if place in readings.sessions:
             stay = readings.sessions[place]

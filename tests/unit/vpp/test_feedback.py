@@ -166,22 +166,32 @@ def test_what_those_did_not_bring_who_are_set_aside_is_bought_once() -> None:
 
 
 def test_what_a_cycle_delivered_is_counted_again_with_what_is_known_later() -> None:
-    feedback, end_us = EventFeedback(), microseconds(HOUR + CYCLE)
-    rows = np.array([2, 0, 1])
-    moved = np.array([50.0, 30.0, 20.0])
-    feedback.take(cycle(0, 100.0), 100.0, Contributions(rows, moved, np.array([True, False, False])))
-    honest = np.zeros(3, dtype=np.bool_)
-    newest = np.array([end_us + 1, end_us - 300_000_000, 0])  # row 0 was late, row 1 has fallen silent
-    feedback.look_back(newest, honest)
-    assert feedback.measured[0].delivered_kw == pytest.approx(80.0)
-    feedback.look_back(newest, np.array([False, False, True]))
-    assert feedback.measured[0].delivered_kw == pytest.approx(30.0)
-    for k in range(1, 5):
-        feedback.take(cycle(k, 100.0), 100.0, Contributions(rows, moved, np.ones(3, dtype=np.bool_)))
-    feedback.look_back(newest, np.ones(3, dtype=np.bool_))
-    assert [each.delivered_kw for each in feedback.measured] == [30.0, 100.0, 0.0, 0.0, 0.0], (
-        "three cycles back, no more"
-    )
+    feedback, cycle_us = EventFeedback(), CYCLE // timedelta(microseconds=1)
+    end_us = microseconds(HOUR + CYCLE)
+    rows, baseline_kw = np.array([2, 0, 1, 3]), np.full(4, 60.0)
+
+    def take(k: int, *reported: bool) -> None:
+        moved_kw = np.array([50.0, 30.0, 20.0, 10.0])
+        counted = Contributions(rows, moved_kw, np.array(reported), baseline_kw)
+        feedback.take(cycle(k, float(moved_kw.sum())), None, counted)
+
+    honest, liar = np.zeros(4, dtype=np.bool_), np.array([False, False, True, False])
+    power_kw = np.array([25.0, 0.0, 0.0, 0.0])
+    take(0, True, False, False, False)
+    feedback.look_back(np.array([end_us - cycle_us, 0, end_us, end_us - cycle_us]), power_kw, honest)
+    assert feedback.measured[0].delivered_kw == pytest.approx(110.0), "the others are on their way"
+    take(1, True, True, True, True)
+    newest = np.array([end_us, 0, end_us + cycle_us, end_us + cycle_us])
+    feedback.look_back(newest, power_kw, honest)
+    # row 0 was late and says 60 - 25; row 1 never came; row 3 has said something newer meanwhile
+    assert [each.delivered_kw for each in feedback.measured] == pytest.approx([50 + 35 + 10, 110])
+    feedback.look_back(newest, power_kw, liar)
+    assert [each.delivered_kw for each in feedback.measured] == pytest.approx([35 + 10, 60])
+    for k in range(2, 5):
+        take(k, True, True, True, True)
+    feedback.look_back(newest, power_kw, np.ones(4, dtype=np.bool_))
+    counted = [each.delivered_kw for each in feedback.measured]
+    assert counted == pytest.approx([45, 60, 0, 0, 0]), "three cycles back, no more"
 
 
 def test_what_is_off_before_the_event_is_foreseen_for_its_start() -> None:

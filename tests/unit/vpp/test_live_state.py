@@ -16,7 +16,6 @@ from tests.live import (
     curtailable,
     generator,
     interruptible,
-    process,
     reading,
     registered,
     stay,
@@ -281,13 +280,3 @@ def test_a_measured_comfort_store_is_believed() -> None:
     _, other = live_of(battery())
     other.advance_comfort(1.0, -20.0)
     assert other.comfort_store_kwh == 0.0
-
-
-def test_a_process_has_done_its_work_when_all_but_a_fifth_is_done_within_its_window() -> None:
-    resource = process(length=6 * HOUR)
-    _, live = live_of(resource)
-    for hour in range(5):
-        live.note_process(T0 + (hour + 1) * HOUR, 0.95 * resource.energy_kwh / 5)
-        assert live.has_done_its_work(T0 + (hour + 1) * HOUR) == (hour == 4)
-    assert not live.has_done_its_work(T0 + 24 * HOUR), "tomorrow it begins anew"
-    assert not live_of(battery())[1].has_done_its_work(T0)
