@@ -237,7 +237,8 @@ class ResourceLive:
         resource, latest = self.record.resource, self.latest
         power_kw = latest.power_kw if latest is not None else None
         if isinstance(resource, Storage):
-            level = latest.energy_kwh if latest is not None else None
+            told = latest is not None and latest.energy_kwh is not None
+            level = float(self._columns.stored_kwh(np.array([self.row]), now)[0]) if told else None
             on = None if power_kw is None else self.mode_of(power_kw) != 0
             return ResourceState(energy_kwh=level, power_kw=power_kw, on=on, hours_in_state_h=self._hours(now))
         if isinstance(resource, EvCharger):

@@ -8,6 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from models.reading_columns import microseconds
 from tests.live import (
     HOUR,
     T0,
@@ -280,3 +281,24 @@ def test_a_measured_comfort_store_is_believed() -> None:
     _, other = live_of(battery())
     other.advance_comfort(1.0, -20.0)
     assert other.comfort_store_kwh == 0.0
+
+
+@given(st.floats(-200, 200), st.floats(0, 300), st.floats(-20, 120), st.booleans())
+def test_what_is_stored_moves_on_with_the_power_until_the_next_reading(
+    power_kw: float, age_s: float, told_kwh: float, ordered: bool
+) -> None:
+    """A battery of 0 to 100 kWh, 0.95 each way, never beyond its limits unless it said so itself."""
+    resource = battery().model_copy(
+        update={"energy_min_kwh": 0.0, "energy_max_kwh": 100.0, "charge_efficiency": 0.95, "discharge_efficiency": 0.95}
+    )
+    state, live = live_of(resource)
+    state.take(reading("battery", 0, 0.0 if ordered else power_kw, energy_kwh=told_kwh))
+    now = T0 + timedelta(seconds=age_s)
+    if ordered:
+        state.columns.ordered_kw[live.row] = power_kw
+        state.columns.ordered_until_us[live.row] = microseconds(now)
+    stored_kwh = live.problem_state(now, DAY).energy_kwh
+    assert stored_kwh is not None
+    into_kw = power_kw * 0.95 if power_kw > 0 else power_kw / 0.95
+    free_kwh = told_kwh + into_kw * round(age_s * 1e6) / 3.6e9
+    assert stored_kwh == pytest.approx(min(max(free_kwh, min(0.0, told_kwh)), max(100.0, told_kwh)), abs=1e-9)
