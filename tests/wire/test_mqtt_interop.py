@@ -68,6 +68,7 @@ async def test_the_simulated_gateway_and_the_link_understand_each_other(
             start=start,
             end=start + timedelta(hours=1),
             share_kw=4.0,
+            respond_by=start + timedelta(minutes=10),
         )
         await platform.link.send_event("alpha", notice)
         await until(lambda: len(handler.others) == 3)

@@ -86,6 +86,7 @@ async def test_the_example_gateway_does_everything_a_gateway_must(
             start=start,
             end=start + timedelta(hours=1),
             share_kw=500.0,
+            respond_by=start + timedelta(minutes=10),
         )
         await platform.link.send_event("alpha", notice)
         await until(lambda: bool(handler.others))
