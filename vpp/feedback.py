@@ -6,7 +6,7 @@ Two parts, because two things are wrong and each has its own cure:
               and did not come, learned within two cycles, added for as long as it lasts
     owed      an hour is judged as a whole: what its first cycles missed is made up for in the cycles that are left
 
-        l  ←  l + g (p − d − l)                     after each cycle, p planned and d delivered in it       [kW]
+        l  ←  l + g (p − r − d − l)                 after each cycle: p planned, r on the way, d delivered  [kW]
         o  =  Σ_{cycles of this hour} (ordered − d) Δ / (time left of the hour)                             [kW]
         next order = ordered + l + o,      |l| ≤ 0.4 ordered,  |o| ≤ 0.15 ordered
 
@@ -34,6 +34,7 @@ from models.events import Event
 from models.intervals import FloatArray
 from models.reading_columns import microseconds
 from models.settlement.performance import BAND, clock_hours
+from vpp.ramp_up import RampUp
 
 GAIN = 0.7
 """How much of a new difference is believed at once; what is missed hardly depends on l, so any share is stable."""
@@ -81,6 +82,7 @@ class EventFeedback:
     measured: list[MeasuredCycle] = field(default_factory=list)
     asked_kw: float | None = None
     """What the plan in force was asked for; None where nobody knows (before the event, after a restart)."""
+    ramp_up: RampUp = field(default_factory=RampUp)
     _counted: dict[datetime, Contributions] = field(default_factory=dict)
     _trusted: NDArray[np.int64] = field(default_factory=lambda: np.empty(0, dtype=np.int64))
 
@@ -95,12 +97,14 @@ class EventFeedback:
         planned_kw: float | None,
         counted: Contributions | None = None,
         trusted: NDArray[np.int64] | None = None,
+        on_the_way_kw: float = 0.0,
     ) -> None:
         """Learn from one complete cycle inside the event.
 
         ``planned_kw``: what the plan in force expected in it of those who can be ordered again (``trusted``, rows of
         the live state); None where that says little (the first cycle of an event holds the ramp of the devices): what
-        it missed is owed, and teaches nothing.
+        it missed is owed, and teaches nothing.  ``on_the_way_kw``: what of it was new and not reached yet
+        (``vpp.ramp_up``), which is owed as well.
         """
         self.measured.append(cycle)
         if counted is not None:
@@ -108,7 +112,7 @@ class EventFeedback:
             for old in sorted(self._counted)[:-HINDSIGHT_CYCLES]:
                 del self._counted[old]
         if planned_kw is not None:
-            missed_kw = self._held_to(planned_kw) - cycle.delivered_kw
+            missed_kw = self._held_to(planned_kw) - on_the_way_kw - cycle.delivered_kw
             # what was learned of those who are set aside must not be bought a second time: the plan is without them now
             someone_left = trusted is not None and not np.isin(self._trusted, trusted).all()
             gain = 1.0 if someone_left else GAIN

@@ -126,12 +126,19 @@ class RealTimeStage:
         delivered = float(moved_kw.sum())
         feedback = self.feedback.setdefault(event.event_id, EventFeedback())
         planned = float(planned_kw[known][ordered_again].sum())
+        lacking_kw = feedback.ramp_up.on_the_way_kw(rows, planned_kw[known], moved_kw)
         if begun < self._cycle:
             feedback.foresee(event.target_kw, planned, delivered)
         else:
             measured = MeasuredCycle(now - self._cycle, now, event.target_kw, delivered)
             counted = Contributions(rows, moved_kw, reported, baseline_kw, sign)
-            feedback.take(measured, None if begun < 2 * self._cycle else planned, counted, rows[ordered_again])
+            feedback.take(
+                measured,
+                None if begun < 2 * self._cycle else planned,
+                counted,
+                rows[ordered_again],
+                float(lacking_kw[ordered_again].sum()),
+            )
             feedback.look_back(columns.measured_us, columns.power_kw, lies)
         feedback.owe(now, event, self._zone)
 

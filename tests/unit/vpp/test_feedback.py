@@ -12,6 +12,7 @@ from models.events import Direction, Event, ScopeKind
 from models.reading_columns import microseconds
 from tests.live import T0
 from vpp.feedback import LASTING_LIMITS, OWED_LIMIT, Contributions, EventFeedback, MeasuredCycle
+from vpp.ramp_up import RampUp
 
 CHENGDU = ZoneInfo("Asia/Shanghai")
 CYCLE = timedelta(minutes=5)
@@ -148,6 +149,41 @@ def test_a_plan_that_takes_more_than_it_was_asked_because_it_is_cheap_is_held_to
         feedback.take(cycle(k, planned), planned)
     assert delivered[0] == pytest.approx(110.0)
     assert delivered[4:] == pytest.approx([ORDERED_KW] * 8, rel=0.01)
+
+
+def test_who_is_on_the_way_to_a_new_order_is_not_bought_twice() -> None:
+    """Five devices bring 20 kW each; one stops, and who takes its place needs two cycles to get there."""
+    feedback, delivered = EventFeedback(), []
+    rows = np.arange(8)
+    power_kw, hall = np.zeros(8), 5
+    for k in range(12):
+        asked = feedback.ask(ORDERED_KW)
+        order_kw = np.array([20.0] * 5 + [0.0] * 3) if k < 3 else np.array([20.0] * 4 + [0.0] + [20.0] + [0.0] * 2)
+        order_kw[6] = max(0.0, asked - order_kw.sum())  # whatever more is asked
+        power_kw[:5] = order_kw[:5]
+        power_kw[hall:] += np.clip(order_kw[hall:] - power_kw[hall:], -8.0, 8.0)
+        delivered.append(float(power_kw.sum()))
+        lacking = feedback.ramp_up.on_the_way_kw(rows, order_kw, power_kw)
+        feedback.take(cycle(k, delivered[-1]), float(order_kw.sum()), None, rows, float(lacking.sum()))
+    assert power_kw[6] <= 4.0, "no second machine for the one that is starting"
+    assert max(delivered) <= ORDERED_KW + 4.0
+    assert delivered[-1] == pytest.approx(ORDERED_KW, rel=0.01)
+
+
+@given(st.lists(st.tuples(st.floats(-50, 50), st.floats(-60, 60)), min_size=1, max_size=8))
+def test_what_is_on_the_way_lies_between_the_orders_and_an_old_order_has_been_reached(
+    cycles: list[tuple[float, float]],
+) -> None:
+    ramp, rows, planned = RampUp(), np.array([3]), [0.0, 0.0]
+    for order_kw, moved_kw in cycles:
+        lacks = float(ramp.on_the_way_kw(rows, np.array([order_kw]), np.array([moved_kw]))[0])
+        low, high = min(*planned[-2:], order_kw), max(*planned[-2:], order_kw)
+        assert order_kw - high - 1e-9 <= lacks <= order_kw - low + 1e-9
+        assert order_kw - lacks == pytest.approx(min(max(moved_kw, low), high))
+        planned.append(order_kw)
+    for _ in range(3):
+        last = float(ramp.on_the_way_kw(rows, np.array([40.0]), np.array([0.0]))[0])
+    assert last == 0.0, "who is not there by now does not come"
 
 
 def test_what_those_did_not_bring_who_are_set_aside_is_bought_once() -> None:
