@@ -8,7 +8,7 @@ Two parts, because two things are wrong and each has its own cure:
 
         l  ←  l + g (p − r − d − l)                 after each cycle: p planned, r on the way, d delivered  [kW]
         o  =  Σ_{cycles of this hour} (ordered − d) Δ / (time left of the hour)                             [kW]
-        next order = ordered + l + o,      |l| ≤ 0.4 ordered,  |o| ≤ 0.15 ordered
+        next order = ordered + l + o,      |l| ≤ 0.4 ordered,  |o| ≤ 0.2 ordered
 
 p is what the plan was asked, as long as it could: between what it is asked and 110 % of it the optimiser takes what is
 cheapest, and is held to what it was asked.  Where devices can do no more, p is what the plan expected; where they can
@@ -40,7 +40,7 @@ GAIN = 0.7
 """How much of a new difference is believed at once; what is missed hardly depends on l, so any share is stable."""
 LASTING_LIMITS = (-0.4, 0.4)
 """What lasts stays within these shares of the order."""
-OWED_LIMIT = 0.15
+OWED_LIMIT = 0.2
 """What an hour owes is made up for with at most this share of the order."""
 HINDSIGHT_CYCLES = 3
 """So many cycles are counted again: misconduct is found within two."""

@@ -23,6 +23,7 @@ from models.resources import (
     ThermalLoad,
 )
 from models.telemetry import ChargingSession
+from vpp.charging_reserve import ready_by
 from vpp.planning_tables import profile_id
 from vpp.state import LiveState, ResourceLive
 
@@ -81,22 +82,25 @@ class PlanningRows:
         if live.session is not None and live.session.departure > grid.start:
             busy_until = live.session.departure
             made += 1
-            yield self._planned(charger, live.session)
+            yield self._planned(
+                charger, live.session, ready_by(charger, live.session, grid.start, live.charge_left_kwh)
+            )
         for stay in expected:
             if stay.arrival >= busy_until and stay.arrival < grid.end:
                 made += 1
-                yield self._planned(charger, stay)
+                ready = ready_by(charger, stay, stay.arrival, stay.energy_needed_kwh)
+                yield self._planned(charger, stay, ready)
         if not made:  # an empty place, so that the charger keeps its row in the problem
             yield _empty_place(charger, grid)
 
-    def _planned(self, charger: EvCharger, stay: ChargingSession) -> EvSession:
+    def _planned(self, charger: EvCharger, stay: ChargingSession, ready: datetime) -> EvSession:
         """The stay as the planner sees it; the same stay is asked for in every cycle."""
         key = charger.resource_id, stay.session_id
         known = self._stays.get(key)
-        if known is None or known[0] is not charger or known[1] is not stay:
+        if known is None or known[0] is not charger or known[1] is not stay or known[2].departure != ready:
             if len(self._stays) > MOST_STAYS:
                 self._stays.clear()
-            known = self._stays[key] = (charger, stay, _planned_session(charger, stay))
+            known = self._stays[key] = (charger, stay, _planned_session(charger, stay, ready))
         return known[2]
 
     def _process(self, load: ShiftableLoad, grid: IntervalGrid) -> list[ResourceBase]:
@@ -140,11 +144,11 @@ def _run_id(load: ShiftableLoad) -> str:
     return f"{load.aggregator_id}:{load.run_profile}"
 
 
-def _planned_session(charger: EvCharger, session: ChargingSession) -> EvSession:
+def _planned_session(charger: EvCharger, session: ChargingSession, ready: datetime) -> EvSession:
     return charger.session(
         session.session_id,
         session.arrival,
-        session.departure,
+        ready,
         session.energy_needed_kwh,
         session.battery_capacity_kwh,
         session.battery_start_kwh,

@@ -267,6 +267,18 @@ class ResourceLive:
             return False
         return stay.battery_capacity_kwh is not None and stay.battery_start_kwh is not None
 
+    @property
+    def charge_left_kwh(self) -> float:
+        """What the car that is plugged in still needs, by what was heard last; 0 without one."""
+        stay = self.session
+        if stay is None:
+            return 0.0
+        if not self.feeds_back:
+            return max(0.0, stay.energy_needed_kwh - self.session_delivered_kwh)
+        start_kwh, level_kwh = stay.battery_start_kwh or 0.0, float(self._columns.energy_kwh[self.row])
+        level_kwh = start_kwh if np.isnan(level_kwh) else level_kwh
+        return max(0.0, start_kwh + stay.energy_needed_kwh - level_kwh)
+
     def mode_of(self, power_kw: float) -> int:
         """1 drawing, -1 feeding in, 0 idle: less than a hundredth of the nameplate is a meter's noise."""
         idle_kw = max(1e-6, 0.01 * self.record.connected_kw)

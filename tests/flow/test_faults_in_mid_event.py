@@ -6,6 +6,7 @@ import pytest
 
 from models.plan import PlanSource
 from tests.flow.conftest import CITY_KW, CYCLE, EVENT_START, MINUTE, START, FlakySolver, MakeWorld, World, really
+from vpp.feedback import OWED_LIMIT
 
 ORDER_KW = 300.0
 
@@ -129,7 +130,7 @@ async def test_when_the_solver_fails_the_last_good_plan_stands_and_says_so(
     assert plan is not None
     assert plan.source is PlanSource.LAST_GOOD
     assert all(world.service.runtime.delivery.last_sequence[name] > sequence[name] for name in sequence)
-    assert mean_kw(world, 3, 5) == pytest.approx(ORDER_KW, rel=0.15)
+    assert mean_kw(world, 3, 5) == pytest.approx(ORDER_KW, rel=OWED_LIMIT + 0.02)
     assert world.metric("vpp_plans_made_total", kind="real_time", source="last_good") == 3
     flaky.failing = False
     await world.until(EVENT_START + 7 * CYCLE)
@@ -151,7 +152,7 @@ async def test_a_plan_that_breaks_a_limit_is_never_published(make_world: MakeWor
     for each in world.aggregators.values():
         assert all(abs(kw or 0) <= 60 for _, _, kw, _, _ in each.heard)
     assert world.metric("vpp_setpoint_clamps_total") == 0
-    assert mean_kw(world, 3, 4) == pytest.approx(ORDER_KW, rel=0.15)
+    assert mean_kw(world, 3, 4) == pytest.approx(ORDER_KW, rel=OWED_LIMIT + 0.02)
 
 
 async def test_when_no_problem_can_be_put_together_the_last_orders_go_on(make_world: MakeWorld) -> None:
@@ -160,7 +161,7 @@ async def test_when_no_problem_can_be_put_together_the_last_orders_go_on(make_wo
     await world.until(EVENT_START + 5 * CYCLE)
     world.city_kw = CITY_KW
     assert world.metric("vpp_plans_made_total", kind="real_time", source="last_good") == 2
-    assert mean_kw(world, 3, 4) == pytest.approx(ORDER_KW, rel=0.15)
+    assert mean_kw(world, 3, 4) == pytest.approx(ORDER_KW, rel=OWED_LIMIT + 0.02)
     await world.until(EVENT_START + 6 * CYCLE)
     plan = await world.service.current_plan()
     assert plan is not None
