@@ -173,12 +173,16 @@ class DeliverySettings(_Section):
 
 
 class PenaltySettings(_Section):
-    """Prices of unmet requirements, CNY per kWh."""
+    """Prices of unmet requirements, CNY per kWh.
+
+    An hour is judged by its band from both sides: too much costs nearly what too little costs, and more than it costs
+    to call an aggregator for less than it has accepted.
+    """
 
     overload: NonNegativePricePerKwh = 100.0
     shortfall: NonNegativePricePerKwh = 50.0
     commitment: NonNegativePricePerKwh = 20.0
-    excess: NonNegativePricePerKwh = 5.0
+    excess: NonNegativePricePerKwh = 40.0
 
 
 class Settings(BaseSettings):
