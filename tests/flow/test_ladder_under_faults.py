@@ -9,6 +9,7 @@ from collections.abc import AsyncIterator, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from functools import cached_property
 from pathlib import Path
 
 import pytest
@@ -61,12 +62,17 @@ class Troubled:
     folder: Path
 
     def __call__(self, voice: Voice) -> BlockingSolver:
-        return _Troubled(self.folder, fast_solver(voice))
+        return _Troubled(self.folder, voice)
 
 
 class _Troubled:
-    def __init__(self, folder: Path, solver: BlockingSolver) -> None:
-        self._folder, self._solver = folder, solver
+    def __init__(self, folder: Path, voice: Voice) -> None:
+        self._folder, self._voice = folder, voice
+
+    @cached_property
+    def _solver(self) -> BlockingSolver:
+        """Made when it is first needed: a worker that is to hang is there sooner."""
+        return fast_solver(self._voice)
 
     def solve(self, problem: DispatchProblem, *, deadline_s: float, gap: float = 1e-4) -> DispatchPlan:
         if (self._folder / "stall").exists():

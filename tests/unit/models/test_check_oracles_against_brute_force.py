@@ -49,7 +49,14 @@ def one(row: Any) -> tuple[Device, Horizon]:
 
 def brute_force(device: Device, horizon: Horizon, prices: Prices, levels: list[np.ndarray]) -> float:
     """Least cost over every combination of the powers given for each interval that keeps all limits."""
-    best = np.inf
+    return cheapest(device, horizon, prices, levels)[0]
+
+
+def cheapest(
+    device: Device, horizon: Horizon, prices: Prices, levels: list[np.ndarray]
+) -> tuple[float, np.ndarray | None]:
+    """Least cost over every combination, and the powers that have it (None: no combination keeps all limits)."""
+    best, best_power = np.inf, None
     for powers in product(*levels):
         power = np.array(powers)
         check = device.check(power, horizon)
@@ -57,8 +64,24 @@ def brute_force(device: Device, horizon: Horizon, prices: Prices, levels: list[n
             cost = (
                 float((horizon.hours * prices.per_kwh) @ power) + check.own_cost + prices.late_per_kwh * check.late_kwh
             )
-            best = min(best, cost)
-    return best
+            if cost < best:
+                best, best_power = cost, power
+    return best, best_power
+
+
+def near_least(device: Device, horizon: Horizon, prices: Prices, levels: list[np.ndarray]) -> float:
+    """Cost of a schedule that keeps all limits and is nearly the cheapest: every combination, then ever finer near it.
+
+    Nearer to the least cost than a twice as fine grid, in a tenth of its combinations.
+    """
+    cost, power = cheapest(device, horizon, prices, levels)
+    assert power is not None
+    for step in (0.5, 0.5, 0.25, 0.25, 0.125, 0.0625):
+        around = step * np.array([0.0, -1.0, 1.0])
+        finer = [np.clip(at + around, given[0], given[-1]) for at, given in zip(power, levels, strict=True)]
+        cost, power = cheapest(device, horizon, prices, finer)
+        assert power is not None, "the last one is among them"
+    return cost
 
 
 def common(name: str = "r") -> dict[str, Any]:
@@ -112,7 +135,7 @@ def test_no_schedule_of_a_lossy_battery_is_cheaper_than_the_oracle_says(
     )
     device, horizon = one(unit)
     prices = Prices(per_kwh, 0.0)
-    found = brute_force(device, horizon, prices, [np.linspace(-3, 2, 11)] * COUNT)
+    found = near_least(device, horizon, prices, [np.linspace(-3, 2, 6)] * COUNT)
     assert least_cost_of(device, prices, horizon).cost <= found + 1e-9
 
 
@@ -197,7 +220,7 @@ def test_a_leaky_building_is_never_cheaper_than_the_oracle_says_and_nearly_as_ch
     device, horizon = one(load)
     prices = Prices(np.array([0.3, 0.2, 1.1, 0.9]), 0.0)
     base = 4 * np.array([1.0, 0.5, 1.0, 2.0])
-    found = brute_force(device, horizon, prices, [base[t] + np.linspace(-2, 1, 13) for t in range(COUNT)])
+    found = near_least(device, horizon, prices, [base[t] + np.linspace(-2, 1, 7) for t in range(COUNT)])
     least = least_cost_of(device, prices, horizon).cost
     assert found - 0.3 <= least <= found + 1e-9
 

@@ -25,7 +25,8 @@ from tests.fleets import random_problem
 from tests.unit.models import planted
 from tests.unit.models.test_check_against_reference import replanned
 
-SEEDS = range(3000, 3012)
+SEEDS = [seed for seed in range(3000, 3016) if seed not in (3003, 3012, 3013, 3014)]
+"""Three of each sort (see ``solved``); 3003 is left out, because its plan alone takes half a minute."""
 FROM_ZERO = ("rest_h", "notice_h", "minimum_up_h", "minimum_down_h", "power_min_kw", "charge_min_kw", "decay_per_hour")
 """Columns that are often 0, and mean something else when they are not."""
 

@@ -101,7 +101,7 @@ def hurried(problem: DispatchProblem, monkeypatch: pytest.MonkeyPatch, then: Dis
         tariffs={name: values * 1.02 for name, values in changed.tariffs.items()},
     )
     monkeypatch.setattr(keeping, "HURRIED_S", 1e9)
-    monkeypatch.setattr(keeping, "MOVING_ROWS_PER_S", 10.0)
+    monkeypatch.setattr(keeping, "MOVING_ROWS_PER_S", 5.0)
     solution = solver.solve_stream(changed, deadline_s=20, gap=1e-3)
     report = check_plan(changed, solution.plan())
     assert report.ok, report.violations[:3]
@@ -115,12 +115,12 @@ def hurried(problem: DispatchProblem, monkeypatch: pytest.MonkeyPatch, then: Dis
 
 
 def test_in_a_hurry_most_rows_keep_to_the_plan_and_all_of_it_is_checked(monkeypatch: pytest.MonkeyPatch) -> None:
-    hurried(random_problem(13, resources=1_500, intervals=12, zones=2, events=1), monkeypatch)
+    hurried(random_problem(13, resources=700, intervals=12, zones=2, events=1), monkeypatch)
 
 
 def test_what_is_out_of_reach_of_a_few_takes_everybody(monkeypatch: pytest.MonkeyPatch) -> None:
     """A new event asks for ten times what it can get; a plan that knows nothing of it is no help."""
-    problem = random_problem(13, resources=1_500, intervals=12, zones=2, events=0)
+    problem = random_problem(13, resources=700, intervals=12, zones=2, events=0)
     moved = float(np.abs(FastSolver(small=0).solve(problem, deadline_s=20, gap=1e-1).power_kw).sum(axis=0).mean())
     start = problem.grid.start + timedelta(hours=1)
     event = Event(event_id="new", start=start, end=problem.grid.end, target_kw=moved, issued_at=problem.grid.start)

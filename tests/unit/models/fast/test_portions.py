@@ -137,14 +137,18 @@ def test_sizes_of_nothing_are_all_alike() -> None:
     assert (_depth(np.array([3.0, 0.0, 0.0])) < 1).all()
 
 
-@pytest.mark.parametrize("kinds", [ALL_KINDS, (ResourceKind.INTERRUPTIBLE_LOAD, ResourceKind.GENERATOR)])
+@pytest.mark.parametrize(
+    ("kinds", "resources"),
+    [(ALL_KINDS, 1_000), ((ResourceKind.INTERRUPTIBLE_LOAD, ResourceKind.GENERATOR), 2_500)],
+    ids=["all kinds", "all switch"],
+)
 def test_a_plan_by_portions_is_whole_and_honest(
-    kinds: tuple[ResourceKind, ...], monkeypatch: pytest.MonkeyPatch
+    kinds: tuple[ResourceKind, ...], resources: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Every row has its schedule, once; the checker recomputes bound and cost; all switch, or all kinds at once."""
-    problem = random_problem(11, kinds=kinds, resources=2_500, intervals=12, zones=2, events=1)
+    problem = random_problem(11, kinds=kinds, resources=resources, intervals=12, zones=2, events=1)
     by_itself = FastSolver().solve(problem, deadline_s=60, gap=1e-3)
-    monkeypatch.setattr(search, "SAMPLE_ROWS", 500)
+    monkeypatch.setattr(search, "SAMPLE_ROWS", resources // 5)
     solver = FastSolver()
     solution = solver.solve_stream(problem, deadline_s=60, gap=1e-3)
     assert solution.facts["sample_rows"] < solution.facts["rows"] / 2
@@ -177,8 +181,8 @@ def test_a_thinned_mix_has_few_columns_and_costs_no_more_or_is_the_mix_itself_wi
 
 
 def test_a_first_centre_cut_short_is_made_good_by_the_bound_at_the_last(monkeypatch: pytest.MonkeyPatch) -> None:
-    problem = random_problem(12, resources=2_500, intervals=12, zones=2, events=1)
-    monkeypatch.setattr(search, "SAMPLE_ROWS", 500)
+    problem = random_problem(12, resources=1_000, intervals=12, zones=2, events=1)
+    monkeypatch.setattr(search, "SAMPLE_ROWS", 200)
     monkeypatch.setattr(search, "SAMPLED", search.Moment(0.0, 0.0))
     told: list[str] = []
     solution = FastSolver(tell=told.append).solve_stream(problem, deadline_s=60, gap=1e-4)
