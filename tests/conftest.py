@@ -9,7 +9,7 @@ from hypothesis import settings
 # A machine that is busy with other things is no failure; what hypothesis has found, it says how to find again.
 settings.register_profile("search", settings.default, deadline=None, print_blob=True)
 # The same examples every time: what has passed here passes on the next machine. `make search` looks for new ones.
-settings.register_profile("house", settings.get_profile("search"), derandomize=True)
+settings.register_profile("house", settings.get_profile("search"), derandomize=True, max_examples=60)
 settings.load_profile("house")
 
 
