@@ -8,7 +8,9 @@ Two parts, because two things are wrong and each has its own cure:
 
         l  ←  l + g (p − r − d − l)                 after each cycle: p planned, r on the way, d delivered  [kW]
         o  =  Σ_{cycles of this hour} (ordered − d) Δ / (time left of the hour)                             [kW]
-        next order = ordered + l + o,      |l| ≤ 0.4 ordered,  |o| ≤ 0.2 ordered
+        next order = ordered + l + o + a,      |l| ≤ 0.4 ordered,  |o| ≤ 0.2 ordered
+
+a is what devices that have just gone missing will not bring, once: at the next cycle they are heard or out of the plan.
 
 p is what the plan was asked, as long as it could: between what it is asked and 103 % of it the optimiser takes what is
 cheapest, and is held to what it was asked.  Where devices can do no more, p is what the plan expected; where they can
@@ -34,6 +36,7 @@ from models.events import Event
 from models.intervals import FloatArray
 from models.reading_columns import microseconds
 from models.settlement.performance import clock_hours
+from vpp.absence import Absence
 from vpp.ramp_up import RampUp
 
 GAIN = 0.7
@@ -85,14 +88,17 @@ class EventFeedback:
     measured: list[MeasuredCycle] = field(default_factory=list)
     asked_kw: float | None = None
     """What the plan in force was asked for; None where nobody knows (before the event, after a restart)."""
+    absent_kw: float = 0.0
+    """What those who have just gone missing will not bring in the coming cycle, most likely (``vpp.absence``)."""
     ramp_up: RampUp = field(default_factory=RampUp)
+    absence: Absence = field(default_factory=Absence)
     _counted: dict[datetime, Contributions] = field(default_factory=dict)
     _trusted: NDArray[np.int64] = field(default_factory=lambda: np.empty(0, dtype=np.int64))
 
     @property
     def correction_kw(self) -> float:
         """What is added to the order now."""
-        return self.lasting_kw + self.owed_kw
+        return self.lasting_kw + self.owed_kw + self.absent_kw
 
     def take(
         self,

@@ -116,17 +116,22 @@ class RealTimeStage:
         lies = np.isin(columns.misconduct, [each for each in Misconduct if each.is_of_the_meter])
         age_us = microseconds(now) - np.maximum(columns.measured_us[rows], NEVER_US // 2)
         heard = (age_us <= self._cycle // timedelta(microseconds=1)) & ~lies[rows]
+        feedback = self.feedback.setdefault(event.event_id, EventFeedback())
+        feedback.absent_kw = 0.0
         if not heard.any():  # it is we who are deaf: that says nothing about what was delivered
             return
         sign = 1.0 if event.direction is Direction.SHAVE else -1.0
         moved_kw = np.where(heard, sign * (baseline_kw - columns.power_kw[rows]), 0.0)
         ordered_again = columns.is_dispatchable(now)[rows]
         reported = columns.measured_us[rows] >= microseconds(now)
-        moved_kw = np.where(heard & ordered_again & ~reported, planned_kw[known], moved_kw)  # on its way: as planned
+        expected_share = feedback.absence.expected_share(rows, reported)
+        on_its_way = heard & ordered_again & ~reported
+        moved_kw = np.where(on_its_way, expected_share * planned_kw[known], moved_kw)
+        feedback.absent_kw = float(((1 - expected_share) * planned_kw[known])[on_its_way].sum())
         delivered = float(moved_kw.sum())
-        feedback = self.feedback.setdefault(event.event_id, EventFeedback())
-        planned = float(planned_kw[known][ordered_again].sum())
-        lacking_kw = feedback.ramp_up.on_the_way_kw(rows, planned_kw[known], moved_kw)
+        planned = float(planned_kw[known][ordered_again].sum()) - feedback.absent_kw
+        seems_kw = np.where(on_its_way, planned_kw[known], moved_kw)  # who is missing for good is no lasting lack
+        lacking_kw = feedback.ramp_up.on_the_way_kw(rows, planned_kw[known], seems_kw)
         if begun < self._cycle:
             feedback.foresee(event.target_kw, planned, delivered)
         else:
