@@ -12,9 +12,9 @@ Two parts, because two things are wrong and each has its own cure:
 
 a is what devices that have just gone missing will not bring, once: at the next cycle they are heard or out of the plan.
 
-p is what the plan was asked, as long as it could: between what it is asked and 103 % of it the optimiser takes what is
+p is what the plan was asked, as long as it could: between what it is asked and 110 % of it the optimiser takes what is
 cheapest, and is held to what it was asked.  Where devices can do no more, p is what the plan expected; where they can
-do no less, that over 1.03: there is nothing to learn from such a difference, and l does not run away.  Of the plan only
+do no less, that over 1.1: there is nothing to learn from such a difference, and l does not run away.  Of the plan only
 those count who can be ordered again, since what the others did not bring is bought by the next plan anyway.
 
 What a cycle delivered is counted again at the next ones.  Whose reading of the newest cycle is still on its way (one in
@@ -35,7 +35,7 @@ from numpy.typing import NDArray
 from models.events import Event
 from models.intervals import FloatArray
 from models.reading_columns import microseconds
-from models.settlement.performance import clock_hours
+from models.settlement.performance import BAND, clock_hours
 from vpp.absence import Absence
 from vpp.ramp_up import RampUp
 
@@ -47,9 +47,6 @@ OWED_LIMIT = 0.2
 """What an hour owes is made up for with at most this share of the order."""
 HINDSIGHT_CYCLES = 3
 """So many cycles are counted again: misconduct is found within two."""
-ASKED_CAP = 1.03
-"""A plan may pass what it is asked by so much.  The band of 10 % is for what is judged: a plan that may choose anything
-within it jumps from one edge to the other, and no feedback follows."""
 CORRECTION_LIMITS = (LASTING_LIMITS[0] - OWED_LIMIT, LASTING_LIMITS[1] + OWED_LIMIT)
 """Both together, also where the order has been lowered since they were learned."""
 FORESIGHT_SHARE = 0.7
@@ -138,7 +135,7 @@ class EventFeedback:
         """What a plan is held to: what it was asked, or what it could at most or at least."""
         if self.asked_kw is None or planned_kw <= self.asked_kw:
             return planned_kw
-        return max(self.asked_kw, planned_kw / ASKED_CAP)
+        return max(self.asked_kw, planned_kw / BAND[1])
 
     def look_back(self, measured_us: NDArray[np.int64], power_kw: FloatArray, lies: NDArray[np.bool_]) -> None:
         """Count the last cycles again with what is known by now, by row of the live state: the newest reading, when it

@@ -30,7 +30,6 @@ from models.resources import (
 )
 from models.telemetry import ChargingSession
 from vpp.baseline_table import baseline_on
-from vpp.feedback import ASKED_CAP
 from vpp.forecasting import CityForecast
 from vpp.planning_rows import PlanningRows, empty_places, without_freedom
 from vpp.planning_tables import ROW_BY_ROW, PlanningTables, profile_id
@@ -204,7 +203,6 @@ class ProblemBuilder:
                 now_kw=now_kw,
                 plan_kw=_stacked({**dict.fromkeys(ids, empty), **plan_kw}, ids, grid),
                 stray_applies=outside,
-                cap_fraction=ASKED_CAP,
             ),
         )
 

@@ -75,14 +75,12 @@ class RealTimeTerms:
     """What a re-plan stays near to: power now, and the day-ahead plan outside events.
 
     ``now_kw``: (R,), NaN where unknown.  ``plan_kw``: (R, T), NaN where the plan says nothing.
-    ``stray_applies``: (T,), False inside event windows.  ``cap_fraction``: by how much of its cap an event may be
-    delivered (M3); a re-plan that corrects its orders wants what it asks for, not anything within the judged band.
+    ``stray_applies``: (T,), False inside event windows.
     """
 
     now_kw: FloatArray
     plan_kw: FloatArray
     stray_applies: FloatArray
-    cap_fraction: float = 1.10
 
 
 @dataclass(frozen=True)
@@ -174,8 +172,6 @@ class DispatchProblem:
                 yield InputFault("real_time", name, values.shape, f"shape must be {shape}")
             elif np.isinf(values).any():
                 yield InputFault("real_time", name, "infinity", "must be finite, or NaN where nothing is known")
-        if not 1 <= self.real_time.cap_fraction < np.inf:
-            yield InputFault("real_time", "cap_fraction", self.real_time.cap_fraction, "must be finite and at least 1")
 
     def _identity_faults(self) -> Iterator[InputFault]:
         if len(set(self.zones)) != len(self.zones):

@@ -227,8 +227,7 @@ def _near_a_plan(problem: DispatchProblem, dice: np.random.Generator) -> Dispatc
     plan[dice.random(plan.shape) < 0.1] = np.nan
     applies = ~np.any([problem.grid.inside(event.start, event.end) for event in problem.events], axis=0)
     costs = Penalties(switch_cost_per_kw=dice.uniform(0, 0.05), stray_cost_per_kwh=dice.uniform(0, 0.1))
-    terms = RealTimeTerms(now, plan, applies, cap_fraction=float(dice.choice([1.03, 1.10])))
-    return replace(problem, real_time=terms, penalties=costs)
+    return replace(problem, real_time=RealTimeTerms(now, plan, applies), penalties=costs)
 
 
 def _usual_kw(problem: DispatchProblem, dice: np.random.Generator) -> FloatArray:

@@ -212,8 +212,7 @@ def _events(classes: Classes, baseline: Sums) -> Iterator[Rows]:
         members = classes.scopes[event.event_id]
         from_baseline = sign * (members @ baseline.weighted)
         window = problem.grid.inside(event.start, event.end)
-        most = CAP_FACTOR if problem.real_time is None else problem.real_time.cap_fraction
-        target, cap = problem.target_kw(event), most * caps_kw(classes, event)
+        target, cap = problem.target_kw(event), CAP_FACTOR * caps_kw(classes, event)
         scope = "" if event.scope_kind is ScopeKind.CITY else event.scope_id
         what = (event.event_id, event.scope_kind, scope)
         low = np.where(window, target - from_baseline, -np.inf)

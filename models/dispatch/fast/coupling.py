@@ -322,13 +322,12 @@ def _sign(event: Event) -> float:
 
 def _events(problem: DispatchProblem, classes: Classes, base_class_kw: FloatArray) -> list[Family]:
     caps, found = caps_kw(problem, classes), []
-    most = BAND_HIGH if problem.real_time is None else problem.real_time.cap_fraction
     for e, event in enumerate(problem.events):
         weight = _sign(event) * classes.member[e].astype(np.float64)
         expected = weight @ base_class_kw
         window = problem.grid.inside(event.start, event.end)
         low = np.where(window, problem.target_kw(event) - expected, -np.inf)
-        high = np.where(window, expected - most * caps[e], -np.inf)
+        high = np.where(window, expected - BAND_HIGH * caps[e], -np.inf)
         what = (event.scope_kind, event.scope_id, event.event_id)
         shortfall, excess = problem.penalties.shortfall_per_kwh, problem.penalties.excess_per_kwh
         found.append(Family(Requirement.EVENT_TARGET, *what, shortfall, low, by_class=weight))

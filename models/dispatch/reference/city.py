@@ -36,8 +36,7 @@ def given_city(problem: DispatchProblem, entries: list[Entry], baseline_kw: Floa
             weights[e, index[name]] = sign * problem.attributes[name].reliability_fraction
         inside = grid.inside(event.start, event.end)
         target[e] = np.where(inside, problem.target_kw(event), -np.inf)
-        most = BAND_HIGH if problem.real_time is None else problem.real_time.cap_fraction
-        cap[e] = np.where(inside, most * cap_kw(problem, event), np.inf)
+        cap[e] = np.where(inside, BAND_HIGH * cap_kw(problem, event), np.inf)
         if event.direction is Direction.SHAVE and event.rebound_cap_kw is not None:
             ceiling = np.maximum(event.rebound_cap_kw, city_load + baseline_kw.sum(axis=0))
             rebound[e] = np.where(after_event(problem, event), ceiling, np.inf)
@@ -143,7 +142,7 @@ def build_city(
     load        load_kw, city_load_kw      kW    everything but the portfolio
     ρ           weight[e,i]                 -    reliability; 0 outside the scope, negative for ``fill``
     Σ ρ b       expected_kw[e,t]           kW    summed before, as both are given
-    cap         cap_kw[e,t]                kW    1.10 (a re-plan: ``cap_fraction``) times the cap of nested events
+    cap         cap_kw[e,t]                kW    1.10 times the cap of nested events (``caps``)
     slacks      overload_kw, shortfall_kw  kW    0 or more, each with its penalty per kWh
                 excess_kw, rebound_kw      kW    (M4's at the price of overload)
                 low_kw, high_kw            kW    (M5's at the price of commitment)

@@ -77,7 +77,6 @@ def replanned(seed: int) -> DispatchProblem:
         now_kw=np.where(dice.random(shape[0]) < 0.3, np.nan, dice.normal(0, 20, shape[0])),
         plan_kw=np.where(dice.random(shape) < 0.3, np.nan, dice.normal(0, 20, shape)),
         stray_applies=np.asarray(dice.random(shape[1]) < 0.7),
-        cap_fraction=1.02,
     )
     return replace(
         problem,
