@@ -13,8 +13,7 @@ from models.plan import PlanSource
 from tests.flow.conftest import CYCLE, EVENT_END, EVENT_START, MINUTE, Device, MakeWorld, World
 from vpp.feedback import OWED_LIMIT
 
-ORDER_KW = 300.0
-BAD = ("b0", "b1")
+ORDER_KW = 420.0
 
 
 def ignore(device: Device) -> None:
@@ -59,6 +58,13 @@ async def at_work(make_world: MakeWorld) -> World:
     return world
 
 
+def at_work_most(world: World, count: int = 2) -> tuple[str, ...]:
+    """The devices that are under the largest orders: what goes wrong with them is felt at once."""
+    return tuple(
+        sorted(sorted(world.devices, key=lambda name: world.devices[name].wanted_kw(world.clock.now()))[:count])
+    )
+
+
 def reasons(world: World) -> dict[str, Misconduct]:
     of = world.service.runtime.conduct.of
     found = {name: of(name)[0] for name in world.devices}
@@ -81,17 +87,19 @@ async def test_what_is_wrong_is_found_within_two_cycles_bought_elsewhere_and_for
     make_world: MakeWorld, go_wrong: Callable[[Device], None], reason: Misconduct
 ) -> None:
     world = await at_work(make_world)
+    bad = at_work_most(world)
     assert reasons(world) == {}
-    for name in BAD:
+    for name in bad:
         go_wrong(world.devices[name])
     # wrong from minute 14 on: the cycles of minutes 20 and 25 are the first two that are wrong from their beginning
     await world.until(EVENT_START + 5 * CYCLE + MINUTE)
-    assert reasons(world) == dict.fromkeys(BAD, reason)
-    assert world.metric("vpp_devices_quarantined", reason=reason.name.lower()) == len(BAD)
+    assert reasons(world) == dict.fromkeys(bad, reason)
+    assert world.metric("vpp_devices_quarantined", reason=reason.name.lower()) == len(bad)
     set_aside = [each for each in world.service.store.audit_log() if each.action == "quarantine"]
-    assert [(each.subject, each.details["resource_ids"]) for each in set_aside] == [(reason.name.lower(), list(BAD))]
-    asked = [name for at, name, *_ in world.aggregators["beta"].heard if at > EVENT_START + 5 * CYCLE]
-    assert not set(asked) & set(BAD)
+    assert [(each.subject, each.details["resource_ids"]) for each in set_aside] == [(reason.name.lower(), list(bad))]
+    heard = [each for aggregator in world.aggregators.values() for each in aggregator.heard]
+    asked = [name for at, name, *_ in heard if at > EVENT_START + 5 * CYCLE]
+    assert not set(asked) & set(bad)
 
     await world.until(EVENT_START + 10 * CYCLE)
     # in the band, or above it by what the hour is thought to owe: of a lying meter nobody knows what its device brought
@@ -99,18 +107,18 @@ async def test_what_is_wrong_is_found_within_two_cycles_bought_elsewhere_and_for
     assert 0.9 * ORDER_KW <= held_kw <= (1.02 + OWED_LIMIT) * ORDER_KW
 
     day = await world.service.runtime.measured(EVENT_START, EVENT_START + 10 * CYCLE)
-    rows = [day.resource_ids.index(name) for name in BAD]
+    rows = [day.resource_ids.index(name) for name in bad]
     counted_kw = (day.baseline_kw - day.metered.power_kw)[rows, 4:]
     if reason.is_of_the_meter or reason is Misconduct.SILENT:
         assert day.metered.missing[rows, 4:].all(), "what a lying meter said is not counted"
     assert np.abs(counted_kw).max() < 1.0
 
-    for name in BAD:
+    for name in bad:
         behave(world.devices[name])
     await world.until(EVENT_END + 60 * MINUTE)
     assert reasons(world) == {}
     back = [each for each in world.service.store.audit_log() if each.action == "back from quarantine"]
-    assert {name for each in back for name in each.details["resource_ids"]} == set(BAD)
+    assert {name for each in back for name in each.details["resource_ids"]} == set(bad)
 
 
 async def test_who_does_half_is_not_set_aside_but_counted_at_what_comes(make_world: MakeWorld) -> None:
@@ -121,10 +129,13 @@ async def test_who_does_half_is_not_set_aside_but_counted_at_what_comes(make_wor
     await world.until(EVENT_END - MINUTE)
     assert reasons(world) == {}
     learned = world.service.runtime.conduct.reliability()
-    assert learned["b0"] < before["b0"] - 0.1
-    assert min(value for name, value in learned.items() if name[0] == "g") > learned["b0"]
+    halves = [name for name in learned if name[0] == "b"]
+    assert halves, "somebody of them was ordered something"
+    for name in halves:
+        assert learned[name] < before.get(name, 1.0) - 0.1
+        assert min(value for other, value in learned.items() if other[0] == "g") > learned[name]
     problem, _ = world.service.runtime.current or pytest.fail("no plan")
-    assert problem.attributes["b0"].reliability_fraction == pytest.approx(learned["b0"])
+    assert problem.attributes[halves[0]].reliability_fraction == pytest.approx(learned[halves[0]])
     assert -world.fleet_kw(EVENT_START + 5 * CYCLE, EVENT_START + 11 * CYCLE) == pytest.approx(ORDER_KW, rel=0.1)
 
 
@@ -155,24 +166,26 @@ async def test_a_frozen_meter_is_found_if_it_used_to_vary_and_is_back_as_soon_as
 
 async def test_who_was_in_quarantine_is_there_after_a_kill_and_what_was_learned_is_known(make_world: MakeWorld) -> None:
     world = await at_work(make_world)
-    for name in BAD:
+    bad = at_work_most(world)
+    for name in bad:
         ignore(world.devices[name])
     await world.until(EVENT_START + 5 * CYCLE + MINUTE)
-    since = world.service.runtime.conduct.of("b0")[1]
+    since = world.service.runtime.conduct.of(bad[0])[1]
     before = world.service.runtime.conduct.reliability()
     await world.kill_service()
     await world.start_service()
-    assert reasons(world) == dict.fromkeys(BAD, Misconduct.NO_RESPONSE)
-    assert world.service.runtime.conduct.of("b0")[1] == since
+    assert reasons(world) == dict.fromkeys(bad, Misconduct.NO_RESPONSE)
+    assert world.service.runtime.conduct.of(bad[0])[1] == since
     after = world.service.runtime.conduct.reliability()
     assert after == pytest.approx({name: before[name] for name in after}, abs=0.05)
-    assert after["b0"] < 0.9
+    assert after[bad[0]] < 0.9
 
 
 async def test_a_database_that_is_away_for_a_cycle_loses_no_line(
     make_world: MakeWorld, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     world = await at_work(make_world)
+    bad = at_work_most(world)
     store, failures = world.service.store, 0
     really = type(store).save_conduct
 
@@ -184,20 +197,20 @@ async def test_a_database_that_is_away_for_a_cycle_loses_no_line(
         really(self, records)  # type: ignore[arg-type]
 
     monkeypatch.setattr(type(store), "save_conduct", away)
-    for name in BAD:
+    for name in bad:
         ignore(world.devices[name])
     await world.until(EVENT_START + 5 * CYCLE + MINUTE)
     assert failures > 0
-    assert reasons(world) == dict.fromkeys(BAD, Misconduct.NO_RESPONSE)
+    assert reasons(world) == dict.fromkeys(bad, Misconduct.NO_RESPONSE)
     assert [each for each in store.audit_log() if each.action == "quarantine"] == []
     plan = world.service.runtime.plan_in_force()
     assert plan is not None
     assert plan.source is PlanSource.FAST
     await world.until(EVENT_START + 7 * CYCLE)
     (line,) = [each for each in store.audit_log() if each.action == "quarantine"]
-    assert line.details["resource_ids"] == list(BAD)
+    assert line.details["resource_ids"] == list(bad)
     assert line.at == EVENT_START + 5 * CYCLE
-    assert {each.resource_id for each in store.conduct() if each.quarantined_at is not None} == set(BAD)
+    assert {each.resource_id for each in store.conduct() if each.quarantined_at is not None} == set(bad)
 
 
 async def test_a_reading_that_is_nonsense_throughout_blames_nobody_and_the_stream_goes_on(
