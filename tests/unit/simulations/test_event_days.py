@@ -1,5 +1,6 @@
 """Event days under faults: what is drawn by the seed, and how a day is judged."""
 
+import json
 from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
@@ -11,16 +12,19 @@ from hypothesis import strategies as st
 
 from adapters.store import Store
 from models.intervals import IntervalGrid
+from simulations.day import FAR_SIDE_FILE
 from simulations.event_cases import DEVICES, MATRIX, NOTHING, judged
 from simulations.event_days import (
     accuracy_mean,
     broken_invariants,
     event_day,
+    far_side,
     in_band_share,
     score,
     summary_of,
 )
 from simulations.faults import FAULT_TEXTS, FaultKind
+from simulations.wire_faults import WireShares
 from tests.unit.vpp.result_days import day_result
 
 RATIOS = st.lists(st.floats(0.0, 2.0), min_size=1, max_size=40).map(np.array)
@@ -100,3 +104,17 @@ def test_gaps_and_repeats_in_a_sequence_are_found(tmp_path: Path, monkeypatch: p
         "commands: a has gaps in its sequence",
         "commands: b has gaps in its sequence",
     )
+    (tmp_path / FAR_SIDE_FILE).write_text(json.dumps({"broken": ["orders: a: one twice"], "wire": {"lost_ups": 3}}))
+    assert broken_invariants(tmp_path)[0] == "orders: a: one twice"
+    assert far_side(tmp_path)["wire"] == {"lost_ups": 3}
+
+
+def test_a_case_with_a_faulty_wire_reaches_the_day_and_its_score() -> None:
+    (case,) = [each for each in MATRIX if each.name == "wire"]
+    setup = event_day(90, 3, 3, case)
+    assert setup.wire == WireShares.of_everything(0.05)
+    assert setup.is_watched
+    found = score(day_result(), case, (0, 3), (), wire={"lost_ups": 3})
+    assert found.faults == vars(setup.wire)
+    assert found.as_dict()["wire"] == {"lost_ups": 3}
+    assert event_day(90, 3, 3, NOTHING).wire is None
