@@ -15,8 +15,8 @@ from functools import cached_property
 
 from simulations.devices.dice import Keys, between, keys_of, uniform
 
-HELD_LEAST_S, HELD_MOST_S = 20.0, 240.0
-"""For so long a message is held back."""
+HELD_LEAST_S, HELD_MOST_S = 20.0, 420.0
+"""For so long a message is held back: beyond a cycle of five minutes, else no newer command would overtake it."""
 AT_ONCE = timedelta(0)
 Span = tuple[datetime, datetime]
 

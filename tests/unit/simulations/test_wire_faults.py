@@ -12,7 +12,7 @@ START = datetime(2025, 7, 16, 5, tzinfo=UTC)
 END = START + timedelta(hours=1)
 SPAN = (START, END)
 Fate = tuple[timedelta, ...]
-MANY = range(1, 4001)
+MANY = range(1, 1501)
 
 
 def wire(**shares: float) -> WireFaults:
@@ -31,24 +31,24 @@ def test_each_fault_takes_its_share_and_leaves_the_others_alone() -> None:
                 "held": [len(each) == 1 and each[0] > AT_ONCE for each in found],
                 "doubled": [each == (AT_ONCE, AT_ONCE) for each in found],
             }
-            assert np.mean(wrong.pop(fate)) == pytest.approx(share, abs=0.025)
+            assert np.mean(wrong.pop(fate)) == pytest.approx(share, abs=0.035)
             assert not np.any(list(wrong.values()))
             assert {spared(number, START) for number in MANY} == {(AT_ONCE,)}
     acks = wire(lost_ack=0.2)
-    assert np.mean([acks.loses_ack(number, START) for number in MANY]) == pytest.approx(0.2, abs=0.025)
+    assert np.mean([acks.loses_ack(number, START) for number in MANY]) == pytest.approx(0.2, abs=0.035)
     assert not any(acks.loses_receipt(number, START) for number in MANY)
     receipts = wire(lost_receipt=0.2)
-    assert np.mean([receipts.loses_receipt(number, START) for number in MANY]) == pytest.approx(0.2, abs=0.025)
+    assert np.mean([receipts.loses_receipt(number, START) for number in MANY]) == pytest.approx(0.2, abs=0.035)
     assert not any(receipts.loses_ack(number, START) for number in MANY)
 
 
-def test_what_is_held_back_comes_20_to_240_seconds_late_and_each_copy_by_itself() -> None:
+def test_what_is_held_back_comes_20_to_420_seconds_late_and_each_copy_by_itself() -> None:
     faulty = wire(held_command=0.5, doubled_command=1.0)
     found = [faulty.down(number, START) for number in MANY]
     late_s = [delay.total_seconds() for each in found for delay in each if delay]
     assert HELD_LEAST_S <= min(late_s) < 30
-    assert 230 < max(late_s) <= HELD_MOST_S
-    assert np.mean(late_s) == pytest.approx(130, abs=5)
+    assert 400 < max(late_s) <= HELD_MOST_S
+    assert np.mean(late_s) == pytest.approx(220, abs=10)
     assert {(bool(first), bool(second)) for first, second in found} == {
         (False, False),
         (True, False),
