@@ -50,3 +50,31 @@ async def test_an_event_is_delivered_in_band_over_a_wire_that_spoils_a_fifth_of_
     record.told.append(record.told[-1])
     lost, twice = watch.broken(store, end)
     assert (lost.endswith("lost"), twice.endswith("carried out twice")) == (True, True)
+
+
+async def test_who_refuses_a_command_because_a_newer_one_has_come_is_asked_again(make_world: MakeWorld) -> None:
+    world = await make_world()
+    await world.order(ORDER_KW)
+    await world.until(EVENT_START + CYCLE + MINUTE)
+    sent = [record for _, record in reversed(world.service.store.commands("alpha", EVENT_START, limit=100))]
+    overtaken, *_, in_force, later = sent
+    assert overtaken.valid_from < in_force.valid_from <= world.clock.now() < later.valid_from
+    gateway = world.aggregators["alpha"].gateway
+
+    async def refuse(command_id: str, resource_id: str) -> bool:
+        said = {"command_id": command_id, "status": "refused", "resource_id": resource_id, "reason": "of some kind"}
+        gateway._put_acks([said])
+        await world.clock.settle()
+        live = world.service.state.get(resource_id)
+        assert live is not None
+        return live.refused_until is not None
+
+    assert not await refuse(overtaken.command_id, "a0")
+    assert await refuse(in_force.command_id, "a1")
+    assert await refuse(later.command_id, "a2")
+    await world.kill_service()
+    await world.start_service()
+    await world.service.link.wait_connected()
+    await world.until(EVENT_START + CYCLE + 2 * MINUTE)
+    asked = {name: live.refused_until is None for name in ("a0", "a1", "a2") if (live := world.service.state.get(name))}
+    assert asked == {"a0": True, "a1": False, "a2": False}
