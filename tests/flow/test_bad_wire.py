@@ -52,6 +52,19 @@ async def test_an_event_is_delivered_in_band_over_a_wire_that_spoils_a_fifth_of_
     assert (lost.endswith("lost"), twice.endswith("carried out twice")) == (True, True)
 
 
+async def test_commands_that_are_overtaken_replace_no_newer_ones_and_cost_no_device(make_world: MakeWorld) -> None:
+    world = await make_world(delivery={"most_tries": 1})  # nothing comes again: what is held back is all there is
+    watch = spoil_wires(world, WireShares(held_command=0.7), 2)
+    await world.order(ORDER_KW)
+    await world.until(EVENT_START + 8 * CYCLE)
+    counts = watch.counts()
+    assert counts["held_batches"] > 20
+    assert counts["out_of_order"] > 0
+    refused = [each.resource_id for each in world.service.state if each.refused_until is not None]
+    assert refused == []
+    assert watch.broken(world.service.store, world.clock.now()) == ()
+
+
 async def test_who_refuses_a_command_because_a_newer_one_has_come_is_asked_again(make_world: MakeWorld) -> None:
     world = await make_world()
     await world.order(ORDER_KW)
