@@ -31,6 +31,8 @@ from vpp.report.result_folder import DayResult, write_result
 from vpp.wiring import Solvers, open_service
 
 BASELINE_METHOD = "ten_of_ten"
+FAR_SIDE_FILE = "far_side.json"
+"""What must never happen and did by the far side's record (``broken``), and what became of messages (``wire``)."""
 PROMISES_FILE = "broken_promises.json"
 """Cars that left with less than was promised (``simulations.kept_promises``), beside a day's other results."""
 KEPT_BEFORE = timedelta(minutes=10)
@@ -74,6 +76,7 @@ async def run_day(
         service = driver.service
         day = await service.runtime.measured(midnight, end)
         progress("核算与报告", "measuring and writing the report", 0.96)
+        far_side = {} if driver.watch is None else driver.watch.found(service.store, end)
         truth = driver.truth(day)
         promises = [each.as_dict() for each in driver.broken_promises(midnight)]
         result = build_result(
@@ -90,6 +93,7 @@ async def run_day(
         )
     write_result(out, result)
     (out / PROMISES_FILE).write_text(json.dumps(promises, indent=1), encoding="utf-8")
+    (out / FAR_SIDE_FILE).write_text(json.dumps(far_side, indent=1), encoding="utf-8")
     return result
 
 

@@ -20,17 +20,21 @@ from simulations.clock import VirtualClock
 from simulations.day_result import DayLog, Truth
 from simulations.day_setup import DaySetup, Outage
 from simulations.devices.bank import DeviceBank
+from simulations.far_side import Watch
 from simulations.faults import FAULT_TEXTS, FaultPlan
 from simulations.fleet import SimulatedFleet
 from simulations.fleet_state import FleetState
 from simulations.given_orders import GivenOrder
 from simulations.kept_promises import BrokenPromise, broken_promises
 from simulations.seat import Seat
+from simulations.wire_faults import WireFaults
 from vpp.measurement import MeasuredDay
 from vpp.service import Service
 from vpp.settings import Settings
 
 STEP = timedelta(minutes=5)
+WIRE_BEFORE, WIRE_AFTER = timedelta(minutes=10), timedelta(hours=1)
+"""Around each event, faults of the wire begin and end so much earlier and later."""
 HABITS_KNOWN_AFTER = 3
 """Earlier days after which the chargers' habits are known well enough to make the solver ready beside the rest."""
 CONTROLLED = Storage | EvCharger | Generator | ShiftableLoad
@@ -50,13 +54,14 @@ class Driver:
         self.progress = progress
         self.log = DayLog()
         generated = setup.generated
-        seed = generated.seed if setup.dice_seed is None else setup.dice_seed
+        self._seed = generated.seed if setup.dice_seed is None else setup.dice_seed
         ids = generated.bank.resource_ids
-        self.faults = FaultPlan(ids, seed) if setup.everyday_faults else FaultPlan.none(ids)
+        self.faults = FaultPlan(ids, self._seed) if setup.everyday_faults else FaultPlan.none(ids)
         self.fleet = SimulatedFleet(
             generated, clock, self.faults, prefix=settings.mqtt.prefix, history_step=setup.history_step
         )
         self.passwords: Mapping[str, str] = {}
+        self.watch: Watch | None = None
         self._undisturbed: DeviceBank | None = None
         self._seen: dict[str, str] = {}
 
@@ -131,6 +136,8 @@ class Driver:
         """Devices and service live on the clock; time waits until nothing is under way on the wires."""
         for barrier in (self._service_quiet, self._all_heard):
             self.clock.add_barrier(barrier)
+        if self.setup.is_watched:
+            self.watch = Watch(self.fleet.gateways, self.clock.now())
         alive = asyncio.create_task(self.fleet.run(), name="simulated fleet")
         self.seat.run()
         try:
@@ -248,6 +255,12 @@ class Driver:
                 f"{len(gone)} 台设备{zh} ({trouble.fraction:.0%})",
                 f"{len(gone)} devices {en} ({trouble.fraction:.0%})",
             )
+
+        if self.setup.wire is not None:
+            spans = [(order.start - WIRE_BEFORE, order.end + WIRE_AFTER) for order in self.setup.orders]
+            for name, gateway in self.fleet.gateways.items():
+                gateway.transit.wire = WireFaults(name, self._seed, spans, self.setup.wire)
+            self.note("仿真", "事件期间通信线路有故障", "the wire is faulty around the events")
 
     def _look(self, now: datetime) -> None:
         if not self._troubled or not self.seat.is_up:

@@ -13,6 +13,7 @@ from simulations.city_feed import CurveFeed
 from simulations.day_result import DayFacts
 from simulations.faults import FaultKind
 from simulations.scenarios.generator import GeneratedFleet
+from simulations.wire_faults import WireShares
 from vpp.settings import Settings, load_settings
 
 REFERENCE_DEVICES = 500
@@ -48,7 +49,9 @@ class DaySetup:
 
     ``city_kw``: the true load of the city, portfolio included, at full scale, on any grid.  ``declare_at``: when the
     operator declares; ``orders`` what.  ``plan_at`` must be when the service's day-ahead planning is due.
-    ``dice_seed``: what happens from a kept start on (devices' dice, everyday faults), None: the fleet's own.
+    ``wire``: what goes wrong on every gateway's wire around the events.  ``is_watched``: what goes through the gateways
+    is compared afterwards with what the platform kept.  ``dice_seed``: what happens from a kept start on (devices'
+    dice, everyday faults, the wire), None: the fleet's own.
     """
 
     generated: GeneratedFleet
@@ -61,6 +64,8 @@ class DaySetup:
     facts: DayFacts
     troubles: tuple[Trouble, ...] = ()
     outages: tuple[Outage, ...] = ()
+    wire: WireShares | None = None
+    is_watched: bool = False
     everyday_faults: bool = True
     dice_seed: int | None = None
     settings: dict[str, dict[str, object]] = field(default_factory=dict)

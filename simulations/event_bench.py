@@ -21,7 +21,7 @@ from typing import Any
 from simulations.day import PROMISES_FILE, keep_start, run_day
 from simulations.day_setup import day_settings
 from simulations.event_cases import NOTHING, FaultCase
-from simulations.event_days import EventDayScore, broken_invariants, event_day, score
+from simulations.event_days import EventDayScore, broken_invariants, event_day, far_side, score
 from simulations.quiet_logs import quiet_logs
 from vpp.wiring import solver_pools
 
@@ -106,7 +106,8 @@ async def _run(bench: EventBench, which: FleetDays, folder: Path, heard: Queue[A
             out = folder / f"day-{seed}-{case.name}"
             result = await run_day(setup, out, told(f"day {seed}, {case.en}:"), start=start, solvers=solvers)
             named = [each["named"] for each in json.loads((out / PROMISES_FILE).read_text(encoding="utf-8"))]
-            heard.put(score(result, case, (fleet_seed, seed), broken_invariants(out), named))
+            wire = far_side(out).get("wire", {})
+            heard.put(score(result, case, (fleet_seed, seed), broken_invariants(out), named, wire))
             shutil.rmtree(out)
     finally:
         for pool in solvers:

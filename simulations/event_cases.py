@@ -3,14 +3,16 @@
 Shares are of all devices, in each event, from a moment in its first half until an hour after its end.  They are
 assumptions: nobody publishes them, only that a fifth of the devices of a call, and more, fall silent in the field.
 ``everyday``: refusals, spells without readings and lateness that have nothing to do with events.  ``broker_kills``,
-``service_kills``: so often in each event, the service away for ``SERVICE_AWAY``.
+``service_kills``: so often in each event, the service away for ``SERVICE_AWAY``.  ``wire``: shares of the messages of
+every gateway, both ways, from ten minutes before each event until an hour after it.
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from datetime import timedelta
 
 from simulations.faults import FaultKind
+from simulations.wire_faults import WireShares
 
 DEVICES = {
     FaultKind.IGNORE: 0.02,
@@ -45,6 +47,13 @@ class FaultCase:
     everyday: bool = True
     broker_kills: int = 0
     service_kills: int = 0
+    wire: WireShares | None = None
+
+    @property
+    def shares(self) -> dict[str, float]:
+        """Share of the devices by what is wrong with them, and of messages by what happens to them."""
+        devices = {kind.value: share for kind, share in self.devices.items()}
+        return devices if self.wire is None else devices | asdict(self.wire)
 
 
 NOTHING = FaultCase("none", "无故障", "no faults", everyday=False)
@@ -60,6 +69,16 @@ def judged(silent: float) -> FaultCase:
     )
 
 
+def wire(name: str, share: float) -> FaultCase:
+    """Everyday faults, and messages of every sort lost, held back and doubled, both ways."""
+    return FaultCase(
+        name,
+        f"{share:.0%} 消息丢失、延迟、重复",
+        f"{share:.0%} of messages lost, held back, doubled",
+        wire=WireShares.of_everything(share),
+    )
+
+
 MATRIX = (
     NOTHING,
     FaultCase("everyday", "日常故障", "everyday faults"),
@@ -70,4 +89,6 @@ MATRIX = (
     FaultCase("meters", "电表与时钟故障", "meters and clocks that lie", METERS),
     FaultCase("broker", "消息代理两次被杀死", "the broker killed twice in each event", broker_kills=2),
     FaultCase("service", "服务两次被杀死", "the service killed twice in each event", service_kills=2),
+    wire("wire", 0.05),
+    wire("wire-bad", 0.20),
 )

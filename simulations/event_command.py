@@ -8,8 +8,9 @@ import typer
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
+from models.errors import InputError, InputFault
 from simulations.event_bench import EventBench, event_days
-from simulations.event_cases import MATRIX, judged
+from simulations.event_cases import MATRIX, FaultCase, judged
 from simulations.event_days import EventDayScore, summary_of
 from simulations.event_report import plot_svg, table
 from vpp.bench.machine import described, machine
@@ -23,6 +24,9 @@ def bench_event(
         float, typer.Option(min=0, max=0.9, help="Share of the devices that falls silent in each event.")
     ] = 0.2,
     faults: Annotated[bool, typer.Option("--faults", help="The whole fault matrix: every case on every day.")] = False,
+    case: Annotated[
+        list[str] | None, typer.Option(help=f"Only this case of the matrix: {', '.join(each.name for each in MATRIX)}.")
+    ] = None,
     days_per_fleet: Annotated[int, typer.Option(min=1, help="So many days of one fleet, then another.")] = 20,
     processes: Annotated[int, typer.Option(min=1, help="Fleets at the same time.")] = 2,
     plot: Annotated[Path | None, typer.Option(help="Draw every judged hour into this SVG file.")] = None,
@@ -30,7 +34,8 @@ def bench_event(
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
 ) -> None:
     """Whole event days under faults through the service: how often the order is kept, hour by hour."""
-    bench = EventBench(resources, MATRIX if faults else (judged(silent),), days, days_per_fleet, seed)
+    cases = _named(case) if case else MATRIX if faults else (judged(silent),)
+    bench = EventBench(resources, cases, days, days_per_fleet, seed)
     console, scores = Console(stderr=True), []
     columns = (BarColumn(bar_width=30), TimeElapsedColumn(), TextColumn("{task.description}"))
     with Progress(*columns, console=console) as progress:
@@ -54,6 +59,14 @@ def bench_event(
         Console().print(table(bench.cases, scores))
     if any(each.invariants_broken for each in scores):
         raise typer.Exit(1)
+
+
+def _named(names: list[str]) -> tuple[FaultCase, ...]:
+    known = {each.name: each for each in MATRIX}
+    for name in names:
+        if name not in known:
+            raise InputError([InputFault("command line", "--case", name, f"must be one of {', '.join(known)}")])
+    return tuple(known[name] for name in names)
 
 
 def _line(each: EventDayScore) -> str:

@@ -7,6 +7,7 @@
 A day runs through ``simulations.day``: the service that runs live, on real wires, on virtual time.
 """
 
+import json
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from datetime import timedelta
@@ -19,9 +20,11 @@ from adapters.store import Store
 from models.errors import StoreError
 from models.intervals import FloatArray
 from simulations.city_feed import scenario_feed
+from simulations.day import FAR_SIDE_FILE
 from simulations.day_setup import DaySetup, Outage, Trouble
 from simulations.demo import demo_setup
 from simulations.event_cases import SERVICE_AWAY, FaultCase
+from simulations.far_side import broken_sequences
 from vpp.report.result_folder import DayResult
 
 BAND = (0.9, 1.1)
@@ -37,7 +40,7 @@ class EventDayScore:
     ``worst_ratios``: the ratios furthest from 1, metered; ``ratios``, ``true_ratios``: of every hour.  ``rebound_ok``:
     the city stayed below its peak of the day without events in the six hours after each.  ``promises_named``,
     ``promises_broken``: cars that left with less than was promised, those named before and those not.
-    ``invariants_broken``: what must never happen and did.
+    ``invariants_broken``: what must never happen and did.  ``wire``: what became of messages, counted at the gateways.
     """
 
     case: str
@@ -58,6 +61,7 @@ class EventDayScore:
     promises_named: int
     promises_broken: int
     invariants_broken: tuple[str, ...]
+    wire: Mapping[str, int]
     wall_s: float
 
     def as_dict(self) -> dict[str, Any]:
@@ -98,6 +102,8 @@ def event_day(
         setup,
         troubles=tuple(troubles),
         outages=tuple(outages),
+        wire=case.wire,
+        is_watched=True,
         everyday_faults=case.everyday,
         dice_seed=dice_seed,
         feed=feed,
@@ -110,6 +116,7 @@ def score(
     seeds: tuple[int, int],
     invariants_broken: tuple[str, ...],
     named: Sequence[bool] = (),
+    wire: Mapping[str, int] | None = None,
 ) -> EventDayScore:
     """Judge a day that was run; ``seeds``: of the fleet, and of the day; ``named``: of every broken promise."""
     frame = result.delivery.copy()
@@ -126,7 +133,7 @@ def score(
         fleet=seeds[0],
         seed=seeds[1],
         resources=result.summary.resources,
-        faults={kind.value: share for kind, share in case.devices.items()},
+        faults=case.shares,
         hours=len(metered),
         hours_in_band_share=in_band_share(metered),
         accuracy_mean=accuracy_mean(metered),
@@ -140,6 +147,7 @@ def score(
         promises_named=sum(named),
         promises_broken=len(named) - sum(named),
         invariants_broken=invariants_broken,
+        wire=dict(wire or {}),
         wall_s=result.summary.wall_s,
     )
 
@@ -181,19 +189,19 @@ def _rebound_ok(result: DayResult) -> bool:
     return bool(max(after) <= before_kw)
 
 
+def far_side(out: Path) -> dict[str, Any]:
+    """What the gateways of a day that was watched wrote down; empty if it was not."""
+    path = out / FAR_SIDE_FILE
+    return json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
+
+
 def broken_invariants(out: Path) -> tuple[str, ...]:
-    """What the day's own database says of things that must never happen."""
-    found = []
+    """What the day's own database, and the far side's record, say of things that must never happen."""
+    found = list(far_side(out).get("broken", ()))
     with Store(f"sqlite:///{out / 'service' / 'vpp.db'}") as store:
         try:
             store.verify_audit()
         except StoreError as error:
             found.append(f"audit: {error}")
-        sent = store.sequences_sent()
-        if len(sent) != len(set(sent)):
-            found.append("commands: a sequence number was used twice")
-        for aggregator_id in sorted({name for name, _ in sent}):
-            numbers = sorted(number for name, number in sent if name == aggregator_id)
-            if numbers != list(range(1, len(numbers) + 1)):
-                found.append(f"commands: {aggregator_id} has gaps in its sequence")
+        found += broken_sequences(store.sequences_sent())
     return tuple(found)

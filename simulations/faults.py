@@ -1,7 +1,8 @@
-"""What goes wrong between devices and platform, by seed: refusal, silence, lateness, stuck meters.
+"""What goes wrong with devices, by seed: refusal, silence, lateness, stuck meters.
 
 Some of it happens all the time (shares below); the rest is planned, such as a tenth of the fleet falling silent in the
-middle of an event.  Nothing here depends on commands, so the counterfactual meets the same faults.
+middle of an event.  Nothing here depends on commands, so the counterfactual meets the same faults.  What goes wrong on
+the wire stands in ``simulations.wire_faults``.
 """
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -226,35 +227,6 @@ class FaultPlan:
         lateness = between(self._keys, "lateness", 5.0, 60.0, slot)
         late = np.where(thrown, lateness, 0.0)
         return np.where(self._flags(FaultKind.LATE, now), 60.0, late)
-
-
-@dataclass(frozen=True)
-class GatewayFaults:
-    """What one gateway loses in [start, end): whole messages, thrown anew for each that comes or goes.
-
-    ``lost_command_share``: of setpoint messages, lost before anything is made of them (a copy that comes later is a
-    throw of its own).  ``lost_ack_share``: of acknowledgement messages, lost after the devices have taken the orders.
-    """
-
-    gateway: str
-    seed: int
-    start: datetime
-    end: datetime
-    lost_command_share: float = 0.0
-    lost_ack_share: float = 0.0
-
-    def loses_command(self, number: int, now: datetime) -> bool:
-        """True if the gateway loses the setpoint message that comes as its ``number``-th."""
-        return self._throws("lost-command", number, now, self.lost_command_share)
-
-    def loses_ack(self, number: int, now: datetime) -> bool:
-        """True if its ``number``-th acknowledgement message is lost."""
-        return self._throws("lost-ack", number, now, self.lost_ack_share)
-
-    def _throws(self, purpose: str, number: int, now: datetime, share: float) -> bool:
-        if not self.start <= now < self.end:
-            return False
-        return bool(uniform(keys_of([self.gateway], self.seed), purpose, number)[0] < share)
 
 
 _NUMBER = {kind: number for number, kind in enumerate(FaultKind)}

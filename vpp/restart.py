@@ -209,9 +209,11 @@ def _orders_in_force(state: LiveState, sent: Sequence[SentSetpoint], now: dateti
 
 
 def _refusals(state: LiveState, sent: Sequence[SentSetpoint], now: datetime) -> None:
-    """Who has just refused an order; a whole batch that came too late is not the devices' word."""
+    """Who has just refused an order; what came too late, or behind a newer one, is not the devices' word."""
     batches: dict[tuple[str, int], list[SentSetpoint]] = {}
+    begins: dict[str, list[tuple[int, datetime]]] = {}
     for setpoint in sent:
+        begins.setdefault(setpoint.resource_id, []).append((setpoint.sequence, setpoint.valid_from))
         live = state.get(setpoint.resource_id)
         if live is not None:
             batches.setdefault((live.record.aggregator_id, setpoint.sequence), []).append(setpoint)
@@ -220,9 +222,11 @@ def _refusals(state: LiveState, sent: Sequence[SentSetpoint], now: datetime) -> 
         if len(members) > 1 and len(refused) == len(members):
             continue
         for each in refused:
-            live = state.get(each.resource_id)
-            if live is not None and each.answered_at is not None and each.answered_at + REFUSAL_HOLDS > now:
-                live.refused_until = each.answered_at + REFUSAL_HOLDS
+            live, at = state.get(each.resource_id), each.answered_at
+            if live is None or at is None or at + REFUSAL_HOLDS <= now:
+                continue
+            if not any(number > each.sequence and begin <= at for number, begin in begins[each.resource_id]):
+                live.refused_until = at + REFUSAL_HOLDS
 
 
 def _given_up(

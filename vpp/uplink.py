@@ -193,7 +193,10 @@ class Uplink:
         return answer
 
     async def ack(self, aggregator_id: str, received: Received[Ack]) -> Answer:
-        """Keep what became of commands; who refuses is not asked again for a while."""
+        """Keep what became of commands; who refuses is not asked again for a while.
+
+        A command that came behind a newer one had to be refused: that says nothing of the device.
+        """
         now = self._clock.now()
         answer = received.answer()
         answers = [
@@ -201,21 +204,28 @@ class Uplink:
             for item in received.message.acks
         ]
 
-        def commit() -> int:
+        refused = {
+            (item.command_id, item.resource_id)
+            for item in received.message.acks
+            if item.status == "refused" and item.resource_id is not None
+        }
+
+        def commit() -> tuple[int, set[tuple[str, str]]]:
             with self._store.transaction():
                 changed = self._store.save_acks(answers, now, aggregator_id)
+                overtaken = self._store.overtaken(aggregator_id, refused, now) if refused else set()
                 self._set_aside(aggregator_id, "ack", received.message_id, answer.refused, received.payload, now)
                 self._store.remember_answer(aggregator_id, received.message_id, answer.to_bytes(), now)
-            return changed
+            return changed, overtaken
 
-        changed = await asyncio.to_thread(commit)
+        changed, overtaken = await asyncio.to_thread(commit)
         self.acknowledged += changed  # not in one line: others count while we wait
         for status, count in Counter(item.status for item in received.message.acks).items():
             self._metrics.setpoints_answered.labels(aggregator=aggregator_id, outcome=status).inc(count)
         for item in received.message.acks:
-            if item.status != "refused":
+            if item.status != "refused" or item.resource_id is None or (item.command_id, item.resource_id) in overtaken:
                 continue
-            live = self._state.get(item.resource_id) if item.resource_id is not None else None
+            live = self._state.get(item.resource_id)
             if live is not None and live.record.aggregator_id == aggregator_id:
                 live.refused_until = now + REFUSAL_HOLDS
                 self._on_refused(live.resource_id, item.reason)

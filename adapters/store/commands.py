@@ -1,6 +1,6 @@
 """Setpoints: their sequence numbers, what was sent, what was answered."""
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from datetime import datetime
 
 from sqlalchemy import ColumnElement, Connection, Table, or_, select, update
@@ -100,6 +100,24 @@ class Commands(Readings):
             for (batch, outcome, reason), members in single.items():
                 changed += self._answer(connection, table, batch, outcome, reason, at, members)
         return changed
+
+    def overtaken(self, aggregator_id: str, asked: Collection[tuple[str, str]], at: datetime) -> set[tuple[str, str]]:
+        """Of these (command, resource), those whose resource has a newer command of the aggregator in force by then."""
+        batches, table = schema.setpoint_batches, schema.setpoints
+        mine = select(batches.c.batch_key, batches.c.command_id, batches.c.sequence)
+        mine = mine.where(batches.c.aggregator_id == aggregator_id)
+        found = set()
+        with self._db.reading() as connection:
+            commands = connection.execute(mine.where(batches.c.command_id.in_({command for command, _ in asked}))).all()
+            for _, command_id, sequence in commands:
+                later = mine.where(batches.c.sequence > sequence, batches.c.valid_from <= at)
+                newer = [row.batch_key for row in connection.execute(later)]
+                keys = self._known_keys(connection, {name for command, name in asked if command == command_id})
+                for name, key in keys.items() if newer else ():
+                    named = select(table.c.batch_key).where(table.c.batch_key.in_(newer), table.c.resource_key == key)
+                    if connection.execute(named.limit(1)).first() is not None:
+                        found.add((command_id, name))
+        return found
 
     @staticmethod
     def _answer(

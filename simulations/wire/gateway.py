@@ -13,7 +13,7 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Any, Literal, Protocol
+from typing import Any, Literal
 from urllib.parse import urlsplit
 
 import aiomqtt
@@ -23,6 +23,8 @@ from models.ports import Clock
 from simulations.wire import codec
 from simulations.wire.orders import Devices, Orders
 from simulations.wire.outbox import Outbox
+from simulations.wire.record import GatewayRecord
+from simulations.wire.transit import Transit
 
 MOST_CHANGES = 2_000
 MOST_READINGS = 4_000
@@ -50,16 +52,6 @@ def accept_all(notice: codec.ReceivedEvent) -> Answer:
     return Answer("accept")
 
 
-class Losses(Protocol):
-    """What a gateway loses (``simulations.faults.GatewayFaults``)."""
-
-    def loses_command(self, number: int, now: datetime) -> bool:
-        """True if the setpoint message that comes as its ``number``-th is lost."""
-
-    def loses_ack(self, number: int, now: datetime) -> bool:
-        """True if its ``number``-th acknowledgement message is lost."""
-
-
 @dataclass
 class GatewayState:
     """What a gateway remembers and counts."""
@@ -74,8 +66,8 @@ class AggregatorGateway:
     """One aggregator's connection.  ``start`` connects and stays connected; ``stop`` leaves.
 
     ``counts`` in ``state``: sent, resent, readings, acks, answers, receipts, reconnects, setpoints, duplicates,
-    out_of_order, expired, malformed, not_ours, unknown_resource, taken, refused, silent, events, batches, lost_batches,
-    ack_messages, lost_acks.  ``losses`` may be set at any time.
+    out_of_order, expired, malformed, not_ours, unknown_resource, taken, refused, silent, events, batches, ack_messages,
+    and what ``transit`` counts.
     """
 
     def __init__(
@@ -89,17 +81,17 @@ class AggregatorGateway:
         prefix: str = PREFIX,
         answer_timeout_s: float = 15.0,
         reports_done: bool = False,
-        losses: Losses | None = None,
     ) -> None:
         self.aggregator_id = aggregator_id
-        self.losses = losses
         self.last_sequence = 0
-        """Sequence of the newest setpoints that have come, also of those that were lost here."""
+        """Sequence of the newest setpoints that have come, also of those that the wire loses or holds back."""
         self.state = GatewayState()
         self._clock = clock
         self._policy = policy
         self._base = f"{prefix}/{aggregator_id}"
         self._outbox = Outbox(answer_timeout_s)
+        self._client: aiomqtt.Client | None = None
+        self.transit = Transit(clock, self._outbox, self.state.counts, self._publish)
         self._boot = uuid.uuid4().hex[:12]
         self._counter = 0
         self._later: list[tuple[datetime, str, dict[str, Any]]] = []
@@ -108,6 +100,12 @@ class AggregatorGateway:
         self._online = asyncio.Event()
         self._seen = asyncio.Condition()
         self._orders = Orders(devices, resource_ids, clock, self.state.counts, self._acknowledge, reports_done)
+        self.record: GatewayRecord | None = None
+
+    def keep_record(self) -> GatewayRecord:
+        """Write down from now on what goes through this gateway."""
+        self.record = self._orders.record = GatewayRecord()
+        return self.record
 
     # ---- life
 
@@ -134,6 +132,7 @@ class AggregatorGateway:
             with contextlib.suppress(asyncio.CancelledError, BrokerError):
                 await self._task
             self._task = None
+        await self.transit.stop()
         self._online.clear()
 
     @property
@@ -176,7 +175,8 @@ class AggregatorGateway:
                 wait_s = min(2 * wait_s, 5.0)
 
     async def _talk(self, client: aiomqtt.Client) -> None:
-        sender = asyncio.create_task(self._send(client), name=f"gateway {self.aggregator_id} sender")
+        self._client = client
+        sender = asyncio.create_task(self._send(), name=f"gateway {self.aggregator_id} sender")
         listener = asyncio.create_task(self._listen(client), name=f"gateway {self.aggregator_id} listener")
         try:
             done, _ = await asyncio.wait({sender, listener}, return_when="FIRST_COMPLETED")
@@ -187,6 +187,7 @@ class AggregatorGateway:
                 await client.publish(f"{self._base}/up/status", self._status("offline", "leaving"), 1, True, timeout=2)
             raise
         finally:
+            self._client = None
             for task in (sender, listener):
                 task.cancel()
             await asyncio.gather(sender, listener, return_exceptions=True)
@@ -200,11 +201,16 @@ class AggregatorGateway:
 
     # ---- up
 
-    async def _send(self, client: aiomqtt.Client) -> None:
-        while True:
+    async def _send(self) -> None:
+        while self._client is not None:  # asyncio.wait_for of 3.11 may swallow a cancellation while it publishes
             message = await self._outbox.next_due()
             self.state.counts["sent" if message.tries == 1 else "resent"] += 1
-            await client.publish(message.topic, message.payload, qos=1)
+            await self.transit.send(message)
+
+    async def _publish(self, topic: str, payload: bytes) -> None:
+        if self._client is None:
+            raise aiomqtt.MqttError("not connected")
+        await self._client.publish(topic, payload, qos=1)
 
     def _put(self, topic_end: str, fields: Mapping[str, Any], at: datetime | None = None) -> str:
         message_id = self._new_id()
@@ -241,6 +247,8 @@ class AggregatorGateway:
         message.
         """
         texts = [each if isinstance(each, str) else codec.to_json(each) for each in readings]
+        if self.record is not None:
+            self.record.said.append((at or self._clock.now(), texts))
         for part in codec.parts(texts, MOST_READINGS):
             self._put_list("telemetry", "readings", part, at)
             self.state.counts["readings"] += len(part)
@@ -286,7 +294,7 @@ class AggregatorGateway:
                 self._put(topic_end, fields, due)
 
     async def settled(self, timeout_s: float = 60.0) -> None:
-        """Return when every message that went up is answered.
+        """Return when every message that went up is answered, or adrift (``simulations.wire.outbox``).
 
         ``BrokerError`` after ``timeout_s`` of real time.
         """
@@ -331,21 +339,20 @@ class AggregatorGateway:
         counts = self.state.counts
         counts["batches"] += 1
         self.last_sequence = max(self.last_sequence, batch.sequence)
-        if self.losses is not None and self.losses.loses_command(counts["batches"], self._clock.now()):
-            counts["lost_batches"] += 1
-            return
-        self._orders.take(batch)
+        self.transit.bring(lambda: self._orders.take(batch))
 
     def _take_receipt(self, receipt: codec.ReceivedReceipt) -> None:
         self.state.counts["receipts"] += 1
+        whole = [name for name, index, _ in receipt.refused if name is not None and index is None]
+        if self.transit.loses_receipt([*receipt.message_ids, *whole]):
+            return
         self.state.refused.extend(receipt.refused)
         for message_id in receipt.message_ids:
             self._outbox.answered(message_id)
-        for name, index, _ in receipt.refused:
-            if name is not None and index is None:
-                self._outbox.answered(name)
-                if name in self._results:  # the whole registration was refused: nothing more will come
-                    self._results[name].set()
+        for name in whole:
+            self._outbox.answered(name)
+            if name in self._results:  # the whole registration was refused: nothing more will come
+                self._results[name].set()
 
     def _take_result(self, result: codec.ReceivedResult) -> None:
         for answer in result.results:
@@ -386,7 +393,5 @@ class AggregatorGateway:
         counts = self.state.counts
         for part in codec.parts([codec.ack_text(ack) for ack in acks], MOST_ACKS):
             counts["ack_messages"] += 1
-            if self.losses is not None and self.losses.loses_ack(counts["ack_messages"], at or self._clock.now()):
-                counts["lost_acks"] += 1
-                continue
-            self._put_list("ack", "acks", part, at)
+            if not self.transit.loses_ack(at or self._clock.now()):
+                self._put_list("ack", "acks", part, at)

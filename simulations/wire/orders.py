@@ -8,6 +8,7 @@ from typing import Any, Literal, Protocol
 
 from models.ports import Clock
 from simulations.wire import codec
+from simulations.wire.record import GatewayRecord, Told
 
 MOST_KNOWN = 1000
 Acknowledge = Callable[[list[dict[str, Any]], datetime | None], None]
@@ -58,6 +59,7 @@ class Orders:
         reports_done: bool,
     ) -> None:
         self.last_sequence = 0
+        self.record: GatewayRecord | None = None
         self._devices = devices
         self._resource_ids = frozenset(resource_ids)
         self._clock = clock
@@ -115,6 +117,9 @@ class Orders:
                 outcome = self._devices.command(resource_id, power_kw, batch.valid_from, valid_until)
                 self._begins.setdefault(resource_id, {})[batch.valid_from] = batch.sequence
             self._counts[outcome.status] += 1
+            if self.record is not None and outcome.status == "taken":
+                order = (batch.valid_from, valid_until or batch.valid_until)
+                self.record.told.append(Told(now, resource_id, batch.command_id, batch.sequence, *order))
             if outcome.status == "silent":
                 continue
             row = _ack(batch.command_id, outcome.status, resource_id, outcome.reason)

@@ -1,12 +1,12 @@
 """Gateways lose commands and answers: the same command goes again, saves the megawatts, and moves no device twice."""
 
-from datetime import timedelta
-from typing import Any
+from datetime import datetime, timedelta
 
 import pytest
 
 from models.records import CommandRecord
-from simulations.faults import GatewayFaults
+from simulations.wire.gateway import AggregatorGateway
+from simulations.wire_faults import AT_ONCE, WireFaults, WireShares
 from tests.flow.conftest import CYCLE, EVENT_START, MINUTE, START, MakeWorld, World
 
 ORDER_KW = 300.0
@@ -14,11 +14,18 @@ SENT_AT = timedelta(seconds=15)
 """A cycle sends so long after its boundary."""
 
 
-def lose(world: World, **shares: Any) -> None:
+def lose(world: World, shares: WireShares) -> None:
     """Everything or a part gets lost at alpha and beta from before the event until after its first sending."""
     for name in ("alpha", "beta"):
-        start, end = EVENT_START - 4 * CYCLE, EVENT_START + SENT_AT + timedelta(seconds=20)
-        world.aggregators[name].gateway.losses = GatewayFaults(name, 7, start, end, **shares)
+        span = EVENT_START - 4 * CYCLE, EVENT_START + SENT_AT + timedelta(seconds=20)
+        world.aggregators[name].gateway.transit.wire = WireFaults(name, 7, [span], shares)
+
+
+def deafen(world: World) -> AggregatorGateway:
+    """The gateway of alpha, to which no setpoints come in the first cycle of the event."""
+    gateway = world.aggregators["alpha"].gateway
+    gateway.transit.wire = WireFaults("alpha", 1, [(EVENT_START, EVENT_START + CYCLE)], WireShares(lost_command=1.0))
+    return gateway
 
 
 def commands(world: World, name: str) -> list[CommandRecord]:
@@ -38,7 +45,7 @@ async def test_commands_that_were_lost_go_again_and_save_the_megawatts(
 ) -> None:
     world = await make_world(delivery={"most_tries": most_tries})
     await world.order(ORDER_KW)
-    lose(world, lost_command_share=1.0)
+    lose(world, WireShares(lost_command=1.0))
     await world.until(EVENT_START + CYCLE)
     delivered_kw = -world.fleet_kw(EVENT_START + 2 * MINUTE, EVENT_START + CYCLE)
     assert (delivered_kw == pytest.approx(ORDER_KW, rel=0.05)) == is_saved
@@ -56,7 +63,7 @@ async def test_commands_that_were_lost_go_again_and_save_the_megawatts(
 async def test_answers_that_were_lost_come_again_and_nothing_is_done_twice(make_world: MakeWorld) -> None:
     world = await make_world()
     await world.order(ORDER_KW)
-    lose(world, lost_ack_share=1.0)
+    lose(world, WireShares(lost_ack=1.0))
     await world.until(EVENT_START + 2 * CYCLE)
     for name in ("alpha", "beta"):
         counts = world.aggregators[name].gateway.state.counts
@@ -73,24 +80,19 @@ async def test_answers_that_were_lost_come_again_and_nothing_is_done_twice(make_
 async def test_one_of_two_commands_of_a_cycle_is_lost_and_still_counts_when_it_comes_behind_the_other(
     make_world: MakeWorld,
 ) -> None:
-    class Every:
+    class Every(WireFaults):
         """Loses the first of every two messages that come; what is sent again comes through."""
 
-        def __init__(self) -> None:
-            self.first: set[int] = set()
-
-        def loses_command(self, number: int, now: Any) -> bool:
-            return now < EVENT_START + SENT_AT + timedelta(seconds=20) and number % 2 == 1
-
-        def loses_ack(self, number: int, now: Any) -> bool:
-            return False
+        def down(self, number: int, now: datetime) -> tuple[timedelta, ...]:
+            lost = now < EVENT_START + SENT_AT + timedelta(seconds=20) and number % 2 == 1
+            return () if lost else (AT_ONCE,)
 
     world = await make_world()
     await world.order(ORDER_KW)
     await world.until(EVENT_START - MINUTE)
     alpha = world.aggregators["alpha"].gateway
     alpha.state.counts["batches"] = 0
-    alpha.losses = Every()
+    alpha.transit.wire = Every("alpha", 0, (), WireShares())
     await world.until(EVENT_START + CYCLE)
     now_on, later = [each for each in commands(world, "alpha") if each.sent_at == EVENT_START + SENT_AT]
     assert (now_on.tries, later.tries) == (2, 1)
@@ -106,8 +108,7 @@ async def test_after_so_many_tries_a_command_is_given_up_and_the_audit_log_says_
     world = await make_world(delivery={"most_tries": 3, "answer_within_s": 30.0})
     await world.order(ORDER_KW)
     await world.until(EVENT_START - MINUTE)
-    gateway = world.aggregators["alpha"].gateway
-    gateway.losses = GatewayFaults("alpha", 1, EVENT_START, EVENT_START + CYCLE, lost_command_share=1.0)
+    gateway = deafen(world)
     await world.until(EVENT_START + SENT_AT + timedelta(seconds=89))
     sent = [each for each in commands(world, "alpha") if each.sent_at == EVENT_START + SENT_AT]
     assert [(each.tries, each.given_up_at) for each in sent] == [(3, None), (3, None)]
@@ -129,8 +130,7 @@ async def test_after_a_kill_the_tries_that_are_left_are_made_and_no_more(make_wo
     world = await make_world(delivery={"most_tries": 3})
     await world.order(ORDER_KW)
     await world.until(EVENT_START - MINUTE)
-    gateway = world.aggregators["alpha"].gateway
-    gateway.losses = GatewayFaults("alpha", 1, EVENT_START, EVENT_START + CYCLE, lost_command_share=1.0)
+    gateway = deafen(world)
     await world.until(EVENT_START + SENT_AT + MINUTE)  # sent twice by now
     assert gateway.state.counts["lost_batches"] == 4
     await world.kill_service()

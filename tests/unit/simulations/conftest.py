@@ -67,7 +67,9 @@ class StandIn:
 
     async def __aexit__(self, *args: object) -> None:
         assert self._task is not None
-        self._task.cancel()
+        while not self._task.done():  # asyncio.wait_for of 3.11 may swallow one cancellation while it publishes
+            self._task.cancel()
+            await asyncio.wait({self._task}, timeout=1)
         with contextlib.suppress(asyncio.CancelledError, aiomqtt.MqttError):
             await self._task
 

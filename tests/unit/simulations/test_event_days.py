@@ -1,5 +1,6 @@
 """Event days under faults: what is drawn by the seed, and how a day is judged."""
 
+import json
 from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
@@ -11,16 +12,23 @@ from hypothesis import strategies as st
 
 from adapters.store import Store
 from models.intervals import IntervalGrid
+from simulations.clock import VirtualClock
+from simulations.day import FAR_SIDE_FILE
+from simulations.day_driver import Driver
+from simulations.day_setup import day_settings
 from simulations.event_cases import DEVICES, MATRIX, NOTHING, judged
 from simulations.event_days import (
     accuracy_mean,
     broken_invariants,
     event_day,
+    far_side,
     in_band_share,
     score,
     summary_of,
 )
 from simulations.faults import FAULT_TEXTS, FaultKind
+from simulations.seat import Seat
+from simulations.wire_faults import WireFaults, WireShares
 from tests.unit.vpp.result_days import day_result
 
 RATIOS = st.lists(st.floats(0.0, 2.0), min_size=1, max_size=40).map(np.array)
@@ -100,3 +108,30 @@ def test_gaps_and_repeats_in_a_sequence_are_found(tmp_path: Path, monkeypatch: p
         "commands: a has gaps in its sequence",
         "commands: b has gaps in its sequence",
     )
+    (tmp_path / FAR_SIDE_FILE).write_text(json.dumps({"broken": ["orders: a: one twice"], "wire": {"lost_ups": 3}}))
+    assert broken_invariants(tmp_path)[0] == "orders: a: one twice"
+    assert far_side(tmp_path)["wire"] == {"lost_ups": 3}
+
+
+def test_a_case_with_a_faulty_wire_reaches_the_day_and_its_score() -> None:
+    (case,) = [each for each in MATRIX if each.name == "wire"]
+    setup = event_day(90, 3, 3, case)
+    assert setup.wire == WireShares.of_everything(0.05)
+    assert setup.is_watched
+    found = score(day_result(), case, (0, 3), (), wire={"lost_ups": 3})
+    assert found.faults == vars(setup.wire)
+    assert found.as_dict()["wire"] == {"lost_ups": 3}
+    assert event_day(90, 3, 3, NOTHING).wire is None
+
+
+def test_every_gateway_has_its_own_faulty_wire_around_the_events(tmp_path: Path) -> None:
+    (case,) = [each for each in MATRIX if each.name == "wire-bad"]
+    setup = event_day(90, 3, 4, case)
+    clock = VirtualClock(setup.declare_at)
+    seat = Seat(lambda: pytest.fail("no service is needed"))
+    driver = Driver(setup, day_settings(setup, tmp_path), clock, lambda *_: None, seat)
+    assert all(each.transit.wire is None for each in driver.fleet.gateways.values())
+    driver.expect_trouble()
+    spans = [(each.start - timedelta(minutes=10), each.end + timedelta(hours=1)) for each in setup.orders]
+    for name, gateway in driver.fleet.gateways.items():
+        assert gateway.transit.wire == WireFaults(name, 4, spans, WireShares.of_everything(0.2))

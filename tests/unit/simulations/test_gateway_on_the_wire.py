@@ -11,7 +11,6 @@ import pytest
 
 from models.errors import BrokerError
 from simulations.clock import VirtualClock
-from simulations.faults import GatewayFaults
 from simulations.wire import codec
 from simulations.wire.gateway import AggregatorGateway, Answer
 from simulations.wire.orders import Outcome
@@ -206,27 +205,6 @@ async def test_what_comes_behind_a_newer_order_holds_until_that_begins(
     assert devices.told[:3] == [("a", 5.0), ("a", 3.0), ("b", 1.0)]
     assert devices.until[:3] == [START + timedelta(minutes=minutes) for minutes in (10, 5, 10)]
     assert gateway.state.counts["out_of_order"] == 0
-
-
-async def test_a_gateway_loses_what_the_dice_say_and_only_then(
-    platform: Any, gateway: AggregatorGateway, devices: Switchboard, clock: VirtualClock
-) -> None:
-    end = START + timedelta(minutes=1)
-    gateway.losses = GatewayFaults("industry", 3, START, end, lost_command_share=0.5, lost_ack_share=0.5)
-    for sequence in range(1, 41):
-        await platform.down("industry", "setpoints", **batch(sequence, ("a", float(sequence))))
-    await gateway.seen(40)
-    await gateway.settled(5)
-    counts = gateway.state.counts
-    assert 10 < counts["lost_batches"] < 30
-    assert len(devices.told) == 40 - counts["lost_batches"] == counts["ack_messages"]
-    assert 0 < counts["lost_acks"] < counts["ack_messages"]
-    assert len(platform.messages["ack"]) == counts["ack_messages"] - counts["lost_acks"]
-    lost = counts["lost_batches"]
-    await clock.advance_to(end)
-    await platform.down("industry", "setpoints", **batch(41, ("a", 41.0)))
-    await gateway.seen(41)
-    assert (devices.told[-1], counts["lost_batches"]) == (("a", 41.0), lost)
 
 
 async def test_an_older_sequence_is_refused(platform: Any, gateway: AggregatorGateway, devices: Switchboard) -> None:

@@ -129,3 +129,14 @@ def test_silence_is_listed_until_it_is_broken_or_overtaken(populated: Store) -> 
         ("r3", second.command_id),
     ]
     assert populated.unacknowledged(NOON) == []
+
+
+def test_a_command_is_overtaken_where_a_newer_one_to_the_same_resource_has_begun(populated: Store) -> None:
+    first = batch(populated, {"r1": 1.0, "r2": 2.0, "r3": 3.0})
+    newer = batch(populated, {"r1": 1.5, "r3": None})
+    everything = {(each.command_id, name) for each in (first, newer) for name in ("r1", "r2", "r3")}
+    overtaken = {(first.command_id, "r1"), (first.command_id, "r3")}
+    assert populated.overtaken("sun", everything, NOON) == overtaken
+    assert populated.overtaken("sun", everything, NOON - timedelta(seconds=1)) == set(), "it has not begun"
+    assert populated.overtaken("moon", everything, NOON) == set()
+    assert populated.overtaken("sun", {("nothing", "r1"), (first.command_id, "nobody")}, NOON) == set()
