@@ -146,10 +146,9 @@ class EventFeedback:
             if counted is None:
                 continue
             end_us, newest_us = microseconds(cycle.end), measured_us[counted.rows]
-            # a reading of that very cycle which came too late for it
+            # a reading of that very cycle, too late for it, or a newer one: whoever speaks now was there then
             late = ~counted.reported & (newest_us >= end_us)
-            own = late & (newest_us < end_us + (end_us - microseconds(cycle.start)))
-            counted.moved_kw[own] = counted.sign * (counted.baseline_kw - power_kw[counted.rows])[own]
+            counted.moved_kw[late] = counted.sign * (counted.baseline_kw - power_kw[counted.rows])[late]
             counted.reported[late] = True
             is_newest = place == len(self.measured) - 1  # its readings may be on their way yet
             kept = (counted.reported | is_newest) & ~lies[counted.rows]

@@ -219,15 +219,15 @@ def test_what_a_cycle_delivered_is_counted_again_with_what_is_known_later() -> N
     take(1, True, True, True, True)
     newest = np.array([end_us, 0, end_us + cycle_us, end_us + cycle_us])
     feedback.look_back(newest, power_kw, honest)
-    # row 0 was late and says 60 - 25; row 1 never came; row 3 has said something newer meanwhile
-    assert [each.delivered_kw for each in feedback.measured] == pytest.approx([50 + 35 + 10, 110])
+    # row 0 was late and says 60 - 25; row 1 never came; row 3 has said something newer meanwhile, 60 - 0
+    assert [each.delivered_kw for each in feedback.measured] == pytest.approx([50 + 35 + 60, 110])
     feedback.look_back(newest, power_kw, liar)
-    assert [each.delivered_kw for each in feedback.measured] == pytest.approx([35 + 10, 60])
+    assert [each.delivered_kw for each in feedback.measured] == pytest.approx([35 + 60, 60])
     for k in range(2, 5):
         take(k, True, True, True, True)
     feedback.look_back(newest, power_kw, np.ones(4, dtype=np.bool_))
     counted = [each.delivered_kw for each in feedback.measured]
-    assert counted == pytest.approx([45, 60, 0, 0, 0]), "three cycles back, no more"
+    assert counted == pytest.approx([95, 60, 0, 0, 0]), "three cycles back, no more"
 
 
 def test_what_is_off_before_the_event_is_foreseen_for_its_start() -> None:
