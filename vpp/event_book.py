@@ -13,7 +13,7 @@ from models.events import Event, EventRecord, EventStatus, NoticeType
 from models.intervals import FloatArray, IntervalGrid
 from models.ports import Clock
 from models.records import StoredEvent
-from vpp.ramp import Ramp, next_cycle, ordered_kw_on, pieces_of, ramp_after, stopped_at
+from vpp.ramp import Ramp, guard_of, next_cycle, ordered_kw_on, pieces_of, ramp_after, stopped_at
 
 log = structlog.get_logger(__name__)
 
@@ -147,7 +147,7 @@ class EventBook:
             return []
         first = min(ahead, key=lambda event: event.start)
         over = {"start": now - timedelta(minutes=5), "end": now, "target_kw": 0.0}
-        return [first.model_copy(update={"event_id": f"{first.event_id}~guard", **over})]
+        return [first.model_copy(update={"event_id": guard_of(first.event_id), **over})]
 
     def of_day(self, day: date, grid: IntervalGrid) -> list[Event]:
         """Events of a market day as its plan must have them: also those that are over, whose energy is spent.

@@ -153,6 +153,16 @@ def whole_event(event_id: str) -> str:
     return event_id.partition("~")[0]
 
 
+def guard_of(event_id: str) -> str:
+    """The name of the guard that keeps the city below its cap before an event."""
+    return f"{event_id}~guard"
+
+
+def is_guard(event_id: str) -> bool:
+    """True for a guard: it orders nothing."""
+    return event_id.endswith("~guard")
+
+
 def is_ramp(event_id: str) -> bool:
     """True for a step of the way down after a termination."""
     return "~ramp" in event_id

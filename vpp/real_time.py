@@ -27,7 +27,7 @@ from vpp.forecasting import CityFeed
 from vpp.heard import NEVER_US
 from vpp.ladder import Ladder, Noted
 from vpp.problem_builder import ProblemBuilder
-from vpp.ramp import is_ramp, whole_event
+from vpp.ramp import is_guard, is_ramp, whole_event
 from vpp.state import LiveState
 
 COARSE = timedelta(minutes=30)
@@ -152,7 +152,7 @@ class RealTimeStage:
         adds, within its limits.  The way down after a termination is left as it is.
         """
         feedback = self.feedback.get(whole_event(event.event_id))
-        if feedback is None or is_ramp(event.event_id) or event.event_id.endswith("~guard"):
+        if feedback is None or is_ramp(event.event_id) or is_guard(event.event_id):
             return event
         running = event.start <= start < event.end
         asked_kw = feedback.ask(event.target_kw) if running else feedback.corrected_kw(event.target_kw)
