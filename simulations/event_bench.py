@@ -20,6 +20,7 @@ from typing import Any
 
 from simulations.day import PROMISES_FILE, keep_start, run_day
 from simulations.day_setup import day_settings
+from simulations.end_with_parent import end_with_parent
 from simulations.event_cases import NOTHING, FaultCase
 from simulations.event_days import EventDayScore, broken_invariants, event_day, far_side, score
 from simulations.quiet_logs import quiet_logs
@@ -56,7 +57,10 @@ class EventBench:
 def event_days(bench: EventBench, *, processes: int, told: Told) -> Iterator[EventDayScore]:
     """The scores of all days, as they come; ``told`` hears what is going on."""
     context = get_context("spawn")
-    with context.Manager() as manager, ProcessPoolExecutor(processes, mp_context=context) as pool:
+    with (
+        context.Manager() as manager,
+        ProcessPoolExecutor(processes, mp_context=context, initializer=end_with_parent) as pool,
+    ):
         heard = manager.Queue()
         running: set[Future[None]] = {pool.submit(_fleet_days, bench, each, heard) for each in bench.fleets()}
         while running:
