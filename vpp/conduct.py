@@ -193,7 +193,7 @@ class ConductStage:
             load = live.record.resource if live is not None else None
             if live is not None and isinstance(load, ShiftableLoad):
                 live.work.after_cycle(load, start, float(ordered[place]), float(heard.power_kw[rows[place]]))
-                if live.work.can_be_done(load, start):
+                if not np.isnan(ordered[place]) and live.work.can_be_done(load, start):
                     ordered[place] = np.nan
         recent = (heard.unusable_us[rows] != NEVER_US) & (now_us - heard.unusable_us[rows] <= self._cycle_us)
         known = heard.heard_count[rows] >= VARIES_AFTER

@@ -32,7 +32,7 @@ from models.telemetry import ChargingSession
 from vpp.baseline_table import merged_baseline, merged_rows
 from vpp.conduct import ConductStage
 from vpp.day_ahead import DayAheadStage
-from vpp.delivery import DeliveryStage, Window
+from vpp.delivery import DeliveryStage
 from vpp.event_scope import is_in_scope
 from vpp.events import EventDesk
 from vpp.gauges import set_gauges
@@ -46,6 +46,7 @@ from vpp.real_time import RealTimeInputs, RealTimeStage
 from vpp.rhythm import Rhythm
 from vpp.session_baseline import SessionBaselines
 from vpp.state import LiveState
+from vpp.window_means import Window, window_means
 
 log = structlog.get_logger(__name__)
 
@@ -217,15 +218,15 @@ class RealTimeCycle:
         self, plan: DispatchPlan, window: Window, ordered: Container[str]
     ) -> tuple[NDArray[np.int64], FloatArray, FloatArray]:
         """Rows in the live state, mean planned power and baseline over a window, of those who were sent an order."""
-        shares = plan.grid.overlap_h(window.valid_from, window.plan_until)
-        hours = float(shares.sum())
         rows = self._state.rows(plan.resource_ids)
         sent = np.array([name in ordered for name in plan.resource_ids], dtype=np.bool_)
         # who has refused meanwhile was quicker than we are
         refused = self._state.columns.refused_until_us[rows] > microseconds(self._clock.now())
-        chosen = np.flatnonzero(sent & (rows >= 0) & ~refused & (hours > 0))
-        weights = shares / hours if hours > 0 else shares
-        return rows[chosen], plan.power_kw[chosen] @ weights, plan.baseline_kw[chosen] @ weights
+        chosen = np.flatnonzero(sent & (rows >= 0) & ~refused)
+        means = window_means(plan, chosen, rows[chosen], self._state.columns, window)
+        if means is None:
+            return rows[:0], np.empty(0), np.empty(0)
+        return rows[chosen], *means
 
     # ---- looking back
 

@@ -7,7 +7,6 @@ until somebody answers) stands in ``vpp.outgoing``.
 """
 
 from collections.abc import Container, Iterator, Sequence
-from dataclasses import dataclass
 from datetime import datetime
 
 import numpy as np
@@ -22,6 +21,7 @@ from vpp.metrics import Metrics
 from vpp.order_limits import OrderLimits
 from vpp.outgoing import Order, Outgoing, RetryRules
 from vpp.state import LiveState
+from vpp.window_means import Window, window_means
 
 MOST_SETPOINTS = 10_000
 """So many in one message, which may have 1 MiB (some 15 000)."""
@@ -30,15 +30,6 @@ FIRST_SETPOINTS = 500
 """So many in the first message of a direct call: it is kept and written in milliseconds."""
 
 _SETPOINTS = TypeAdapter(list[Setpoint])
-
-
-@dataclass(frozen=True, slots=True)
-class Window:
-    """For how long one set of setpoints holds, and over which part of the plan its power is the mean."""
-
-    valid_from: datetime
-    plan_until: datetime
-    valid_until: datetime
 
 
 class DeliveryStage:
@@ -81,12 +72,13 @@ class DeliveryStage:
         first: list[str] = []
         made = 0
         plan_rows, plan_hash = self._may_be_ordered(plan, now, held_back), plan.plan_hash
+        names = [plan.resource_ids[row] for row in plan_rows.tolist()]
+        rows = self._state.rows(names)
         for window in windows:
-            shares = plan.grid.overlap_h(window.valid_from, window.plan_until)
-            hours = float(shares.sum())
-            if hours <= 0:
+            means = window_means(plan, plan_rows, rows, self._state.columns, window)
+            if means is None:
                 continue
-            for aggregator_id, setpoints in sorted(self._setpoints(plan, plan_rows, shares / hours).items()):
+            for aggregator_id, setpoints in sorted(self._setpoints(names, rows, *means).items()):
                 for part in (setpoints[low : low + MOST_SETPOINTS] for low in range(0, len(setpoints), MOST_SETPOINTS)):
                     made += 1
                     left = await self._send(aggregator_id, plan_hash, window, part, now, era)
@@ -106,12 +98,9 @@ class DeliveryStage:
         return chosen[np.argsort(rows[chosen], kind="stable")]
 
     def _setpoints(
-        self, plan: DispatchPlan, plan_rows: NDArray[np.int64], weights: FloatArray
+        self, names: Sequence[str], rows: NDArray[np.int64], power_kw: FloatArray, baseline_kw: FloatArray
     ) -> dict[str, list[Setpoint]]:
-        """Setpoints by aggregator: mean power with these weights of the intervals, clamped or released."""
-        names = [plan.resource_ids[row] for row in plan_rows.tolist()]
-        rows = self._state.rows(names)
-        power_kw, baseline_kw = plan.power_kw[plan_rows] @ weights, plan.baseline_kw[plan_rows] @ weights
+        """Setpoints by aggregator, clamped or released; ``rows``: of ``names`` in the live state."""
         released = self._limits.released(rows, power_kw, baseline_kw)
         clamped = self._limits.clamped(rows, power_kw, baseline_kw)
         cut = ~released & (np.abs(clamped - power_kw) > 1e-6 * np.maximum(1.0, np.abs(power_kw)))
@@ -163,11 +152,13 @@ class DeliveryStage:
         """
         owner = self._state.columns.owner[rows]
         _, first_place = np.unique(owner, return_index=True)
-        whole, plan_hash, left = np.ones(1), plan.plan_hash, [np.empty(0, dtype=np.int64)]
+        plan_hash, left = plan.plan_hash, [np.empty(0, dtype=np.int64)]
         for code in owner[np.sort(first_place)].tolist():
             places = np.flatnonzero(owner == code)
             for part in _parts(places, FIRST_SETPOINTS if len(left) == 1 else MOST_SETPOINTS):
-                for aggregator_id, setpoints in self._setpoints(plan, part, whole).items():
+                names, power_kw = [plan.resource_ids[row] for row in part.tolist()], plan.power_kw[part, 0]
+                made = self._setpoints(names, rows[part], power_kw, plan.baseline_kw[part, 0])
+                for aggregator_id, setpoints in made.items():
                     if await self._send(aggregator_id, plan_hash, window, setpoints, made_at, None):
                         left.append(part)
         return np.concatenate(left)

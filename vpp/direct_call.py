@@ -25,11 +25,12 @@ from models.reading_columns import microseconds
 from models.records import BaselineTable
 from vpp.call_sheet import CallSheet
 from vpp.conduct import ConductStage
-from vpp.delivery import FIRST_SETPOINTS, DeliveryStage, Window
+from vpp.delivery import FIRST_SETPOINTS, DeliveryStage
 from vpp.metrics import Metrics
 from vpp.ramp import next_cycle
 from vpp.rhythm import Rhythm
 from vpp.state import LiveState
+from vpp.window_means import Window
 
 log = structlog.get_logger(__name__)
 

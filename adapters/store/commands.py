@@ -112,11 +112,12 @@ class Commands(Readings):
             for _, command_id, sequence in commands:
                 later = mine.where(batches.c.sequence > sequence, batches.c.valid_from <= at)
                 newer = [row.batch_key for row in connection.execute(later)]
+                if not newer:
+                    continue
+                named = connection.execute(select(table.c.resource_key).where(table.c.batch_key.in_(newer)).distinct())
+                in_newer = {row.resource_key for row in named}
                 keys = self._known_keys(connection, {name for command, name in asked if command == command_id})
-                for name, key in keys.items() if newer else ():
-                    named = select(table.c.batch_key).where(table.c.batch_key.in_(newer), table.c.resource_key == key)
-                    if connection.execute(named.limit(1)).first() is not None:
-                        found.add((command_id, name))
+                found |= {(command_id, name) for name, key in keys.items() if key in in_newer}
         return found
 
     @staticmethod

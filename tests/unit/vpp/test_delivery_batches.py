@@ -15,9 +15,10 @@ from models.intervals import IntervalGrid
 from models.plan import DispatchPlan, PlanSource, SetpointBatch
 from models.records import AggregatorRecord
 from tests.live import T0, battery, reading, registered
-from vpp.delivery import DeliveryStage, Window
+from vpp.delivery import DeliveryStage
 from vpp.metrics import Metrics
 from vpp.state import LiveState
+from vpp.window_means import Window
 
 CYCLE = timedelta(minutes=5)
 NAMES = tuple(f"b{k:02d}" for k in range(25))

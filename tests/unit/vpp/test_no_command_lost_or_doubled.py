@@ -30,10 +30,11 @@ from models.telemetry import Reading
 from simulations.wire import codec
 from simulations.wire.orders import Orders, Outcome
 from tests.live import T0, battery, registered
-from vpp.delivery import DeliveryStage, Window
+from vpp.delivery import DeliveryStage
 from vpp.metrics import Metrics
 from vpp.outgoing import RetryRules
 from vpp.state import LiveState
+from vpp.window_means import Window
 
 CYCLE = timedelta(minutes=5)
 RULES = RetryRules(timedelta(seconds=45), 3)
