@@ -126,11 +126,12 @@ def _tell(console: Console, summary: Summary, page: Path) -> None:
         f"仿真 simulated · {summary.resources} 台设备 devices · 比例 scale 1:{1 / summary.scale:,.0f} · "
         f"下列 kW 均为该比例 all kW at that scale"
     )
-    table = Table(title="事件 events [kW]", box=SIMPLE, padding=(0, 1))
+    table = Table(title=r"事件 events \[kW]", box=SIMPLE, padding=(0, 1))
     columns = ("时段\nwindow", "5 %\ntarget", "可调\ncallable", "下令\nordered", "差额\nshort", "交付\ndelivered")
     for column in (*columns, "真实\ntrue"):
         table.add_column(column, justify="right", no_wrap=True)
-    table.add_column("逐时\nhours", justify="right", overflow="fold")  # the last to be cut off: it is what is judged
+    # the last to be cut off: it is what is judged
+    table.add_column("逐时\nhours", justify="right", overflow="fold", min_width=5)
     for event in summary.events:
         short_kw = max(0.0, event.five_percent_kw - event.ordered_kw)
         table.add_row(
