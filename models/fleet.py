@@ -14,7 +14,6 @@ from functools import cached_property
 from typing import Any, cast, get_args
 
 import numpy as np
-import pandas as pd
 from numpy.typing import NDArray
 
 from models.resources import RESOURCE_TYPES, Pillar, ResourceBase, ResourceKind
@@ -73,6 +72,8 @@ def numbered(column: Column) -> tuple[NDArray[np.int64], list[Any]]:
 
     Raises ``ValueError`` if a row has None or NaN: a column of names has the empty string there.
     """
+    import pandas as pd  # noqa: PLC0415 - every process that knows a fleet imports this file: it need not wait a second
+
     numbers, values = pd.factorize(column)
     if numbers.size and numbers.min() < 0:
         raise ValueError(f"row {int(numbers.argmin())}: nothing where a name or the empty string must be")

@@ -34,6 +34,8 @@ from vpp.logs import configure_logging
 log = structlog.get_logger(__name__)
 QUARTER = timedelta(minutes=15)
 LONGEST_STEP_S = 60.0
+SETTLES_WITHIN = timedelta(days=1)
+"""After so long nobody can tell where devices began whose past is not told: cars have come and gone, rooms are cool."""
 
 
 @dataclass(frozen=True)
@@ -49,9 +51,13 @@ class LiveFleet:
         """The local day."""
         return self.clock.now().astimezone(load_scenario(SCENARIO).zone).date()
 
-    def generate(self) -> GeneratedFleet:
-        """The fleet as if the scenario's day were today; ``InputError`` for an unknown portfolio."""
-        return generate_fleet(_moved_to(self.today), self.portfolio, self.resources)
+    def generate(self, *, history: bool = True) -> GeneratedFleet:
+        """The fleet as if the scenario's day were today, standing before its earlier days or, without ``history``,
+        at yesterday's midnight; ``InputError`` for an unknown portfolio.
+        """
+        scenario = _moved_to(self.today)
+        start = None if history else scenario.midnight(self.today - SETTLES_WITHIN)
+        return generate_fleet(scenario, self.portfolio, self.resources, start=start)
 
 
 def _moved_to(day: date) -> Scenario:
@@ -114,7 +120,7 @@ async def simulate_live(
     are over or the task is cancelled.
     """
     clock = which.clock
-    generated = which.generate()
+    generated = which.generate(history=history)
     missing = sorted(set(generated.registrations) - set(wire.passwords))
     if missing:
         rule = f"must have a password for each aggregator: vpp aggregator add {' '.join(missing)} --credentials FILE"

@@ -7,10 +7,9 @@ from contextlib import closing
 from dataclasses import dataclass
 from datetime import datetime
 from operator import itemgetter
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import pandas as pd
 from numpy.typing import NDArray
 from sqlalchemy import Connection, func, select
 
@@ -30,6 +29,9 @@ from models.intervals import FloatArray
 from models.reading_columns import ReadingColumns
 from models.records import SessionRecord
 from models.telemetry import ChargingSession, Reading
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 COLUMNS = READING_COLUMNS
 PARTITION = re.compile(r"readings_\d{6}")
@@ -174,7 +176,7 @@ class Readings(Registry):
 
     def readings(
         self, resource_ids: Sequence[str] | None, start: datetime, end: datetime, *, limit: int | None = None
-    ) -> pd.DataFrame:
+    ) -> "pd.DataFrame":
         """Readings with start <= measured_at < end, in the order of time, of the named resources or of all.
 
         Columns: resource_id (object), measured_at, received_at (datetime64[us, UTC]), power_kw, energy_kwh,
@@ -336,7 +338,9 @@ class Readings(Registry):
         ]
 
 
-def _frame(rows: Sequence[Any], names: dict[int, str]) -> pd.DataFrame:
+def _frame(rows: Sequence[Any], names: dict[int, str]) -> "pd.DataFrame":
+    import pandas as pd  # noqa: PLC0415 - commands that only add a user need not wait a second for it
+
     columns = list(zip(*rows, strict=True)) if rows else [()] * len(COLUMNS)
     named = dict(zip(COLUMNS, columns, strict=True))
 

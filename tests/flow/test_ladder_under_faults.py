@@ -4,12 +4,9 @@ import asyncio
 import os
 import signal
 import sqlite3
-import time
 from collections.abc import AsyncIterator, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 from datetime import datetime, timedelta
-from functools import cached_property
 from pathlib import Path
 
 import pytest
@@ -20,7 +17,8 @@ from models.plan import DispatchPlan, LadderStep
 from models.ports import Clock
 from simulations.clock import VirtualClock
 from tests.flow.conftest import CYCLE, EVENT_END, EVENT_START, MINUTE, START, FlakySolver, MakeWorld, World, really
-from vpp.solver_pool import BlockingSolver, SolverPool, Voice, fast_solver
+from tests.odd_solvers import Troubled
+from vpp.solver_pool import SolverPool
 
 ORDER_KW = 300.0
 OFFSET = timedelta(seconds=15)
@@ -53,35 +51,6 @@ TOP = (LadderStep.OPTIMAL, LadderStep.INCUMBENT)
 
 
 # ---- the solver
-
-
-@dataclass(frozen=True)
-class Troubled:
-    """Makes the usual solver in the worker; while ``folder/stall`` is there a solve says so, and hangs."""
-
-    folder: Path
-
-    def __call__(self, voice: Voice) -> BlockingSolver:
-        return _Troubled(self.folder, voice)
-
-
-class _Troubled:
-    def __init__(self, folder: Path, voice: Voice) -> None:
-        self._folder, self._voice = folder, voice
-
-    @cached_property
-    def _solver(self) -> BlockingSolver:
-        """Made when it is first needed: a worker that is to hang is there sooner."""
-        return fast_solver(self._voice)
-
-    def solve(self, problem: DispatchProblem, *, deadline_s: float, gap: float = 1e-4) -> DispatchPlan:
-        if (self._folder / "stall").exists():
-            (self._folder / "solving").touch()
-            time.sleep(600)
-        return self._solver.solve(problem, deadline_s=deadline_s, gap=gap)
-
-    def prepare(self, problem: DispatchProblem) -> None:
-        self._solver.prepare(problem)
 
 
 class TroubledPool(SolverPool):

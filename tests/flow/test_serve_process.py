@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import signal
 import socket
 import subprocess
@@ -93,10 +94,19 @@ class Serving:
         return [json.loads(line) for line in (self.folder / "log.jsonl").read_text().splitlines()]
 
 
+@pytest.fixture(scope="module")
+def written(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, list[str]]:
+    folder = tmp_path_factory.mktemp("written")
+    data = said(vpp(folder, "simulate", "--write-city", "city", "--resources", "90", "--json"))
+    return folder / "city", list(data["aggregators"])
+
+
 @pytest.fixture
-def city(tmp_path: Path) -> list[str]:
-    data = said(vpp(tmp_path, "simulate", "--write-city", "city", "--resources", "90", "--json"))
-    return list(data["aggregators"])
+def city(tmp_path: Path, written: tuple[Path, list[str]]) -> list[str]:
+    """A city's folder of its own for each service, written by the command once; its aggregators."""
+    folder, aggregators = written
+    shutil.copytree(folder, tmp_path / "city")
+    return aggregators
 
 
 @pytest.fixture

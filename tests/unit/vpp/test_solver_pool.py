@@ -9,25 +9,10 @@ from datetime import timedelta
 import pytest
 
 from models.dispatch.check import check_plan
-from models.dispatch.problem import DispatchProblem
 from models.errors import DeadlineError, SolverError
-from models.plan import DispatchPlan
 from tests.fleets import random_problem
-from vpp.solver_pool import Make, SolverPool, Voice, fast_solver, reference_solver
-
-
-class StubbornSolver:
-    """Minds no deadline at all: it sleeps as long as the problem has zones times a minute, then crashes or not."""
-
-    def __init__(self, voice: Voice) -> None:
-        """Says nothing."""
-
-    def solve(self, problem: DispatchProblem, *, deadline_s: float, gap: float = 1e-4) -> DispatchPlan:
-        time.sleep(60 * len(problem.zones))
-        raise SolverError("unreachable")
-
-    def prepare(self, problem: DispatchProblem) -> None:
-        raise SolverError("there is nothing to prepare")
+from tests.odd_solvers import LateSolver, StubbornSolver, TalkingSolver
+from vpp.solver_pool import Make, SolverPool, fast_solver, reference_solver
 
 
 @pytest.mark.parametrize("make", [fast_solver, reference_solver])
@@ -46,23 +31,6 @@ async def test_it_solves_and_keeps_its_worker(make: Make) -> None:
     finally:
         await pool.close()
     assert pool.worker_pid is None
-
-
-class TalkingSolver:
-    """Says something before it is ready, while it works, and when it is done; solves nothing."""
-
-    def __init__(self, voice: Voice) -> None:
-        self._voice = voice
-        voice.tell("unpacking")
-        voice.tell("oiling")
-
-    def solve(self, problem: DispatchProblem, *, deadline_s: float, gap: float = 1e-4) -> DispatchPlan:
-        self._voice.tell("turning")
-        self._voice.note({"turns": len(problem.zones)})
-        raise SolverError("nothing", "it only turns")
-
-    def prepare(self, problem: DispatchProblem) -> None:
-        self._voice.tell("measuring")
 
 
 async def test_what_a_worker_says_is_heard_before_and_during_a_solve_and_its_facts_are_kept() -> None:
@@ -95,20 +63,6 @@ async def test_a_deadline_that_is_too_short_fails_in_time_and_the_next_solve_wor
         assert plan.status == "optimal"
     finally:
         await pool.close()
-
-
-class LateSolver:
-    """Answers half a second after its deadline, with an error of its own."""
-
-    def __init__(self, voice: Voice) -> None:
-        """Says nothing."""
-
-    def solve(self, problem: DispatchProblem, *, deadline_s: float, gap: float = 1e-4) -> DispatchPlan:
-        time.sleep(deadline_s + 0.5)
-        raise SolverError("nothing", "late, but here")
-
-    def prepare(self, problem: DispatchProblem) -> None:
-        """Nothing to prepare."""
 
 
 async def test_an_answer_that_is_late_counts_within_the_grace_and_only_then() -> None:

@@ -1,8 +1,6 @@
 """``vpp bench``: figures in JSON, comparisons in processes of their own, the fitted exponent and the plot."""
 
 import json
-import os
-import time
 from pathlib import Path
 from typing import Any
 from xml.etree import ElementTree as ET
@@ -10,8 +8,7 @@ from xml.etree import ElementTree as ET
 import pytest
 from typer.testing import CliRunner
 
-from models.errors import DeadlineError, InputError
-from vpp.bench.alone import alone
+from models.errors import InputError
 from vpp.bench.machine import described, machine
 from vpp.bench.plot import scaling_svg
 from vpp.bench.series import fitted_exponent
@@ -25,37 +22,6 @@ def _run(size: int, wall_s: float, **compared: float) -> dict[str, Any]:
     others = {name: {"wall_s": value} for name, value in compared.items()}
     case = {"resources": size, "cycle": "day-ahead", "zones": 23}
     return {"case": case, "fast": {**FAST, "wall_s": wall_s}, "machine": MACHINE, "compared": others}
-
-
-def _works(value: float) -> dict[str, Any]:
-    return {"pid": os.getpid(), "value": value}
-
-
-def _too_late() -> dict[str, Any]:
-    raise DeadlineError(3.0)
-
-
-def _dies() -> dict[str, Any]:
-    os._exit(7)
-
-
-def _sleeps() -> dict[str, Any]:
-    time.sleep(60)
-    return {}
-
-
-def test_work_alone_has_a_process_of_its_own() -> None:
-    answer = alone(_works, 2.5, limit_s=60)
-    assert answer["value"] == 2.5
-    assert answer["pid"] != os.getpid()
-
-
-def test_who_fails_dies_or_does_not_end_is_told_by_name() -> None:
-    assert "DeadlineError" in alone(_too_late, limit_s=60)["failed"]
-    assert alone(_dies, limit_s=60)["failed"] == "process ended with code 7"
-    began = time.monotonic()
-    assert alone(_sleeps, limit_s=1)["failed"] == "stopped after 1 s"
-    assert time.monotonic() - began < 30
 
 
 def test_the_exponent_is_that_of_the_power_law_from_ten_thousand_on() -> None:
