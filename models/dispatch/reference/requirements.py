@@ -51,6 +51,7 @@ def _rows(city: CompiledCity, problem: DispatchProblem) -> Iterator[_Row]:
         (Requirement.EVENT_CAP, "M3", "excess_kw"),
         (Requirement.REBOUND, "M4", "rebound_kw"),
     )
+    aggregators = committed_aggregators(problem)
     for e, event in enumerate(problem.events):
         for requirement, family, slack in families:
             whole_city = requirement is Requirement.REBOUND
@@ -60,9 +61,9 @@ def _rows(city: CompiledCity, problem: DispatchProblem) -> Iterator[_Row]:
                 at = e * count + t
                 row, column = int(city.rows[family][at]), int(city.city[slack][at])
                 yield _Row(requirement, kind, name, grid.starts[t], event.event_id, row, column, float(grid.hours[t]))
-        for a, aggregator in enumerate(committed_aggregators(problem)):
+        for a, aggregator in enumerate(aggregators):
             for t in range(count):
-                at = (e * len(committed_aggregators(problem)) + a) * count + t
+                at = (e * len(aggregators) + a) * count + t
                 for side, requirement in enumerate((Requirement.COMMITMENT_LOW, Requirement.COMMITMENT_HIGH)):
                     row = int(city.rows["M5"][2 * at + side])
                     column = int(city.city["low_kw" if side == 0 else "high_kw"][at])
