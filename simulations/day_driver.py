@@ -152,6 +152,7 @@ class Driver:
     async def _service_quiet(self) -> None:
         if self.seat.is_up:
             await self.service.runtime.settled()
+        self.seat.look()
 
     async def _all_heard(self) -> None:
         """Every batch that was sent has been seen by its gateway, and every message that went up is answered."""

@@ -43,6 +43,13 @@ class Seat:
         """Let its loop run."""
         self._spawn(self.service.runtime.run(), "runtime")
 
+    def look(self) -> None:
+        """Raise what its wires or its loop have ended of, if they have: nobody would ever hear of it."""
+        for task in self._tasks:
+            error = task.exception() if task.done() and not task.cancelled() else None
+            if error is not None:
+                raise VppError(f"the service's {task.get_name()} has ended: {error!r}") from error
+
     async def stop(self) -> None:
         """Nothing more is done; what is in memory is gone."""
         for task in self._tasks:

@@ -139,11 +139,14 @@ class Runtime:
 
     async def run(self) -> None:
         """For ever: sleep until something is due, do it; an error is told and the loop goes on."""
-        while True:
-            before = self.clock.now()
-            await self._waking.sleep_until(self.next_due(before), before)
-            async with self._lock:
-                await self._do(self.clock.now())
+        try:
+            while True:
+                before = self.clock.now()
+                await self._waking.sleep_until(self.next_due(before), before)
+                async with self._lock:
+                    await self._do(self.clock.now())
+        finally:
+            self._waking.asleep.set()  # whoever waits until we are through would wait for ever
 
     def _clock_was_set(self, now: datetime) -> None:
         """No age of a reading means anything for a while, and what was due again is due by another time."""
