@@ -188,12 +188,19 @@ class RealTimeCycle:
             windows.append(Window(following, later, later + grace))
         running = {whole_event(event.event_id) for event in self._events.planned(start)}
         held_back = {live.resource_id for live in self._state if live.opted_out_of & running}
-        ordered = await self._delivery.deliver(plan, windows, held_back, era)
+        leads = self._real_time.responses.leads(self._direction_in(windows[-1]))
+        ordered = await self._delivery.deliver(plan, windows, held_back, era, leads)
         if era != self._delivery.era:
             return  # what is in force now is the call's
         for window in windows:
             self._note_curtailed(plan, window, ordered)
         self._note_orders(plan, first, ordered)
+
+    def _direction_in(self, window: Window) -> float:
+        """1 where a window belongs to an event that shaves, -1 where to one that fills, 0 where to none or both."""
+        events = [event for event in self._events.planned(window.valid_from) if event.target_kw > 0]
+        found = {event.direction for event in events if event.start <= window.valid_from < event.end}
+        return 0.0 if len(found) != 1 else 1.0 if Direction.SHAVE in found else -1.0
 
     def _note_orders(self, plan: DispatchPlan, window: Window, ordered: Container[str]) -> None:
         """Remember what is in force at the devices that were sent an order."""

@@ -7,7 +7,8 @@ until somebody answers) stands in ``vpp.outgoing``.
 """
 
 from collections.abc import Container, Iterator, Sequence
-from datetime import datetime
+from dataclasses import replace
+from datetime import datetime, timedelta
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,6 +21,7 @@ from models.ports import Clock, DeviceLink
 from vpp.metrics import Metrics
 from vpp.order_limits import OrderLimits
 from vpp.outgoing import Order, Outgoing, RetryRules
+from vpp.response import Leads
 from vpp.state import LiveState
 from vpp.window_means import Window, window_means
 
@@ -58,18 +60,25 @@ class DeliveryStage:
         self._limits = OrderLimits(state)
 
     async def deliver(
-        self, plan: DispatchPlan, windows: Sequence[Window], held_back: Container[str] = (), era: int | None = None
+        self,
+        plan: DispatchPlan,
+        windows: Sequence[Window],
+        held_back: Container[str] = (),
+        era: int | None = None,
+        leads: Leads | None = None,
     ) -> frozenset[str]:
         """Send the plan's power over each window to every aggregator whose devices may be ordered now.
 
         Resources in ``held_back`` (opted out) get no order.  Returns who was sent one for the first window.  A plan of
-        an earlier ``era`` than the present one stops where it is.
+        an earlier ``era`` than the present one stops where it is.  ``leads``: who is slow is told to begin with what
+        comes after the first window so much earlier.
         """
         era = self.era if era is None else era
         now = self._clock.now()
         if self.outgoing is not None and era == self.era:
             self.outgoing.supersede()
         first: list[str] = []
+        first_kw: FloatArray | None = None
         made = 0
         plan_rows, plan_hash = self._may_be_ordered(plan, now, held_back), plan.plan_hash
         names = [plan.resource_ids[row] for row in plan_rows.tolist()]
@@ -78,15 +87,32 @@ class DeliveryStage:
             means = window_means(plan, plan_rows, rows, self._state.columns, window)
             if means is None:
                 continue
-            for aggregator_id, setpoints in sorted(self._setpoints(names, rows, *means).items()):
-                for part in (setpoints[low : low + MOST_SETPOINTS] for low in range(0, len(setpoints), MOST_SETPOINTS)):
+            if window is windows[0]:
+                first_kw = means[0]
+            early_s = np.zeros(len(rows))
+            if leads is not None and window is not windows[0] and first_kw is not None:
+                early_s = leads(rows, first_kw - means[0])
+            for seconds in np.unique(early_s).tolist():
+                chosen = np.flatnonzero(early_s == seconds)
+                begins = max(windows[0].valid_from, window.valid_from - timedelta(seconds=seconds))
+                told = replace(window, valid_from=begins)
+                of_chosen = [names[place] for place in chosen.tolist()], rows[chosen]
+                for aggregator_id, part in self._batches(*of_chosen, means[0][chosen], means[1][chosen]):
                     made += 1
-                    left = await self._send(aggregator_id, plan_hash, window, part, now, era)
+                    left = await self._send(aggregator_id, plan_hash, told, part, now, era)
                     if left and window is windows[0]:
                         first.extend(setpoint.resource_id for setpoint in part)
         if not made and self.outgoing is not None and era == self.era:
             self.outgoing.put_in_force(plan_hash)  # it has nothing to say to anybody, and that is in force now
         return frozenset(first)
+
+    def _batches(
+        self, names: Sequence[str], rows: NDArray[np.int64], power_kw: FloatArray, baseline_kw: FloatArray
+    ) -> Iterator[tuple[str, list[Setpoint]]]:
+        """Setpoints in batches as large as a message may be, each with its aggregator."""
+        for aggregator_id, setpoints in sorted(self._setpoints(names, rows, power_kw, baseline_kw).items()):
+            for low in range(0, len(setpoints), MOST_SETPOINTS):
+                yield aggregator_id, setpoints[low : low + MOST_SETPOINTS]
 
     def _may_be_ordered(self, plan: DispatchPlan, now: datetime, held_back: Container[str]) -> NDArray[np.int64]:
         """Rows of the plan whose devices may be given orders now, in the order of the live state."""

@@ -7,15 +7,20 @@ Two parts, because two things are wrong and each has its own cure:
     owed      an hour is judged as a whole: what its first cycles missed is made up for in the cycles that are left
 
         l  ←  l + g (p − r − d − l)                 after each cycle: p planned, r on the way, d delivered  [kW]
-        o  =  Σ_{cycles of this hour} (ordered − d) Δ / (time left of the hour)                             [kW]
-        next order = ordered + l + o + a,      |l| ≤ 0.4 ordered,  |o| ≤ 0.2 ordered
+        o  =  Σ_{cycles of this hour} (ordered − d) Δ / (time to make it good)                              [kW]
+        next plan  =  ordered + l + o + a,      |l| ≤ 0.4 ordered,  |o| ≤ 0.2 ordered;  later  =  ordered + l
+        next order =  next plan / k             k = p / asked, 1 to 1.1
 
 a is what devices that have just gone missing will not bring, once: at the next cycle they are heard or out of the plan.
 
-p is what the plan was asked, as long as it could: between what it is asked and 110 % of it the optimiser takes what is
-cheapest, and is held to what it was asked.  Where devices can do no more, p is what the plan expected; where they can
-do no less, that over 1.1: there is nothing to learn from such a difference, and l does not run away.  Of the plan only
-those count who can be ordered again, since what the others did not bring is bought by the next plan anyway.
+What is missing is made good in half the time that is left of the hour (not under a quarter of an hour), before the next
+thing can go wrong; what is too much is given back over all of it, since it is worth having when something does.
+
+k: between what it is asked and 110 % of it the optimiser takes what is cheapest, where cooling later or charging later
+pays that is all of it, and nobody knows when that ends.  So a plan is asked for less where the one before took more,
+and again where it then comes out otherwise (``ask_again``).
+
+Of a plan only those count who can be ordered again, since what the others did not bring is bought by the next anyway.
 
 What a cycle delivered is counted again at the next ones.  Whose reading of the newest cycle is still on its way (one in
 ten, in the field) counts as planned until it is there; whose reading never came had fallen silent, and who is found to
@@ -45,6 +50,10 @@ LASTING_LIMITS = (-0.4, 0.4)
 """What lasts stays within these shares of the order."""
 OWED_LIMIT = 0.2
 """What an hour owes is made up for with at most this share of the order."""
+SOON_SHARE, SOON_LEAST = 0.5, timedelta(minutes=15)
+"""In so much of what is left of an hour its lack is made good; sooner than devices answer it would be bought twice."""
+TOLERANCE = 0.03
+"""A plan that gives so much more or less than it should is asked again."""
 HINDSIGHT_CYCLES = 3
 """So many cycles are counted again: misconduct is found within two."""
 CORRECTION_LIMITS = (LASTING_LIMITS[0] - OWED_LIMIT, LASTING_LIMITS[1] + OWED_LIMIT)
@@ -83,12 +92,17 @@ class EventFeedback:
     lasting_kw: float = 0.0
     owed_kw: float = 0.0
     measured: list[MeasuredCycle] = field(default_factory=list)
-    asked_kw: float | None = None
-    """What the plan in force was asked for; None where nobody knows (before the event, after a restart)."""
+    wanted_kw: float = 0.0
+    """What the plan in force should give."""
+    taken_share: float = 1.0
+    """How much of what it is asked for a plan takes, 1 to 1.1."""
+    good_by: datetime | None = None
+    """When what is owed will have been made good; None outside the event."""
     absent_kw: float = 0.0
     """What those who have just gone missing will not bring in the coming cycle, most likely (``vpp.absence``)."""
     ramp_up: RampUp = field(default_factory=RampUp)
     absence: Absence = field(default_factory=Absence)
+    _tried: list[tuple[float, float]] = field(default_factory=list)
     _counted: dict[datetime, Contributions] = field(default_factory=dict)
     _trusted: NDArray[np.int64] = field(default_factory=lambda: np.empty(0, dtype=np.int64))
 
@@ -118,7 +132,7 @@ class EventFeedback:
             for old in sorted(self._counted)[:-HINDSIGHT_CYCLES]:
                 del self._counted[old]
         if planned_kw is not None:
-            missed_kw = self._held_to(planned_kw) - on_the_way_kw - cycle.delivered_kw
+            missed_kw = planned_kw - on_the_way_kw - cycle.delivered_kw
             # what was learned of those who are set aside must not be bought a second time: the plan is without them now
             someone_left = trusted is not None and not np.isin(self._trusted, trusted).all()
             gain = 1.0 if someone_left else GAIN
@@ -128,14 +142,36 @@ class EventFeedback:
 
     def ask(self, ordered_kw: float) -> float:
         """The corrected order that the plan now in the making is asked for."""
-        self.asked_kw = self.corrected_kw(ordered_kw)
-        return self.asked_kw
+        self.wanted_kw, self._tried = self.corrected_kw(ordered_kw), []
+        return self.wanted_kw / self.taken_share
 
-    def _held_to(self, planned_kw: float) -> float:
-        """What a plan is held to: what it was asked, or what it could at most or at least."""
-        if self.asked_kw is None or planned_kw <= self.asked_kw:
-            return planned_kw
-        return max(self.asked_kw, planned_kw / BAND[1])
+    def ask_again(self) -> float:
+        """What a plan is asked for that came out otherwise than it should."""
+        too_much = [asked for asked, planned in self._tried if planned > self.wanted_kw]
+        too_little = [asked for asked, planned in self._tried if planned <= self.wanted_kw]
+        if too_much and too_little:
+            return (min(too_much) + max(too_little)) / 2
+        return self.wanted_kw / (BAND[1] if too_much else 1.0)
+
+    def later_kw(self, ordered_kw: float) -> float:
+        """What is asked for once the hour is made good: nothing is owed then, nobody is newly missing."""
+        return _limited(ordered_kw, self.lasting_kw)
+
+    def taken(self, asked_kw: float, planned_kw: float) -> float:
+        """Take note of what a plan gives now that was asked for so much; how far from what it should that is, kW."""
+        self._tried.append((asked_kw, planned_kw))
+        self.taken_share = min(max(planned_kw / asked_kw, 1.0), BAND[1]) if asked_kw > 0 else 1.0
+        return abs(planned_kw - self.wanted_kw)
+
+    @property
+    def can_ask_again(self) -> bool:
+        """True if what the plan gives is off, and asking otherwise could help: less than is wanted only if it is."""
+        if not self._tried:
+            return False
+        asked_kw, planned_kw = self._tried[-1]
+        is_off = abs(planned_kw - self.wanted_kw) > TOLERANCE * self.wanted_kw
+        could_do_less = planned_kw > self.wanted_kw and asked_kw > self.wanted_kw / BAND[1] * (1 + TOLERANCE)
+        return is_off and (could_do_less or asked_kw < self.wanted_kw * (1 - TOLERANCE))
 
     def look_back(self, measured_us: NDArray[np.int64], power_kw: FloatArray, lies: NDArray[np.bool_]) -> None:
         """Count the last cycles again with what is known by now, by row of the live state: the newest reading, when it
@@ -156,18 +192,17 @@ class EventFeedback:
 
     def corrected_kw(self, ordered_kw: float) -> float:
         """An order with its correction, at least 0; no more than an order of this size may be corrected by."""
-        low, high = (share * ordered_kw for share in CORRECTION_LIMITS)
-        return max(0.0, ordered_kw + min(max(self.correction_kw, low), high))
+        return _limited(ordered_kw, self.correction_kw)
 
     def foresee(self, ordered_kw: float, planned_kw: float, delivered_kw: float) -> None:
         """Before the event: what is measured beside the plan now (a baseline too low, say) will be so at its start."""
         self._set(ordered_kw, FORESIGHT_SHARE * (planned_kw - delivered_kw))
 
     def owe(self, now: datetime, event: Event, zone: ZoneInfo) -> None:
-        """Count what the clock hour of ``now`` (its part inside the event) still owes, and spread it over its rest."""
+        """Count what the clock hour of ``now`` (its part inside the event) still owes, and by when to make it good."""
         hour = next((each for each in clock_hours(event.start, event.end, zone) if each[0] <= now < each[1]), None)
         if hour is None:
-            self.owed_kw = 0.0
+            self.owed_kw, self.good_by = 0.0, None
             return
         begin, end = hour
         owed_kwh = sum(
@@ -176,8 +211,17 @@ class EventFeedback:
             if begin < each.end <= now
         )
         most_kw = OWED_LIMIT * event.target_kw
-        self.owed_kw = min(max(owed_kwh / ((end - now) / timedelta(hours=1)), -most_kw), most_kw)
+        left = end - now
+        if owed_kwh > 0:
+            left = min(left, max(SOON_SHARE * left, SOON_LEAST))
+        self.owed_kw = min(max(owed_kwh / (left / timedelta(hours=1)), -most_kw), most_kw)
+        self.good_by = now + left
 
     def _set(self, ordered_kw: float, lasting_kw: float) -> None:
         low, high = (share * ordered_kw for share in LASTING_LIMITS)
         self.lasting_kw = min(max(lasting_kw, low), high)
+
+
+def _limited(ordered_kw: float, correction_kw: float) -> float:
+    low, high = (share * ordered_kw for share in CORRECTION_LIMITS)
+    return max(0.0, ordered_kw + min(max(correction_kw, low), high))

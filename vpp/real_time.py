@@ -1,15 +1,14 @@
 """The real-time stage: every cycle the rest of the horizon is planned again from what was measured.
 
-During an event the order is kept by feedback: what was measured to be missing (or too much) in the last
-cycle is
-added to (or taken from) what the next cycle buys, slowly and within limits, so that devices that are silent,
-refuse
-or do less than they promised are made up for by the others.
+During an event the order is kept by feedback: what was measured to be missing (or too much) in the last cycle is added
+to (or taken from) what the next cycle buys, slowly and within limits, so that devices that are silent, refuse or do
+less than they promised are made up for by the others.
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
+from time import monotonic
 from zoneinfo import ZoneInfo
 
 import numpy as np
@@ -18,19 +17,24 @@ from models.conduct import Misconduct
 from models.dispatch.problem import DispatchProblem
 from models.events import Commitment, Direction, Event
 from models.intervals import FloatArray, IntervalGrid
-from models.plan import DispatchPlan
+from models.plan import NO_SOLVER, DispatchPlan
 from models.ports import Clock, Solver
 from models.reading_columns import microseconds
 from models.telemetry import ChargingSession
+from vpp.asked import asked_pieces, commitments_in_step
+from vpp.day_ahead import delivered_kw
 from vpp.feedback import Contributions, EventFeedback, MeasuredCycle
 from vpp.forecasting import CityFeed
 from vpp.heard import NEVER_US
 from vpp.ladder import Ladder, Noted
 from vpp.problem_builder import ProblemBuilder
-from vpp.ramp import is_guard, is_ramp, whole_event
+from vpp.ramp import whole_event
+from vpp.response import ResponseTimes
 from vpp.state import LiveState
 
 COARSE = timedelta(minutes=30)
+TRIES = 4
+"""A plan that does not give what it should is asked for otherwise, as long as half the deadline is left."""
 LEAST_SPAN = timedelta(hours=24)
 SPAN_STEP = timedelta(hours=12)
 """Lengths of the real-time horizon: 24, 36 h ..., never less than the model asks for (14 h, 6 h past events)."""
@@ -77,6 +81,7 @@ class RealTimeStage:
         self._gap = gap
         self.ladder = Ladder(clock=clock, solver=solver, on_plan=on_plan)
         self.feedback: dict[str, EventFeedback] = {}
+        self.responses = ResponseTimes(state.columns, cycle)
 
     def grid(self, now: datetime, events: Sequence[Event]) -> IntervalGrid:
         """The horizon of this cycle, as ``IntervalGrid.real_time`` but rounded up to one of few lengths.
@@ -124,6 +129,8 @@ class RealTimeStage:
         moved_kw = np.where(heard, sign * (baseline_kw - columns.power_kw[rows]), 0.0)
         ordered_again = columns.is_dispatchable(now)[rows]
         reported = columns.measured_us[rows] >= microseconds(now)
+        counts = heard & ordered_again & reported
+        self.responses.learn(event.event_id, rows, planned_kw[known], moved_kw, counts)
         expected_share = feedback.absence.expected_share(rows, reported)
         on_its_way = heard & ordered_again & ~reported
         moved_kw = np.where(on_its_way, expected_share * planned_kw[known], moved_kw)
@@ -132,8 +139,9 @@ class RealTimeStage:
         planned = float(planned_kw[known][ordered_again].sum()) - feedback.absent_kw
         seems_kw = np.where(on_its_way, planned_kw[known], moved_kw)  # who is missing for good is no lasting lack
         lacking_kw = feedback.ramp_up.on_the_way_kw(rows, planned_kw[known], seems_kw)
+        early_kw = self.responses.early_kw(rows, planned_kw[known], seems_kw)
         if begun < self._cycle:
-            feedback.foresee(event.target_kw, planned, delivered)
+            feedback.foresee(event.target_kw, planned, delivered - early_kw)
         else:
             measured = MeasuredCycle(now - self._cycle, now, event.target_kw, delivered)
             counted = Contributions(rows, moved_kw, reported, baseline_kw, sign)
@@ -142,21 +150,18 @@ class RealTimeStage:
                 None if begun < 2 * self._cycle else planned,
                 counted,
                 rows[ordered_again],
-                float(lacking_kw[ordered_again].sum()),
+                float(lacking_kw[ordered_again].sum()) - early_kw,
             )
             feedback.look_back(columns.measured_us, columns.power_kw, lies)
         feedback.owe(now, event, self._zone)
 
-    def corrected(self, event: Event, start: datetime) -> Event:
-        """The event (or a piece of one that was changed) as the optimiser shall see it: the order plus what feedback
-        adds, within its limits.  The way down after a termination is left as it is.
-        """
-        feedback = self.feedback.get(whole_event(event.event_id))
-        if feedback is None or is_ramp(event.event_id) or is_guard(event.event_id):
-            return event
-        running = event.start <= start < event.end
-        asked_kw = feedback.ask(event.target_kw) if running else feedback.corrected_kw(event.target_kw)
-        return event.model_copy(update={"target_kw": asked_kw})
+    def asked(self, events: Sequence[Event], grid: IntervalGrid, *, again: bool = False) -> list[Event]:
+        """The events as the optimiser shall see them on ``grid`` (``vpp.asked``)."""
+        return [
+            piece
+            for event in events
+            for piece in asked_pieces(event, self.feedback.get(whole_event(event.event_id)), grid, again=again)
+        ]
 
     async def prepare(self, start: datetime, busiest_day: Mapping[str, int]) -> None:
         """Let the solver get ready for every phase of the half hour, before the first cycle needs it."""
@@ -167,9 +172,9 @@ class RealTimeStage:
 
     async def cycle(self, grid: IntervalGrid, inputs: RealTimeInputs) -> tuple[DispatchProblem, DispatchPlan]:
         """One re-plan: the best step of the ladder whose plan passes the checker; never nothing."""
-        now = self._clock.now()
+        now, began = self._clock.now(), monotonic()
         city = self._feed.forecast(now, grid)
-        events = [self.corrected(event, grid.start) for event in inputs.events]
+        asked = self.asked(inputs.events, grid)
         problem = self._builder.real_time(
             grid,
             now,
@@ -178,27 +183,38 @@ class RealTimeStage:
             plan_kw=inputs.plan_kw,
             end_energy_kwh=inputs.end_energy_kwh,
             expected=inputs.expected,
-            events=events,
-            commitments=commitments_in_step(inputs.commitments, inputs.events, events),
+            events=asked,
+            commitments=commitments_in_step(inputs.commitments, inputs.events, asked),
             reliability=inputs.reliability,
         )
         plan = await self.ladder.plan(problem, inputs.events, deadline_s=self._deadline_s, gap=self._gap)
-        return problem, plan
+        best_off_kw, tries = self._taken(problem, plan), 1
+        best = problem, plan
+        while plan.source not in NO_SOLVER and tries < TRIES and self._can_ask_again(problem, grid):
+            left_s = self._deadline_s - (monotonic() - began)
+            if left_s < self._deadline_s / 2:
+                break
+            asked, tries = self.asked(inputs.events, grid, again=True), tries + 1
+            committed = tuple(commitments_in_step(inputs.commitments, inputs.events, asked))
+            problem = replace(problem, events=tuple(asked), commitments=committed)
+            plan = await self.ladder.plan(problem, inputs.events, deadline_s=left_s, gap=self._gap)
+            off_kw = self._taken(problem, plan)
+            if off_kw < best_off_kw:
+                best_off_kw, best = off_kw, (problem, plan)
+        if tries > 1:
+            self._taken(*best)  # the next cycle begins where this one ended
+        return best
 
+    def _running(self, problem: DispatchProblem, grid: IntervalGrid) -> list[tuple[Event, EventFeedback]]:
+        found = [(event, self.feedback.get(event.event_id)) for event in problem.events]
+        return [(event, known) for event, known in found if known is not None and event.start <= grid.start < event.end]
 
-def commitments_in_step(
-    commitments: Sequence[Commitment], events: Sequence[Event], asked: Sequence[Event]
-) -> list[Commitment]:
-    """Commitments in the measure in which the orders were corrected.
+    def _taken(self, problem: DispatchProblem, plan: DispatchPlan) -> float:
+        """Take note of what running events are given now; how far that is from what they should get, kW."""
+        return sum(
+            feedback.taken(event.target_kw, float(delivered_kw(problem, plan, event)[0]))
+            for event, feedback in self._running(problem, plan.grid)
+        )
 
-    The same devices answer for both: held to what was accepted, a plan could follow its correction by the width of the
-    band and no further.
-    """
-    share = {
-        event.event_id: corrected.target_kw / event.target_kw
-        for event, corrected in zip(events, asked, strict=True)
-        if event.target_kw > 0
-    }
-    return [
-        row.model_copy(update={"accepted_kw": row.accepted_kw * share.get(row.event_id, 1.0)}) for row in commitments
-    ]
+    def _can_ask_again(self, problem: DispatchProblem, grid: IntervalGrid) -> bool:
+        return any(feedback.can_ask_again for _, feedback in self._running(problem, grid))

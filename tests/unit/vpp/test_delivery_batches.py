@@ -1,6 +1,7 @@
 """Delivery against a real database: batches of a bearable size, and orders that wait for the broker."""
 
 from collections.abc import Iterator
+from dataclasses import replace
 from datetime import datetime, timedelta
 from pathlib import Path
 
@@ -145,3 +146,33 @@ async def test_read_only_counts_what_it_withholds_and_uses_no_sequence(store: St
     assert store.commands() == []
     assert metrics.setpoints_withheld.labels(aggregator="agg")._value.get() == 50
     assert store.next_sequence("agg") == 1
+
+
+async def test_who_is_slow_is_told_to_begin_earlier_and_in_batches_of_their_own(
+    store: Store, plan: DispatchPlan
+) -> None:
+    wire = Wire()
+    made, _ = stage(store, wire, Standing())
+    power = plan.power_kw.copy()
+    power[:, 1] = np.where(np.arange(len(NAMES)) < 10, -9.0, -5.0)  # the first ten bring more, the others less
+    seen: dict[str, float] = {}
+
+    def leads(rows: np.ndarray, falls_kw: np.ndarray) -> np.ndarray:
+        seen.update(zip(NAMES, falls_kw.tolist(), strict=True))
+        return np.where(falls_kw > 0, np.where(rows < 3, 150.0, 900.0), 0.0)
+
+    await made.deliver(replace(plan, power_kw=power), WINDOWS, leads=leads)
+    assert seen == {name: 2.0 if k < 10 else -2.0 for k, name in enumerate(NAMES)}
+    begins = {
+        setpoint.resource_id: (batch.valid_from, batch.valid_until, setpoint.power_kw)
+        for batch in wire.sent[1:]
+        for setpoint in batch.setpoints
+    }
+    until = WINDOWS[1].valid_until
+    expected = {
+        **dict.fromkeys(NAMES[:3], (T0 + timedelta(seconds=150), until, -9.0)),
+        **dict.fromkeys(NAMES[3:10], (T0, until, -9.0)),  # not before the first window
+        **dict.fromkeys(NAMES[10:], (T0 + CYCLE, until, -5.0)),
+    }
+    assert begins == expected
+    assert {batch.valid_from for batch in wire.sent[:1]} == {T0}, "what holds now is not moved"

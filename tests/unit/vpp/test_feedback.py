@@ -100,11 +100,12 @@ def test_the_hour_in_which_a_quarter_of_the_devices_falls_silent_is_kept_as_a_wh
 def test_an_hour_owes_nothing_to_the_next_and_nothing_is_owed_outside_the_event() -> None:
     feedback = EventFeedback()
     for k in range(6):
-        feedback.take(cycle(k, 90.0), None)
+        feedback.take(cycle(k, 95.0), None)
     feedback.owe(HOUR + timedelta(minutes=30), event(), CHENGDU)
-    assert feedback.owed_kw == pytest.approx(10.0)  # half an hour of 10 kW less, half an hour left
+    assert feedback.owed_kw == pytest.approx(10.0)  # half an hour of 5 kW less, made good in half of what is left
+    assert feedback.good_by == HOUR + timedelta(minutes=45)
     feedback.owe(HOUR + timedelta(minutes=55), event(), CHENGDU)
-    assert feedback.owed_kw == pytest.approx(OWED_LIMIT * ORDERED_KW)  # 60 kW would be owed
+    assert feedback.owed_kw == pytest.approx(OWED_LIMIT * ORDERED_KW)  # 30 kW would be owed
     for later in (60, 120, 130):
         feedback.owe(HOUR + timedelta(minutes=later), event(), CHENGDU)
         assert feedback.owed_kw == 0.0
@@ -142,13 +143,48 @@ def test_where_devices_can_do_no_more_or_no_less_nothing_runs_away(most: float, 
 
 
 def test_a_plan_that_takes_more_than_it_was_asked_because_it_is_cheap_is_held_to_the_order() -> None:
-    feedback, delivered = EventFeedback(), []
+    feedback = EventFeedback()
     for k in range(12):
-        planned = 1.1 * feedback.ask(ORDERED_KW)  # the optimiser's own choice: the band is free
-        delivered.append(planned)
+        most = (
+            1.1 if k < 6 else 1.0
+        )  # the optimiser's own choice: the band is free, and later it has nothing cheap left
+        asked = feedback.ask(ORDERED_KW)
+        feedback.taken(asked, most * asked)
+        if feedback.can_ask_again:
+            asked = feedback.ask_again()
+            feedback.taken(asked, most * asked)
+            assert not feedback.can_ask_again, "one more time is enough"
+        planned = most * asked
         feedback.take(cycle(k, planned), planned)
-    assert delivered[0] == pytest.approx(110.0)
-    assert delivered[4:] == pytest.approx([ORDERED_KW] * 8, rel=0.01)
+        assert planned == pytest.approx(ORDERED_KW, rel=0.01)
+    assert feedback.lasting_kw == pytest.approx(0.0, abs=1.0), "it is no lack of the devices"
+
+
+def test_a_plan_that_goes_by_steps_is_asked_for_what_lies_between() -> None:
+    feedback = EventFeedback()
+    asked, off = feedback.ask(ORDERED_KW), list[float]()
+    while len(off) < 4:
+        off.append(feedback.taken(asked, 1.1 * asked if asked > 98 else asked))
+        if not feedback.can_ask_again:
+            break
+        asked = feedback.ask_again()
+    assert off == pytest.approx([10.0, 100 - 100 / 1.1, 100 - (100 + 100 / 1.1) / 2, 2.27], abs=0.01)
+
+
+def test_what_cannot_be_more_is_not_asked_for_again() -> None:
+    feedback = EventFeedback()
+    assert feedback.taken(feedback.ask(ORDERED_KW), 80.0) == pytest.approx(20.0)
+    assert not feedback.can_ask_again, "it was asked for all that is wanted"
+
+
+def test_an_excess_is_given_back_slowly_and_a_lack_made_good_soon() -> None:
+    for delivered_kw, owed_kw in ((96.0, 8.0), (104.0, -4.0)):
+        feedback = EventFeedback()
+        for k in range(6):
+            feedback.take(cycle(k, delivered_kw), None)
+        feedback.owe(HOUR + timedelta(minutes=30), event(), CHENGDU)
+        assert feedback.owed_kw == pytest.approx(owed_kw)
+        assert feedback.later_kw(ORDERED_KW) == ORDERED_KW, "the next hour owes nothing"
 
 
 def test_who_is_on_the_way_to_a_new_order_is_not_bought_twice() -> None:

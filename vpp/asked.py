@@ -1,0 +1,68 @@
+"""What the optimiser is asked for: orders with what feedback adds, and commitments in step with them.
+
+ordered   ────────────────────────────────────      until g it is asked for what the hour owes as well (g: when that
+asked     ═══════════════╗                          has been made good), then for what lasts; a plan that reaches
+                         ╚════════════════════      further would keep back energy, or spend it, for nothing
+          now            g                 end
+"""
+
+from collections.abc import Sequence
+
+from models.events import Commitment, Event
+from models.intervals import IntervalGrid
+from vpp.feedback import EventFeedback
+from vpp.ramp import is_guard, is_ramp
+
+LATER = "~later"
+"""Ends the name of the second piece of a running event."""
+
+
+def asked_pieces(
+    event: Event, feedback: EventFeedback | None, grid: IntervalGrid, *, again: bool = False
+) -> list[Event]:
+    """An event (or a piece of one that was changed) as it is asked for on ``grid``: in one piece until it runs.
+
+    ``again``: the plan that was asked for came out otherwise than it should.
+
+    The cap on what comes back stands with the last piece.  The way down after a termination is left as it is.
+    """
+    if feedback is None or is_ramp(event.event_id) or is_guard(event.event_id):
+        return [event]
+    later = event.model_copy(update={"target_kw": feedback.later_kw(event.target_kw)})
+    if not event.start <= grid.start < event.end:
+        return [later]
+    now_kw = feedback.ask_again() if again else feedback.ask(event.target_kw)
+    now = event.model_copy(update={"target_kw": now_kw})
+    good_by = grid.start if feedback.good_by is None else feedback.good_by
+    cut = max(edge for edge in grid.edges if edge <= max(good_by, grid.start))
+    if not grid.start < cut < event.end:
+        return [now]
+    return [
+        now.model_copy(update={"end": cut, "rebound_cap_kw": None}),
+        later.model_copy(update={"event_id": event.event_id + LATER, "start": cut}),
+    ]
+
+
+def commitments_in_step(
+    commitments: Sequence[Commitment], events: Sequence[Event], asked: Sequence[Event]
+) -> list[Commitment]:
+    """Commitments in the measure in which the orders were corrected, each to the piece of its event that is asked then.
+
+    The same devices answer for both: held to what was accepted, a plan could follow its correction by the width of the
+    band and no further.
+    """
+    ordered_kw = {event.event_id: event.target_kw for event in events if event.target_kw > 0}
+    pieces: dict[str, list[Event]] = {}
+    for piece in asked:
+        pieces.setdefault(piece.event_id.removesuffix(LATER), []).append(piece)
+    found = []
+    for row in commitments:
+        of_event = pieces.get(row.event_id, [])
+        covering = next((each for each in of_event if each.start <= row.interval_start < each.end), None)
+        if covering is None or row.event_id not in ordered_kw:
+            found.append(row)
+            continue
+        share = covering.target_kw / ordered_kw[row.event_id]
+        changes = {"event_id": covering.event_id, "accepted_kw": row.accepted_kw * share}
+        found.append(row.model_copy(update=changes))
+    return found
