@@ -36,7 +36,7 @@ def bench_event(
     """Whole event days under faults through the service: how often the order is kept, hour by hour."""
     cases = _named(case) if case else MATRIX if faults else (judged(silent),)
     bench = EventBench(resources, cases, days, days_per_fleet, seed)
-    console, scores = Console(stderr=True), []
+    console, scores = Console(stderr=True), list[EventDayScore]()
     columns = (BarColumn(bar_width=30), TimeElapsedColumn(), TextColumn("{task.description}"))
     with Progress(*columns, console=console) as progress:
         task = progress.add_task("", total=days * len(bench.cases))
@@ -45,20 +45,26 @@ def bench_event(
             scores.append(each)
             progress.advance(task)
             console.print(_line(each), highlight=False, soft_wrap=True)
+            if out is not None:  # hours of work: what is known so far is kept
+                out.write_text(_json(bench, scores), encoding="utf-8")
     scores.sort(key=lambda each: (each.seed, each.case))
-    found: dict[str, Any] = {"benchmark": "event", "machine": machine(), "cases": [each.as_dict() for each in scores]}
-    found["all"] = {case.name: summary_of([each for each in scores if each.case == case.name]) for case in bench.cases}
-    text = json.dumps(found, ensure_ascii=False, indent=1)
-    if out is not None:
-        out.write_text(text, encoding="utf-8")
     if plot is not None:
-        plot.write_text(plot_svg(bench.cases, scores, described(found["machine"])), encoding="utf-8")
+        plot.write_text(plot_svg(bench.cases, scores, described(machine())), encoding="utf-8")
     if as_json:
-        typer.echo(text)
+        typer.echo(_json(bench, scores))
     else:
         Console().print(table(bench.cases, scores))
     if any(each.invariants_broken for each in scores):
         raise typer.Exit(1)
+
+
+def _json(bench: EventBench, scores: list[EventDayScore]) -> str:
+    """What was found so far, in the order of days."""
+    ordered = sorted(scores, key=lambda each: (each.seed, each.case))
+    found: dict[str, Any] = {"benchmark": "event", "machine": machine(), "cases": [each.as_dict() for each in ordered]}
+    by_case = {case.name: [each for each in ordered if each.case == case.name] for case in bench.cases}
+    found["all"] = {name: summary_of(each) for name, each in by_case.items() if each}
+    return json.dumps(found, ensure_ascii=False, indent=1)
 
 
 def _named(names: list[str]) -> tuple[FaultCase, ...]:
