@@ -91,7 +91,7 @@ class DeliveryStage:
                 first_kw = means[0]
             early_s = np.zeros(len(rows))
             if leads is not None and window is not windows[0] and first_kw is not None:
-                early_s = leads(rows, first_kw - means[0])
+                early_s = leads(rows, means[1] - means[0], first_kw - means[0])
             for seconds in np.unique(early_s).tolist():
                 chosen = np.flatnonzero(early_s == seconds)
                 begins = max(windows[0].valid_from, window.valid_from - timedelta(seconds=seconds))

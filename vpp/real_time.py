@@ -129,7 +129,7 @@ class RealTimeStage:
         moved_kw = np.where(heard, sign * (baseline_kw - columns.power_kw[rows]), 0.0)
         ordered_again = columns.is_dispatchable(now)[rows]
         reported = columns.measured_us[rows] >= microseconds(now)
-        counts = heard & ordered_again & reported
+        counts = heard & ordered_again & reported & (begun >= self._cycle)  # a call comes in the middle of a cycle
         self.responses.learn(event.event_id, rows, planned_kw[known], moved_kw, counts)
         expected_share = feedback.absence.expected_share(rows, reported)
         on_its_way = heard & ordered_again & ~reported

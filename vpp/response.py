@@ -24,8 +24,10 @@ NEWEST_SHARE = 0.5
 FINEST = 0.5
 """Leads are whole multiples of this share of a cycle, so that an aggregator gets few batches more."""
 
-Leads = Callable[[NDArray[np.int64], FloatArray], FloatArray]
-"""Rows of the live state and by how much what each is to bring grows, kW; returns leads in seconds, (n,)."""
+Leads = Callable[[NDArray[np.int64], FloatArray, FloatArray], FloatArray]
+"""Rows of the live state, what each is to draw less than its baseline and how much of that is new, kW; returns leads in
+seconds, (n,).
+"""
 
 
 class ResponseTimes:
@@ -37,6 +39,7 @@ class ResponseTimes:
         self._share: FloatArray = np.empty(0)
         self._led_now: FloatArray = np.empty(0)
         self._led_next: FloatArray = np.empty(0)
+        self._early_kw: FloatArray = np.empty(0)
         self._planned: dict[str, FloatArray] = {}
 
     def learn(
@@ -70,8 +73,7 @@ class ResponseTimes:
         comes after it, kW: it is early, not too much.
         """
         self._grow()
-        led = self._led_next[rows] > 0
-        return float(np.maximum(moved_kw - planned_kw, 0.0)[led].sum())
+        return float(np.clip(moved_kw - planned_kw, 0.0, self._early_kw[rows]).sum())
 
     def share(self, rows: NDArray[np.int64]) -> FloatArray:
         """Share of a cycle that each of ``rows`` lacks of a step, (n,), 0..1."""
@@ -90,11 +92,14 @@ class ResponseTimes:
         """
         self._grow()
         self._led_now, self._led_next = self._led_next, np.zeros(len(self._share))
+        self._early_kw = np.zeros(len(self._share))
 
-        def lead_s(rows: NDArray[np.int64], falls_kw: FloatArray) -> FloatArray:
+        def lead_s(rows: NDArray[np.int64], less_kw: FloatArray, new_kw: FloatArray) -> FloatArray:
             steps = np.round(self.share(rows) / FINEST) * FINEST
-            share = np.where(sign * falls_kw > 0, steps, 0.0)
+            is_step = (sign * new_kw > 0) & (sign * new_kw >= LEAST_STEP_SHARE * sign * less_kw)
+            share = np.where(is_step, steps, 0.0)
             self._led_next[rows] = share
+            self._early_kw[rows] = share * np.abs(new_kw)
             return np.asarray(share * self._cycle.total_seconds())
 
         return lead_s
@@ -107,7 +112,8 @@ class ResponseTimes:
     def _grow(self) -> None:
         count = len(self._columns.measured_us)
         self._share = _grown(self._share, count, np.nan)
-        self._led_now, self._led_next = (_grown(each, count, 0.0) for each in (self._led_now, self._led_next))
+        led = (self._led_now, self._led_next, self._early_kw)
+        self._led_now, self._led_next, self._early_kw = (_grown(each, count, 0.0) for each in led)
 
 
 _KINDS = 1 << 5

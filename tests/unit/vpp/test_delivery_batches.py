@@ -157,9 +157,10 @@ async def test_who_is_slow_is_told_to_begin_earlier_and_in_batches_of_their_own(
     power[:, 1] = np.where(np.arange(len(NAMES)) < 10, -9.0, -5.0)  # the first ten bring more, the others less
     seen: dict[str, float] = {}
 
-    def leads(rows: np.ndarray, falls_kw: np.ndarray) -> np.ndarray:
-        seen.update(zip(NAMES, falls_kw.tolist(), strict=True))
-        return np.where(falls_kw > 0, np.where(rows < 3, 150.0, 900.0), 0.0)
+    def leads(rows: np.ndarray, less_kw: np.ndarray, new_kw: np.ndarray) -> np.ndarray:
+        seen.update(zip(NAMES, new_kw.tolist(), strict=True))
+        assert less_kw.tolist() == [9.0 if k < 10 else 5.0 for k in range(len(NAMES))]
+        return np.where(new_kw > 0, np.where(rows < 3, 150.0, 900.0), 0.0)
 
     await made.deliver(replace(plan, power_kw=power), WINDOWS, leads=leads)
     assert seen == {name: 2.0 if k < 10 else -2.0 for k, name in enumerate(NAMES)}

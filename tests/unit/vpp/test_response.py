@@ -35,7 +35,7 @@ def test_who_follows_in_a_straight_line_brings_his_mean_after_a_few_steps(takes_
     lacking = 0.0
     for _ in range(8):
         known.learn("e", rows, np.zeros(1), np.zeros(1), on)
-        led_min = float(known.leads(1.0)(rows, np.array([50.0]))[0]) / 60.0
+        led_min = float(known.leads(1.0)(rows, np.array([50.0]), np.array([50.0]))[0]) / 60.0
         lacking = lacks_of_a_step(takes_min, led_min)
         known.leads(1.0)  # the cycle that was led has come
         known.learn("e", rows, np.array([50.0]), np.array([50.0 * (1 - lacking)]), on)
@@ -51,11 +51,12 @@ def test_a_new_device_is_led_as_its_kind_and_nobody_who_lets_go_or_is_not_known(
     known.learn("e", halls, np.zeros(1), np.zeros(1), on)
     known.learn("e", halls, np.array([80.0]), np.array([40.0]), on)
     assert known.share(everyone) == pytest.approx([0.5, 0.5, 0.0, 0.0])
-    falls_kw = np.array([30.0, 30.0, 30.0, 30.0])
-    assert known.leads(1.0)(everyone, falls_kw) == pytest.approx([150.0, 150.0, 0.0, 0.0])
-    assert known.leads(1.0)(everyone, -falls_kw) == pytest.approx([0.0] * 4), "what lets go does so in time"
-    assert known.leads(-1.0)(everyone, -falls_kw) == pytest.approx([150.0, 150.0, 0.0, 0.0]), "valley filling"
-    assert known.leads(0.0)(everyone, falls_kw) == pytest.approx([0.0] * 4), "no event, nobody early"
+    kw = np.array([30.0, 30.0, 30.0, 30.0])
+    assert known.leads(1.0)(everyone, kw, kw) == pytest.approx([150.0, 150.0, 0.0, 0.0])
+    assert known.leads(1.0)(everyone, kw, -kw) == pytest.approx([0.0] * 4), "what lets go does so in time"
+    assert known.leads(-1.0)(everyone, -kw, -kw) == pytest.approx([150.0, 150.0, 0.0, 0.0]), "valley filling"
+    assert known.leads(0.0)(everyone, kw, kw) == pytest.approx([0.0] * 4), "no event, nobody early"
+    assert known.leads(1.0)(everyone, kw, 0.1 * kw) == pytest.approx([0.0] * 4), "that is no step"
 
 
 def test_who_begins_early_is_early_and_not_too_much() -> None:
@@ -64,8 +65,11 @@ def test_who_begins_early_is_early_and_not_too_much() -> None:
     known.learn("e", rows, np.zeros(2), np.zeros(2), on)
     known.learn("e", rows, np.array([80.0, 10.0]), np.array([40.0, 10.0]), on)
     assert known.early_kw(rows, np.zeros(2), np.array([30.0, 30.0])) == 0.0, "nobody was told to"
-    known.leads(1.0)(rows, np.array([50.0, 50.0]))
-    assert known.early_kw(rows, np.array([5.0, 5.0]), np.array([30.0, 30.0])) == pytest.approx(25.0)
+    known.leads(1.0)(rows, np.array([55.0, 55.0]), np.array([50.0, 50.0]))
+    assert known.early_kw(rows, np.array([5.0, 5.0]), np.array([27.0, 30.0])) == pytest.approx(22.0)
+    assert known.early_kw(rows, np.array([5.0, 5.0]), np.array([90.0, 30.0])) == pytest.approx(25.0), (
+        "no more than half"
+    )
     assert known.early_kw(rows, np.array([5.0, 5.0]), np.array([0.0, 30.0])) == 0.0
 
 
