@@ -14,6 +14,7 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from dataclasses import dataclass
 from multiprocessing import get_context
+from multiprocessing.managers import SyncManager
 from pathlib import Path
 from queue import Empty, Queue
 from typing import Any
@@ -57,8 +58,10 @@ class EventBench:
 def event_days(bench: EventBench, *, processes: int, told: Told) -> Iterator[EventDayScore]:
     """The scores of all days, as they come; ``told`` hears what is going on."""
     context = get_context("spawn")
+    manager = SyncManager(ctx=context)
+    manager.start(end_with_parent)
     with (
-        context.Manager() as manager,
+        manager,
         ProcessPoolExecutor(processes, mp_context=context, initializer=end_with_parent) as pool,
     ):
         heard = manager.Queue()

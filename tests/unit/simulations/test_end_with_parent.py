@@ -9,11 +9,14 @@ WORK = """
 import os, time
 from concurrent.futures import ProcessPoolExecutor
 from multiprocessing import get_context
+from multiprocessing.managers import SyncManager
 from simulations.end_with_parent import end_with_parent
 
 if __name__ == "__main__":
     pool = ProcessPoolExecutor(1, mp_context=get_context("spawn"), initializer=end_with_parent)
-    print(pool.submit(os.getpid).result(), flush=True)
+    manager = SyncManager(ctx=get_context("spawn"))
+    manager.start(end_with_parent)
+    print(pool.submit(os.getpid).result(), manager._process.pid, flush=True)
     pool.submit(time.sleep, 600)
     time.sleep(600)
 """
@@ -32,10 +35,10 @@ def test_a_worker_ends_when_its_parent_is_killed(tmp_path: Path) -> None:
     script.write_text(WORK, encoding="utf-8")
     with subprocess.Popen([sys.executable, str(script)], stdout=subprocess.PIPE, text=True) as parent:
         assert parent.stdout is not None
-        worker = int(parent.stdout.readline())
-        assert is_running(worker)
+        workers = [int(each) for each in parent.stdout.readline().split()]
+        assert all(map(is_running, workers))
         parent.kill()
     until = time.monotonic() + 20
-    while is_running(worker) and time.monotonic() < until:
+    while any(map(is_running, workers)) and time.monotonic() < until:
         time.sleep(0.05)
-    assert not is_running(worker)
+    assert not any(map(is_running, workers))
