@@ -7,6 +7,7 @@ asked     ═══════════════╗                      
 """
 
 from collections.abc import Sequence
+from datetime import timedelta
 
 from models.events import Commitment, Event
 from models.intervals import IntervalGrid
@@ -15,14 +16,22 @@ from vpp.ramp import is_guard, is_ramp
 
 LATER = "~later"
 """Ends the name of the second piece of a running event."""
+RESERVED_FROM = timedelta(minutes=10)
+"""A reserve is kept for what is further away than two cycles."""
 
 
 def asked_pieces(
-    event: Event, feedback: EventFeedback | None, grid: IntervalGrid, *, again: bool = False
+    event: Event,
+    feedback: EventFeedback | None,
+    grid: IntervalGrid,
+    *,
+    again: bool = False,
+    reserve_fraction: float = 0.0,
 ) -> list[Event]:
     """An event (or a piece of one that was changed) as it is asked for on ``grid``: in one piece until it runs.
 
-    ``again``: the plan that was asked for came out otherwise than it should.
+    ``again``: the plan that was asked for came out otherwise than it should.  ``reserve_fraction``: the margin with
+    which the event was sized, kept for what is still to come.
 
     The cap on what comes back stands with the last piece.  The way down after a termination is left as it is.
     """
@@ -37,9 +46,12 @@ def asked_pieces(
     cut = max(edge for edge in grid.edges if edge <= max(good_by, grid.start))
     if not grid.start < cut < event.end:
         return [now]
+    later_kw = later.target_kw
+    if cut - grid.start >= RESERVED_FROM:  # what is sent along for the next stretch is no reserve
+        later_kw /= 1 - reserve_fraction
     return [
         now.model_copy(update={"end": cut, "rebound_cap_kw": None}),
-        later.model_copy(update={"event_id": event.event_id + LATER, "start": cut}),
+        later.model_copy(update={"event_id": event.event_id + LATER, "start": cut, "target_kw": later_kw}),
     ]
 
 

@@ -69,6 +69,7 @@ class RealTimeStage:
         deadline_s: float,
         gap: float,
         on_plan: Noted,
+        reserve_fraction: float = 0.0,
     ) -> None:
         self._clock = clock
         self._state = state
@@ -79,6 +80,7 @@ class RealTimeStage:
         self._zone = zone
         self._deadline_s = deadline_s
         self._gap = gap
+        self._reserve_fraction = reserve_fraction
         self.ladder = Ladder(clock=clock, solver=solver, on_plan=on_plan)
         self.feedback: dict[str, EventFeedback] = {}
         self.responses = ResponseTimes(state.columns, cycle)
@@ -160,7 +162,13 @@ class RealTimeStage:
         return [
             piece
             for event in events
-            for piece in asked_pieces(event, self.feedback.get(whole_event(event.event_id)), grid, again=again)
+            for piece in asked_pieces(
+                event,
+                self.feedback.get(whole_event(event.event_id)),
+                grid,
+                again=again,
+                reserve_fraction=self._reserve_fraction,
+            )
         ]
 
     async def prepare(self, start: datetime, busiest_day: Mapping[str, int]) -> None:

@@ -241,6 +241,7 @@ async def _assemble(
             deadline_s=settings.solver.real_time_deadline_s,
             gap=settings.solver.real_time_gap,
             on_plan=on_plan("real_time"),  # type: ignore[arg-type]
+            reserve_fraction=settings.events.callable_margin_fraction,
         ),
         events=events,
         delivery=DeliveryStage(

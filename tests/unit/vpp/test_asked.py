@@ -94,3 +94,12 @@ def test_who_does_not_run_yet_is_asked_for_in_one_piece() -> None:
     feedback.lasting_kw = 7.0
     ahead = order.model_copy(update={"start": order.start + timedelta(hours=1)})
     assert [each.target_kw for each in asked_pieces(ahead, feedback, grid)] == [pytest.approx(107.0)]
+
+
+def test_the_margin_is_kept_for_what_comes_after_and_not_for_what_is_sent_along() -> None:
+    order, feedback, grid = running(100.0, 6)
+    now, later = asked_pieces(order, feedback, grid, reserve_fraction=0.1)
+    assert [now.target_kw, later.target_kw] == pytest.approx([100.0, 100.0 / 0.9])
+    order, feedback, grid = running(100.0, 11)  # the hour is over in five minutes, the next has its setpoints already
+    now, later = asked_pieces(order, feedback, grid, reserve_fraction=0.1)
+    assert [now.target_kw, later.target_kw] == pytest.approx([100.0, 100.0])
