@@ -1,9 +1,13 @@
 """What the optimiser is asked for: orders with what feedback adds, and commitments in step with them.
 
-ordered   ────────────────────────────────────      until g it is asked for what the hour owes as well (g: when that
-asked     ═══════════════╗                          has been made good), then for what lasts; a plan that reaches
-                         ╚════════════════════      further would keep back energy, or spend it, for nothing
-          now            g                 end
+Until g it is asked for what the hour owes as well (g: when that has been made good), then for what lasts, with the
+margin with which the event was sized: a plan without it spends cheaply in the first hour what it will need in the last,
+when a fifth of the devices has fallen silent.
+
+    ordered   ────────────────────────────────────
+    asked     ═══════════════╗╔═══════════════════
+                             ╚╝
+              now            g                 end
 """
 
 from collections.abc import Sequence

@@ -111,6 +111,23 @@ class Ladder:
             return taken
         return self.hold(problem)
 
+    async def another(self, problem: DispatchProblem, *, deadline_s: float, gap: float) -> DispatchPlan | None:
+        """The solver's plan of another problem where one stands already; None if there is none that passes the checker.
+
+        Nothing is published and no step down is taken: what stands is better than a rule.
+        """
+        try:
+            plan = await self._solver.solve(problem, deadline_s=deadline_s, gap=gap)
+        except SolverError as error:
+            log.warning("what was asked otherwise has no plan, the one before stands", error=str(error))
+            return None
+        report = await asyncio.to_thread(check_plan, problem, plan)
+        self._on_plan(plan, len(report.violations))
+        if report.violations:
+            log.error("plan not taken", violations=[str(each) for each in report.violations[:5]])
+            return None
+        return plan if plan.made_at is not None else replace(plan, made_at=self._clock.now())
+
     def published(self, plan: DispatchPlan, events: Sequence[Event]) -> None:
         """Remember a plan as the one in force."""
         self.in_force = Standing(plan, self._clock.now(), tuple(events))

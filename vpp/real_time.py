@@ -28,7 +28,7 @@ from vpp.forecasting import CityFeed
 from vpp.heard import NEVER_US
 from vpp.ladder import Ladder, Noted
 from vpp.problem_builder import ProblemBuilder
-from vpp.ramp import whole_event
+from vpp.ramp import is_guard, is_ramp, whole_event
 from vpp.response import ResponseTimes
 from vpp.state import LiveState
 
@@ -196,26 +196,37 @@ class RealTimeStage:
             reliability=inputs.reliability,
         )
         plan = await self.ladder.plan(problem, inputs.events, deadline_s=self._deadline_s, gap=self._gap)
-        best_off_kw, tries = self._taken(problem, plan), 1
-        best = problem, plan
-        while plan.source not in NO_SOLVER and tries < TRIES and self._can_ask_again(problem, grid):
+        if plan.source in NO_SOLVER:
+            return problem, plan
+        best, best_off_kw = (problem, plan), self._taken(problem, plan)
+        for _ in range(TRIES - 1):
             left_s = self._deadline_s - (monotonic() - began)
-            if left_s < self._deadline_s / 2:
+            if left_s < self._deadline_s / 2 or not self._can_ask_again(problem, grid):
                 break
-            asked, tries = self.asked(inputs.events, grid, again=True), tries + 1
+            asked = self.asked(inputs.events, grid, again=True)
             committed = tuple(commitments_in_step(inputs.commitments, inputs.events, asked))
             problem = replace(problem, events=tuple(asked), commitments=committed)
-            plan = await self.ladder.plan(problem, inputs.events, deadline_s=left_s, gap=self._gap)
-            off_kw = self._taken(problem, plan)
+            found = await self.ladder.another(problem, deadline_s=left_s, gap=self._gap)
+            if found is None:
+                break
+            off_kw = self._taken(problem, found)
             if off_kw < best_off_kw:
-                best_off_kw, best = off_kw, (problem, plan)
-        if tries > 1:
-            self._taken(*best)  # the next cycle begins where this one ended
+                best, best_off_kw = (problem, found), off_kw
+        if best[1] is not plan:
+            self.ladder.published(best[1], inputs.events)
+        self._taken(*best)  # the next cycle begins where this one ended
         return best
 
     def _running(self, problem: DispatchProblem, grid: IntervalGrid) -> list[tuple[Event, EventFeedback]]:
-        found = [(event, self.feedback.get(event.event_id)) for event in problem.events]
-        return [(event, known) for event, known in found if known is not None and event.start <= grid.start < event.end]
+        """Events (or pieces of them) that run now and are corrected, with what is known of them."""
+        found = [(event, self.feedback.get(whole_event(event.event_id))) for event in problem.events]
+        return [
+            (event, known)
+            for event, known in found
+            if known is not None
+            and event.start <= grid.start < event.end
+            and not (is_ramp(event.event_id) or is_guard(event.event_id))
+        ]
 
     def _taken(self, problem: DispatchProblem, plan: DispatchPlan) -> float:
         """Take note of what running events are given now; how far that is from what they should get, kW."""

@@ -91,6 +91,19 @@ async def test_a_proven_plan_is_optimal_and_one_cut_off_by_the_deadline_an_incum
     assert plan.made_at == descent.clock.now()
 
 
+@pytest.mark.parametrize("gives", [solved, nothing, crashed, spoilt])
+async def test_another_plan_is_checked_takes_no_step_down_and_nobody_s_place(
+    descent: Descent, gives: Callable[[DispatchProblem], DispatchPlan]
+) -> None:
+    standing = await descent.plan()
+    descent.solver.gives = gives
+    plan = await descent.ladder.another(PROBLEM, deadline_s=1.0, gap=1e-3)
+    assert (plan is not None) == (gives is solved)
+    assert descent.ladder.in_force is descent.ladder.last_good is not None
+    assert descent.ladder.in_force.plan is standing
+    assert {step for step, _ in descent.told} == {LadderStep.OPTIMAL}
+
+
 @pytest.mark.parametrize("gives", [nothing, crashed, spoilt])
 async def test_without_a_plan_from_the_solver_the_last_good_one_stands_as_old_as_it_is(
     descent: Descent, gives: Callable[[DispatchProblem], DispatchPlan]
