@@ -1,9 +1,14 @@
 """Registered resources and their readings, for tests of what the service remembers."""
 
+from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
+import numpy as np
+
 from models.capacity import connected_kw, declared_kw
+from models.intervals import FloatArray, IntervalGrid
+from models.plan import DispatchPlan, PlanSource
 from models.records import RegisteredResourceRecord
 from models.resources import (
     CurtailableLoad,
@@ -143,3 +148,25 @@ def stay(**changes: Any) -> ChargingSession:
 
 def reading(name: str, minutes: float, power_kw: float, **more: Any) -> Reading:
     return Reading(resource_id=name, measured_at=T0 + timedelta(minutes=minutes), power_kw=power_kw, **more)
+
+
+def plan_made(
+    names: Sequence[str], power_kw: FloatArray, *, start: datetime = T0, step: timedelta, baseline_kw: float = 0.0
+) -> DispatchPlan:
+    """A solver's plan of so much power, (n, T), and no other content."""
+    return DispatchPlan(
+        grid=IntervalGrid.regular(start, step, power_kw.shape[1]),
+        resource_ids=tuple(names),
+        power_kw=power_kw,
+        energy_kwh=power_kw,
+        baseline_kw=np.full_like(power_kw, baseline_kw),
+        baseline_energy_kwh=power_kw,
+        status="optimal",
+        source=PlanSource.REFERENCE,
+        objective_cny=0.0,
+        baseline_cost_cny=0.0,
+        lower_bound_cny=0.0,
+        iterations=1,
+        wall_s=0.0,
+        penalties={},
+    )

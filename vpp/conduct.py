@@ -226,7 +226,8 @@ class ConductStage:
         self.share_sum[rows], self.weight_sum[rows] = forget_and_learn(
             self.share_sum[rows], self.weight_sum[rows], seen, counts
         )
-        self.before_kw[rows] = np.where(moved, self.before_kw[rows], seen.metered_kw)
+        begins = moved | self._state.columns.begins_early[rows]  # told to begin with its next order in this cycle
+        self.before_kw[rows] = np.where(begins, self.before_kw[rows], seen.metered_kw)
         self.was_moved[rows] = moved
 
     def _set_aside(

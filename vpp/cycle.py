@@ -188,7 +188,7 @@ class RealTimeCycle:
             windows.append(Window(following, later, later + grace))
         running = {whole_event(event.event_id) for event in self._events.planned(start)}
         held_back = {live.resource_id for live in self._state if live.opted_out_of & running}
-        leads = self._real_time.responses.leads(self._direction_in(windows[-1]))
+        leads = self._real_time.responses.leads(start, self._direction_in(windows[-1]))
         ordered = await self._delivery.deliver(plan, windows, held_back, era, leads)
         if era != self._delivery.era:
             return  # what is in force now is the call's

@@ -32,6 +32,7 @@ _COLUMNS: dict[str, tuple[str, float | int | bool]] = {
     "ordered_kw": ("f8", np.nan),
     "ordered_until_us": ("i8", NEVER_US),
     "gave_up": ("?", False),
+    "begins_early": ("?", False),
     "refused_until_us": ("i8", NEVER_US),
     "received_us": ("i8", NEVER_US),
     "heard_count": ("i8", 0),
@@ -68,7 +69,8 @@ class HeardColumns:
 
     ``energy_min_kwh`` to ``discharge_efficiency``: of storage only.
 
-    ``gave_up``: whether a load has given up anything in the last day.
+    ``gave_up``: whether a load has given up anything in the last day.  ``begins_early``: whether it was told to begin
+    in this cycle with its order for the next.
 
     ``received_us``: when the newest reading came, by our clock.  ``repeats``: how many readings before it said exactly
     the same; ``repeat_count`` of ``heard_count`` ever did.  ``unusable``: the ``Misconduct`` for which its readings
@@ -91,6 +93,7 @@ class HeardColumns:
     ordered_kw: FloatArray
     ordered_until_us: NDArray[np.int64]
     gave_up: NDArray[np.bool_]
+    begins_early: NDArray[np.bool_]
     refused_until_us: NDArray[np.int64]
     received_us: NDArray[np.int64]
     heard_count: NDArray[np.int64]

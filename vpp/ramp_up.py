@@ -24,18 +24,25 @@ class RampUp:
     def __init__(self) -> None:
         self._before: list[tuple[NDArray[np.int64], FloatArray]] = []
 
+    def before_kw(self, rows: NDArray[np.int64], cycles: int = 1) -> FloatArray | None:
+        """What was planned of each of ``rows`` so many cycles ago, (n,) kW, 0 of who was not there; None where nothing
+        is remembered.
+        """
+        if cycles > len(self._before):
+            return None
+        known, kw = self._before[-cycles]
+        table = np.zeros(max(int(known.max(initial=-1)), int(rows.max(initial=-1))) + 1)
+        table[known] = kw
+        return np.asarray(table[rows])
+
     def on_the_way_kw(self, rows: NDArray[np.int64], planned_kw: FloatArray, moved_kw: FloatArray) -> FloatArray:
         """What each of ``rows`` lacks of ``planned_kw`` because the order is new, (n,) kW, negative where it goes down;
         takes note of this cycle.  Before the first cycle nothing had been ordered.
         """
         low, high = planned_kw.copy(), planned_kw.copy()
         for k in range(RAMP_CYCLES):
-            before_kw = np.zeros(len(rows))
-            if k < len(self._before):
-                known, kw = self._before[-1 - k]
-                table = np.zeros(max(int(known.max(initial=-1)), int(rows.max(initial=-1))) + 1)
-                table[known] = kw
-                before_kw = table[rows]
+            known_kw = self.before_kw(rows, k + 1)
+            before_kw = np.zeros(len(rows)) if known_kw is None else known_kw
             low, high = np.minimum(low, before_kw), np.maximum(high, before_kw)
         self._before = [*self._before[1 - RAMP_CYCLES :], (rows, planned_kw.copy())]
         return np.asarray(np.clip(planned_kw - moved_kw, planned_kw - high, planned_kw - low))

@@ -132,7 +132,9 @@ class RealTimeStage:
         ordered_again = columns.is_dispatchable(now)[rows]
         reported = columns.measured_us[rows] >= microseconds(now)
         counts = heard & ordered_again & reported & (begun >= self._cycle)  # a call comes in the middle of a cycle
-        self.responses.learn(event.event_id, rows, planned_kw[known], moved_kw, counts)
+        before_kw = feedback.ramp_up.before_kw(rows)
+        if before_kw is not None:
+            self.responses.learn(rows, planned_kw[known], planned_kw[known] - before_kw, moved_kw, counts)
         expected_share = feedback.absence.expected_share(rows, reported)
         on_its_way = heard & ordered_again & ~reported
         moved_kw = np.where(on_its_way, expected_share * planned_kw[known], moved_kw)

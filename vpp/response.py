@@ -9,7 +9,7 @@ is led: who lets go too early would be missed.
 """
 
 from collections.abc import Callable
-from datetime import timedelta
+from datetime import datetime, timedelta
 
 import numpy as np
 from numpy.typing import NDArray
@@ -23,6 +23,8 @@ NEWEST_SHARE = 0.5
 """Weight of the newest step in what is known of a device."""
 FINEST = 0.5
 """Leads are whole multiples of this share of a cycle, so that an aggregator gets few batches more."""
+
+_KINDS = 1 << 5
 
 Leads = Callable[[NDArray[np.int64], FloatArray, FloatArray], FloatArray]
 """Rows of the live state, what each is to draw less than its baseline and how much of that is new, kW; returns leads in
@@ -40,28 +42,21 @@ class ResponseTimes:
         self._led_now: FloatArray = np.empty(0)
         self._led_next: FloatArray = np.empty(0)
         self._early_kw: FloatArray = np.empty(0)
-        self._planned: dict[str, FloatArray] = {}
+        self._led_from: datetime | None = None
 
     def learn(
         self,
-        event_id: str,
         rows: NDArray[np.int64],
         planned_kw: FloatArray,
+        step_kw: FloatArray,
         moved_kw: FloatArray,
         counts: NDArray[np.bool_],
     ) -> None:
-        """Take note of the cycle that has just ended: what an event's devices were to bring, what they brought, kW, and
-        whose reading ``counts``.
+        """Take note of the cycle that has just ended: what an event's devices were to bring, how much more than in the
+        cycle before that was, what they brought, kW, and whose reading ``counts``.
         """
         self._grow()
-        before = self._planned.get(event_id)
-        table = np.full(len(self._share), np.nan)
-        table[rows] = planned_kw
-        self._planned[event_id] = table
-        if before is None:
-            return
-        step_kw = planned_kw - _grown(before, len(table), np.nan)[rows]
-        is_step = counts & (planned_kw > 0) & (step_kw >= LEAST_STEP_SHARE * planned_kw) & (step_kw > 0)
+        is_step = counts & (planned_kw > 0) & (step_kw > 0) & (step_kw >= LEAST_STEP_SHARE * planned_kw)
         stepped = rows[is_step]
         missing = np.clip((planned_kw - moved_kw)[is_step] / step_kw[is_step], 0.0, 1.0)
         found = np.clip(missing + self._led_now[stepped], 0.0, 1.0)
@@ -86,13 +81,18 @@ class ResponseTimes:
         own = self._share[rows]
         return np.where(np.isnan(own), of_kind[kinds[rows]], own)
 
-    def leads(self, sign: float) -> Leads:
-        """Leads of the orders that are given now for the next cycle; ``sign`` 1 where less power is more, -1 where more
-        is, 0 where nobody is led.
+    def leads(self, start: datetime, sign: float) -> Leads:
+        """Leads of the orders given in the cycle of ``start`` for the next; ``sign`` 1 where less power is more,
+        -1 where more is, 0 where nobody is led.
+
+        A cycle that plans again gives its orders again.  Who begins early is marked so (``HeardColumns.begins_early``):
+        what its meter shows then is not what it drew before its order.
         """
         self._grow()
-        self._led_now, self._led_next = self._led_next, np.zeros(len(self._share))
-        self._early_kw = np.zeros(len(self._share))
+        if start != self._led_from:
+            self._led_from, self._led_now = start, self._led_next
+        self._led_next, self._early_kw = np.zeros(len(self._share)), np.zeros(len(self._share))
+        self._columns.begins_early[:] = False
 
         def lead_s(rows: NDArray[np.int64], less_kw: FloatArray, new_kw: FloatArray) -> FloatArray:
             steps = np.round(self.share(rows) / FINEST) * FINEST
@@ -100,6 +100,7 @@ class ResponseTimes:
             share = np.where(is_step, steps, 0.0)
             self._led_next[rows] = share
             self._early_kw[rows] = share * np.abs(new_kw)
+            self._columns.begins_early[rows] = share > 0
             return np.asarray(share * self._cycle.total_seconds())
 
         return lead_s
@@ -114,9 +115,6 @@ class ResponseTimes:
         self._share = _grown(self._share, count, np.nan)
         led = (self._led_now, self._led_next, self._early_kw)
         self._led_now, self._led_next, self._early_kw = (_grown(each, count, 0.0) for each in led)
-
-
-_KINDS = 1 << 5
 
 
 def _grown(table: FloatArray, count: int, nothing: float) -> FloatArray:

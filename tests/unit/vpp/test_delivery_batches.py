@@ -12,10 +12,9 @@ import vpp.delivery as delivery_module
 from adapters.store import Store
 from models.errors import BrokerError
 from models.events import EventNotice
-from models.intervals import IntervalGrid
-from models.plan import DispatchPlan, PlanSource, SetpointBatch
+from models.plan import DispatchPlan, SetpointBatch
 from models.records import AggregatorRecord
-from tests.live import T0, battery, reading, registered
+from tests.live import T0, battery, plan_made, reading, registered
 from vpp.delivery import DeliveryStage
 from vpp.metrics import Metrics
 from vpp.state import LiveState
@@ -65,24 +64,7 @@ def store(tmp_path: Path) -> Iterator[Store]:
 
 @pytest.fixture
 def plan() -> DispatchPlan:
-    grid = IntervalGrid.regular(T0, CYCLE, 4)
-    power = np.full((len(NAMES), 4), -7.0)
-    return DispatchPlan(
-        grid=grid,
-        resource_ids=NAMES,
-        power_kw=power,
-        energy_kwh=power,
-        baseline_kw=np.zeros_like(power),
-        baseline_energy_kwh=power,
-        status="optimal",
-        source=PlanSource.REFERENCE,
-        objective_cny=0.0,
-        baseline_cost_cny=0.0,
-        lower_bound_cny=0.0,
-        iterations=1,
-        wall_s=0.0,
-        penalties={},
-    )
+    return plan_made(NAMES, np.full((len(NAMES), 4), -7.0), step=CYCLE)
 
 
 def stage(store: Store, wire: Wire | None, clock: Standing) -> tuple[DeliveryStage, Metrics]:

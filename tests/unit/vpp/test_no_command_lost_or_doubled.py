@@ -23,13 +23,12 @@ from adapters.mqtt.payloads import SetpointsMessage
 from adapters.store import Store
 from models.errors import BrokerError
 from models.events import EventNotice
-from models.intervals import IntervalGrid
-from models.plan import DispatchPlan, PlanSource, SetpointBatch
+from models.plan import DispatchPlan, SetpointBatch
 from models.records import AckOutcome, AggregatorRecord, CommandAnswer
 from models.telemetry import Reading
 from simulations.wire import codec
 from simulations.wire.orders import Orders, Outcome
-from tests.live import T0, battery, registered
+from tests.live import T0, battery, plan_made, registered
 from vpp.delivery import DeliveryStage
 from vpp.metrics import Metrics
 from vpp.outgoing import RetryRules
@@ -225,23 +224,7 @@ class World:
 
 
 def plan_of(now: datetime, power_kw: float, names: tuple[str, ...] = NAMES, cycles: int = 4) -> DispatchPlan:
-    power = np.full((len(names), cycles), power_kw)
-    return DispatchPlan(
-        grid=IntervalGrid.regular(now, CYCLE, cycles),
-        resource_ids=names,
-        power_kw=power,
-        energy_kwh=power,
-        baseline_kw=np.zeros_like(power),
-        baseline_energy_kwh=power,
-        status="optimal",
-        source=PlanSource.REFERENCE,
-        objective_cny=0.0,
-        baseline_cost_cny=0.0,
-        lower_bound_cny=0.0,
-        iterations=1,
-        wall_s=0.0,
-        penalties={},
-    )
+    return plan_made(names, np.full((len(names), cycles), power_kw), start=now, step=CYCLE)
 
 
 @pytest.fixture(scope="module")

@@ -7,10 +7,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from models.intervals import IntervalGrid
-from models.plan import DispatchPlan, PlanSource
+from models.plan import DispatchPlan
 from models.telemetry import ChargingSession
-from tests.live import HOUR, T0, battery, charger, reading, registered
+from tests.live import HOUR, T0, battery, charger, plan_made, reading, registered
 from vpp.state import LiveState
 from vpp.window_means import Window, window_means
 
@@ -21,22 +20,7 @@ QUIET = Window(T0, T0 + HOUR, T0 + HOUR)
 
 def plan(charger_kw: list[float]) -> DispatchPlan:
     power_kw = np.array([charger_kw, [4.0, 0.0, 0.0, 0.0]])
-    return DispatchPlan(
-        grid=IntervalGrid.regular(T0, STEP, 4),
-        resource_ids=NAMES,
-        power_kw=power_kw,
-        energy_kwh=power_kw,
-        baseline_kw=np.ones_like(power_kw),
-        baseline_energy_kwh=power_kw,
-        status="optimal",
-        source=PlanSource.REFERENCE,
-        objective_cny=0.0,
-        baseline_cost_cny=0.0,
-        lower_bound_cny=0.0,
-        iterations=1,
-        wall_s=0.0,
-        penalties={},
-    )
+    return plan_made(NAMES, power_kw, step=STEP, baseline_kw=1.0)
 
 
 def means(charger_kw: list[float], stays_min: float | None, window: Window = QUIET) -> tuple[float, float] | None:

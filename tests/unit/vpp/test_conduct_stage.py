@@ -1,0 +1,50 @@
+"""Who is told to begin early is not taken for one that does nothing when its order proper begins."""
+
+from collections.abc import Iterator
+from datetime import timedelta
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from adapters.store import Store
+from models.conduct import Misconduct
+from models.reading_columns import microseconds
+from models.records import AggregatorRecord
+from tests.live import T0, curtailable, reading, registered
+from vpp.conduct import ConductStage
+from vpp.metrics import Metrics
+from vpp.state import LiveState
+
+CYCLE = timedelta(minutes=5)
+BASELINE_KW, ORDERED_KW = 50.0, 20.0
+"""The baseline is too low by half: what a device did is seen beside what it drew before."""
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Iterator[Store]:
+    with Store(f"sqlite:///{tmp_path / 'test.db'}") as made:
+        made.migrate()
+        made.add_aggregator(AggregatorRecord("agg", "", "hash", T0))
+        assert made.upsert_resources([registered(curtailable("hall"))]) == {}
+        yield made
+
+
+@pytest.mark.parametrize(
+    ("drawn_kw", "found"),
+    [([100.0, 75.0, 71.0, 70.0, 72.0], Misconduct.NONE), ([100.0, 101.0, 99.0, 101.0, 100.0], Misconduct.NO_RESPONSE)],
+)
+async def test_what_it_drew_while_it_began_is_not_what_it_drew_before(
+    store: Store, drawn_kw: list[float], found: Misconduct
+) -> None:
+    state = LiveState(store.resources())
+    judge = ConductStage(state=state, cycle=CYCLE, metrics=Metrics(), store=store)
+    columns, row = state.columns, state.rows(["hall"])
+    for k, power_kw in enumerate(drawn_kw):  # early in the second cycle, under its order from the third on
+        columns.begins_early[row] = k == 1
+        columns.ordered_kw[row] = ORDERED_KW if k >= 2 else np.nan
+        columns.ordered_until_us[row] = microseconds(T0 + 10 * CYCLE)
+        state.take(reading("hall", 5.0 * (k + 1), power_kw))
+        columns.received_us[row] = microseconds(T0 + CYCLE * (k + 1))
+        await judge.after_cycle(T0 + CYCLE * (k + 1), {"hall": BASELINE_KW})
+    assert Misconduct(int(columns.misconduct[row[0]])) is found
