@@ -84,6 +84,7 @@ STRIKES = np.array([0, 2, 2, 2, 2, 1, 2], dtype=np.int64)
 class ConductRecord:
     """What is kept of one device: N and D of (Q2) in whole cycles, and its quarantine if it is in one.
 
+    ``flowed_kwh``, ``told_kwh``: of a battery, what shows its state of health (``vpp.state_of_health``).
     ``quarantined_at``: None if it is free.  ``trial_at``: when it is tried again.  ``times``: how often it has been in
     quarantine lately.
     """
@@ -95,6 +96,8 @@ class ConductRecord:
     quarantined_at: datetime | None = None
     trial_at: datetime | None = None
     times: int = 0
+    flowed_kwh: float = 0.0
+    told_kwh: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)

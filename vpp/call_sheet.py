@@ -141,12 +141,13 @@ class CallSheet:
         power, energy = np.zeros(len(rows)), np.full(len(rows), np.inf)
         shave = direction is Direction.SHAVE
         store = kind == _CODE[ResourceKind.STORAGE]
-        level = columns.energy_kwh[rows]
+        level, health = columns.energy_kwh[rows], self._state.health.share(rows)
         if shave:
-            room_kwh = (level - self._column("low_kwh", rows)) * self._column("gives", rows)
+            left_kwh = np.maximum(0.0, health * level - self._state.health.floor_kwh(rows))
+            room_kwh = left_kwh * self._column("gives", rows)
             reach = -np.minimum(down, room_kwh / hours)  # the lowest net power that lasts
         else:
-            room_kwh = (self._column("high_kwh", rows) - level) / self._column("takes", rows)
+            room_kwh = health * (self._column("high_kwh", rows) - level) / self._column("takes", rows)
             reach = np.minimum(up, room_kwh / hours)
         power[store] = ((standing_kw - reach) if shave else (reach - standing_kw))[store]
         car = kind == _CODE[ResourceKind.EV_SESSION]

@@ -54,7 +54,8 @@ SHOWS_BY_ITSELF = (Misconduct.SILENT, Misconduct.CLOCK_SKEW)
 """Whether these are over can be seen without giving an order."""
 
 KEPT_WITHIN = 0.05
-"""A ρ is kept anew when it has moved by so much since it was kept last: a million devices do not write every cycle."""
+"""A ρ or a state of health is kept anew when it has moved by so much since it was kept last: a million devices do not
+write every cycle."""
 
 _ROWS: dict[str, tuple[str, float | int]] = {
     "suspected": ("i8", 0),
@@ -67,6 +68,7 @@ _ROWS: dict[str, tuple[str, float | int]] = {
     "share_sum": ("f8", 0.0),
     "weight_sum": ("f8", 0.0),
     "kept_fraction": ("f8", np.nan),
+    "kept_health": ("f8", np.nan),
     "was_moved": ("?", False),
 }
 
@@ -84,6 +86,7 @@ class ConductStage:
     share_sum: FloatArray
     weight_sum: FloatArray
     kept_fraction: FloatArray
+    kept_health: FloatArray
     was_moved: NDArray[np.bool_]
 
     def __init__(self, *, state: LiveState, cycle: timedelta, metrics: Metrics, store: Store) -> None:
@@ -119,7 +122,10 @@ class ConductStage:
         changed = [*self._set_aside(rows, seen, found, start), *self._take_back(rows, found, start)]
         self._tell(changed, start)
         self._show()
-        self._records |= {record.resource_id: record for record in self._to_keep(rows, [row for row, _ in changed])}
+        await self._keep(rows, [row for row, _ in changed])
+
+    async def _keep(self, rows: NDArray[np.int64], changed: Sequence[int]) -> None:
+        self._records |= {record.resource_id: record for record in self._to_keep(rows, changed)}
         if self._lines or self._records:
             try:
                 await asyncio.to_thread(self._write)
@@ -137,12 +143,19 @@ class ConductStage:
             row = live.row
             self.share_sum[row], self.weight_sum[row] = record.share_sum, record.weight_sum
             self.times[row] = record.times
+            self._state.health.take_up(row, record.flowed_kwh, record.told_kwh)
             if record.quarantined_at is not None and record.trial_at is not None:
                 heard.misconduct[row] = record.misconduct
                 heard.quarantined_us[row] = microseconds(record.quarantined_at)
                 self.trial_us[row] = microseconds(record.trial_at)
         everyone = self._state.everyone
         self.kept_fraction[everyone] = self._fractions(everyone)
+        self.kept_health[everyone] = self._health(everyone)
+
+    async def keep(self) -> None:
+        """Write what has been learned since it was last written; what fails is tried again with the next cycle."""
+        self._grow()
+        await self._keep(self._state.everyone, [])
 
     def reliability(self) -> dict[str, float]:
         """ρ of every resource that was ever moved by an order, by id: for the dispatch problem."""
@@ -278,12 +291,20 @@ class ConductStage:
         registered = self._state.columns.registered_reliability[rows]
         return reliability_fraction(registered, self.share_sum[rows], self.weight_sum[rows])
 
+    def _health(self, rows: NDArray[np.int64]) -> FloatArray:
+        """State of health of the batteries among ``rows`` that are known by themselves, else NaN, (n,)."""
+        health = self._state.health
+        return np.where(health.is_known(rows), health.share(rows), np.nan)
+
     def _to_keep(self, rows: NDArray[np.int64], changed: Sequence[int]) -> list[ConductRecord]:
         """What is to be kept of who came, went, or is known better by now."""
         now = self._fractions(rows)
         before = self.kept_fraction[rows]
         moved = (self.weight_sum[rows] > 0) & ~(np.abs(now - before) < KEPT_WITHIN)
         self.kept_fraction[rows[moved]] = now[moved]
+        health = self._health(rows)
+        moved |= ~np.isnan(health) & ~(np.abs(health - self.kept_health[rows]) < KEPT_WITHIN)
+        self.kept_health[rows[moved]] = health[moved]
         heard, made = self._state.columns, []
         for row in sorted({*rows[moved].tolist(), *changed}):
             live = self._state.at(row)
@@ -298,6 +319,7 @@ class ConductStage:
                         live.quarantined_since,
                         moment_of(int(self.trial_us[row])) if aside else None,
                         int(self.times[row]),
+                        *self._state.health.sums(row),
                     )
                 )
         return made

@@ -15,6 +15,8 @@ from models.records import RegisteredResourceRecord
 from models.resources import EvCharger, ResourceKind, Storage
 
 NEVER_US = -(2**63)
+GAUGE_ERROR_SHARE = 0.05
+"""How far off a battery's state of charge may be (GB/T 34131 asks of battery management systems at most 5 %)."""
 _FIRST_ROWS = 64
 _COLUMNS: dict[str, tuple[str, float | int | bool]] = {
     "measured_us": ("i8", NEVER_US),
@@ -56,6 +58,7 @@ _COLUMNS: dict[str, tuple[str, float | int | bool]] = {
     "is_load": ("?", False),
     "energy_min_kwh": ("f8", np.nan),
     "energy_max_kwh": ("f8", np.nan),
+    "gauge_error_kwh": ("f8", 0.0),
     "charge_efficiency": ("f8", np.nan),
     "discharge_efficiency": ("f8", np.nan),
 }
@@ -67,7 +70,7 @@ class HeardColumns:
     ``limit_kw``: the largest |power| by registration, for what a reading may say.  ``owner``: number of the
     aggregator in ``owner_code``.  ``is_load``: curtailable or interruptible.
 
-    ``energy_min_kwh`` to ``discharge_efficiency``: of storage only.
+    ``energy_min_kwh`` to ``discharge_efficiency``: of storage only.  ``gauge_error_kwh``: how far off its level may be.
 
     ``gave_up``: whether a load has given up anything in the last day.  ``begins_early``: whether it was told to begin
     in this cycle with its order for the next.
@@ -117,6 +120,7 @@ class HeardColumns:
     is_load: NDArray[np.bool_]
     energy_min_kwh: FloatArray
     energy_max_kwh: FloatArray
+    gauge_error_kwh: FloatArray
     charge_efficiency: FloatArray
     discharge_efficiency: FloatArray
 
@@ -149,6 +153,8 @@ class HeardColumns:
         self.is_storage[row] = resource.kind is ResourceKind.STORAGE
         if isinstance(resource, Storage):
             self.energy_min_kwh[row], self.energy_max_kwh[row] = resource.energy_min_kwh, resource.energy_max_kwh
+            span_kwh = resource.energy_max_kwh - resource.energy_min_kwh
+            self.gauge_error_kwh[row] = 0.0 if resource.is_pumped_hydro else GAUGE_ERROR_SHARE * span_kwh
             self.charge_efficiency[row] = resource.charge_efficiency
             self.discharge_efficiency[row] = resource.discharge_efficiency
         self.registered_reliability[row] = resource.reliability_fraction
@@ -165,24 +171,6 @@ class HeardColumns:
         """True where a device is heard of, says it is available, has not just refused an order, and behaves, by row."""
         willing = self.available & (self.refused_until_us <= microseconds(now)) & (self.misconduct == 0)
         return np.asarray(self.is_fresh(now) & willing)
-
-    def stored_kwh(self, rows: NDArray[np.int64], now: datetime) -> FloatArray:
-        """What is in storage now: what the newest reading said, moved on by what was ordered (or else measured) since.
-
-        A reading that is one cycle late would promise a battery near its floor five minutes more than it has.
-        """
-        now_us = microseconds(now)
-        age_us = np.clip(now_us - np.maximum(self.measured_us[rows], NEVER_US // 2), 0, self.ttl_us[rows])
-        ordered = (self.ordered_until_us[rows] >= now_us) & ~np.isnan(self.ordered_kw[rows])
-        power_kw = np.where(ordered, self.ordered_kw[rows], self.power_kw[rows])
-        into_kw = np.where(
-            power_kw > 0, power_kw * self.charge_efficiency[rows], power_kw / self.discharge_efficiency[rows]
-        )
-        told_kwh, low_kwh, high_kwh = self.energy_kwh[rows], self.energy_min_kwh[rows], self.energy_max_kwh[rows]
-        moved_kwh = np.clip(
-            told_kwh + into_kw * (age_us / 3.6e9), np.minimum(low_kwh, told_kwh), np.maximum(high_kwh, told_kwh)
-        )
-        return np.where(age_us > 0, moved_kwh, told_kwh)
 
     def modes_of(self, rows: NDArray[np.int64], power_kw: FloatArray) -> NDArray[np.float64]:
         """1 drawing, -1 feeding in, 0 idle: less than a hundredth of the nameplate is a meter's noise."""

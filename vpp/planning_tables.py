@@ -18,6 +18,8 @@ from vpp.state import LiveState
 LOADS = (ResourceKind.CURTAILABLE_LOAD, ResourceKind.INTERRUPTIBLE_LOAD, ResourceKind.THERMAL_LOAD)
 PROFILED = (*LOADS, ResourceKind.PV)
 """Kinds that take part only if the service has made a profile for them."""
+LEVELS = ("energy_start_kwh", "energy_min_kwh", "energy_max_kwh", "energy_end_min_kwh")
+"""What a storage's nameplate says of its level; a plan counts on what is really there (``vpp.state_of_health``)."""
 ROW_BY_ROW = (ResourceKind.EV_SESSION, ResourceKind.SHIFTABLE_LOAD)
 
 
@@ -88,6 +90,11 @@ class PlanningTables:
                 said = [reliability.get(name, np.nan) for name in columns["resource_id"]]
                 given = np.array(said, dtype=np.float64)
                 columns["reliability_fraction"] = np.where(np.isnan(given), columns["reliability_fraction"], given)
+            if kind is ResourceKind.STORAGE:
+                health = self._state.health.share(rows)
+                columns |= {name: health * columns[name] for name in LEVELS}
+                floor = np.minimum(self._state.health.floor_kwh(rows), columns["energy_start_kwh"])
+                columns["energy_min_kwh"] = floor
             if frozen is not None and frozen[rows].any():
                 self._freeze(kind, columns, rows, frozen[rows])
             if end_energy_kwh is not None and kind is ResourceKind.STORAGE:
@@ -106,7 +113,7 @@ class PlanningTables:
     ) -> None:
         """``planning_rows.without_freedom`` for whole columns."""
         if kind is ResourceKind.STORAGE:
-            known = self._state.columns.energy_kwh[rows]
+            known = self._state.health.share(rows) * self._state.columns.energy_kwh[rows]
             level = np.where(np.isnan(known), columns["energy_start_kwh"], known)
             level = np.clip(level, columns["energy_min_kwh"], columns["energy_max_kwh"])
             for name in ("energy_min_kwh", "energy_max_kwh", "energy_end_min_kwh"):

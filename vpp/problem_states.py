@@ -38,7 +38,7 @@ def states_of(
     numbers["power_kw"] = heard.power_kw[rows].copy()
     thermal, storage = heard.is_thermal[rows], heard.is_storage[rows]
     numbers["store_kwh"][thermal] = heard.comfort_store_kwh[rows][thermal]
-    numbers["energy_kwh"][storage] = heard.stored_kwh(rows[storage], now)
+    numbers["energy_kwh"][storage] = state.health.stored_kwh(rows[storage], now)
     known = storage & (heard.measured_us[rows] != NEVER_US)
     numbers["on"][known] = heard.modes_of(rows, heard.power_kw[rows])[known] != 0
     since_us = heard.mode_since_us[rows]

@@ -228,6 +228,7 @@ class Runtime:
         for day in self._days_to_plan(now):
             if is_new or f"day plan {day}" not in self._failing:
                 await self._guarded(f"day plan {day}", partial(self.day_ahead.make, day))
+                await self.conduct.keep()  # what the plan counts on
         await self._guarded("evaluation", partial(self._evaluate_what_is_over, now))
 
     async def _run_cycle(self, boundary: datetime) -> None:

@@ -29,6 +29,7 @@ from models.resources import (
 from models.telemetry import ChargingSession, Reading
 from vpp.heard import NEVER_US, HeardColumns
 from vpp.process_work import ProcessWork
+from vpp.state_of_health import StateOfHealth
 
 HISTORY_KEPT = timedelta(hours=24)
 """How long curtailed pieces are remembered: longer than any rebound or rest that a table may ask for in a
@@ -76,6 +77,7 @@ class ResourceLive:
 
     __slots__ = (
         "_columns",
+        "_health",
         "_record",
         "_session",
         "curtailed",
@@ -85,10 +87,14 @@ class ResourceLive:
     )
 
     def __init__(
-        self, record: RegisteredResourceRecord, columns: HeardColumns | None = None, row: int | None = None
+        self,
+        record: RegisteredResourceRecord,
+        columns: HeardColumns | None = None,
+        health: StateOfHealth | None = None,
     ) -> None:
         self._columns = HeardColumns() if columns is None else columns
-        self.row = self._columns.new_row() if row is None else row
+        self._health = StateOfHealth(self._columns) if health is None else health
+        self.row = self._columns.new_row()
         self._session: ChargingSession | None = None
         self.curtailed: list[CurtailedPiece] = []
         self.opted_out_of: set[str] = set()
@@ -238,7 +244,7 @@ class ResourceLive:
         power_kw = latest.power_kw if latest is not None else None
         if isinstance(resource, Storage):
             told = latest is not None and latest.energy_kwh is not None
-            level = float(self._columns.stored_kwh(np.array([self.row]), now)[0]) if told else None
+            level = float(self._health.stored_kwh(np.array([self.row]), now)[0]) if told else None
             on = None if power_kw is None else self.mode_of(power_kw) != 0
             return ResourceState(energy_kwh=level, power_kw=power_kw, on=on, hours_in_state_h=self._hours(now))
         if isinstance(resource, EvCharger):
@@ -392,6 +398,7 @@ class LiveState:
 
     def __init__(self, records: Iterable[RegisteredResourceRecord] = ()) -> None:
         self.columns = HeardColumns()
+        self.health = StateOfHealth(self.columns)
         self._resources: dict[str, ResourceLive] = {}
         self._row_of: dict[str, int] = {}
         self._by_row: list[ResourceLive | None] = []
@@ -420,7 +427,7 @@ class LiveState:
         if known is not None:
             known.record = record
             return
-        live = ResourceLive(record, self.columns)
+        live = ResourceLive(record, self.columns, self.health)
         self._resources[live.resource_id] = live
         self._row_of[live.resource_id] = live.row
         self._by_row.append(live)
@@ -499,6 +506,7 @@ class LiveState:
             return
         before_us, before_kw = columns.measured_us[at], columns.power_kw[at]
         power, energy = readings.power_kw[places], readings.energy_kwh[places]
+        self.health.hear(at, measured_us, power, energy)
         repeated = (before_us != NEVER_US) & (before_kw == power)
         columns.repeats[at] = np.where(repeated, columns.repeats[at] + 1, 0)
         columns.repeat_count[at] += repeated

@@ -8,7 +8,16 @@ from adapters.store import schema
 from adapters.store.deliveries import Deliveries
 from models.conduct import ConductRecord, Misconduct
 
-_KEPT = ("share_sum", "weight_sum", "misconduct", "quarantined_at", "trial_at", "times")
+_KEPT = (
+    "share_sum",
+    "weight_sum",
+    "misconduct",
+    "quarantined_at",
+    "trial_at",
+    "times",
+    "flowed_kwh",
+    "told_kwh",
+)
 
 
 class Conducts(Deliveries):

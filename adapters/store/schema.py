@@ -310,6 +310,8 @@ conduct = Table(
     Column("quarantined_at", UtcMicroseconds),
     Column("trial_at", UtcMicroseconds),
     Column("times", Integer, nullable=False),
+    Column("flowed_kwh", Double, server_default="0", nullable=False),
+    Column("told_kwh", Double, server_default="0", nullable=False),
     CheckConstraint("(misconduct = 0) = (quarantined_at IS NULL)", name="quarantine_has_a_reason"),
 )
 

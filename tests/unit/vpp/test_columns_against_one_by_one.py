@@ -9,8 +9,9 @@ import pytest
 from models.fleet import Fleet
 from models.intervals import IntervalGrid
 from models.reading_columns import ReadingColumns
-from models.resources import RegisteredResource, ResourceBase
+from models.resources import RegisteredResource, ResourceBase, Storage
 from tests.live import T0, battery, curtailable, generator, interruptible, pv, reading, registered, thermal
+from vpp.heard import GAUGE_ERROR_SHARE
 from vpp.order_limits import OrderLimits, is_release, power_range_kw
 from vpp.planning_rows import PlanningRows, with_end_energy, without_freedom
 from vpp.planning_tables import PlanningTables
@@ -33,6 +34,14 @@ def heard() -> LiveState:
     return state
 
 
+def promised(row: ResourceBase) -> ResourceBase:
+    """Of the last twentieth of a battery nothing is."""
+    if not isinstance(row, Storage):
+        return row
+    span_kwh = row.energy_max_kwh - row.energy_min_kwh
+    return row.model_copy(update={"energy_min_kwh": row.energy_min_kwh + GAUGE_ERROR_SHARE * span_kwh})
+
+
 @pytest.mark.parametrize("is_frozen", [False, True])
 @pytest.mark.parametrize("reliability", [None, {"b1": 0.5, "gas": 0.25}])
 def test_tables_are_those_of_the_rows(is_frozen: bool, reliability: dict[str, float] | None) -> None:
@@ -43,6 +52,7 @@ def test_tables_are_those_of_the_rows(is_frozen: bool, reliability: dict[str, fl
     planning = PlanningRows(state, BERLIN, lambda _a, _b: None)
     for live in state:
         made = planning.of(live, GRID, T0, (), profiles, reliability)
+        made = [promised(row) for row in made]
         made = [without_freedom(row, live) for row in made] if is_frozen else made
         one_by_one.extend(with_end_energy(row, end_energy) for row in made)
     wanted = Fleet.from_rows(one_by_one).tables
