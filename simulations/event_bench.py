@@ -41,6 +41,13 @@ class EventBench:
     days: int
     days_per_fleet: int = 20
     first_seed: int = 0
+    done: frozenset[tuple[int, str]] = frozenset()
+    """Seeds and cases that need not be run again."""
+
+    def left(self, which: FleetDays) -> list[tuple[int, FaultCase]]:
+        """What is still to be run of a fleet's days."""
+        pairs = itertools.product(which[1], self.cases)
+        return [(seed, case) for seed, case in pairs if (seed, case.name) not in self.done]
 
     def fleets(self) -> list[FleetDays]:
         """Every fleet with its days; day ``first_seed + k`` is the same whatever else is run, as long as fleets have
@@ -65,7 +72,9 @@ def event_days(bench: EventBench, *, processes: int, told: Told) -> Iterator[Eve
         ProcessPoolExecutor(processes, mp_context=context, initializer=end_with_parent) as pool,
     ):
         heard = manager.Queue()
-        running: set[Future[None]] = {pool.submit(_fleet_days, bench, each, heard) for each in bench.fleets()}
+        running: set[Future[None]] = {
+            pool.submit(_fleet_days, bench, each, heard) for each in bench.fleets() if bench.left(each)
+        }
         while running:
             done, running = wait(running, timeout=0.5, return_when=FIRST_COMPLETED)
             yield from _heard(heard, told)
@@ -92,7 +101,7 @@ def _fleet_days(bench: EventBench, which: FleetDays, heard: Queue[Any]) -> None:
 
 
 async def _run(bench: EventBench, which: FleetDays, folder: Path, heard: Queue[Any]) -> None:
-    fleet_seed, seeds = which
+    fleet_seed = which[0]
     base = event_day(bench.resources, fleet_seed, None, NOTHING)
     solvers = solver_pools(day_settings(base, folder / "kept" / "service"))
 
@@ -108,7 +117,7 @@ async def _run(bench: EventBench, which: FleetDays, folder: Path, heard: Queue[A
 
     try:
         start = await keep_start(base, folder / "kept", told("is commissioned"), solvers)
-        for seed, case in itertools.product(seeds, bench.cases):
+        for seed, case in bench.left(which):
             setup = event_day(bench.resources, fleet_seed, seed, case, base=base)
             out = folder / f"day-{seed}-{case.name}"
             result = await run_day(setup, out, told(f"day {seed}, {case.en}:"), start=start, solvers=solvers)

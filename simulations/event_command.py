@@ -1,10 +1,12 @@
 """The command ``vpp bench event`` (found by entry point)."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
+from pydantic import TypeAdapter
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
@@ -13,6 +15,7 @@ from simulations.event_bench import EventBench, event_days
 from simulations.event_cases import MATRIX, FaultCase, judged
 from simulations.event_days import EventDayScore, summary_of
 from simulations.event_report import plot_svg, table
+from vpp.bench.code import code_sha256
 from vpp.bench.machine import described, machine
 
 
@@ -30,16 +33,19 @@ def bench_event(
     days_per_fleet: Annotated[int, typer.Option(min=1, help="So many days of one fleet, then another.")] = 20,
     processes: Annotated[int, typer.Option(min=1, help="Fleets at the same time.")] = 2,
     plot: Annotated[Path | None, typer.Option(help="Draw every judged hour into this SVG file.")] = None,
-    out: Annotated[Path | None, typer.Option(help="Write the JSON here too.")] = None,
+    out: Annotated[
+        Path | None, typer.Option(help="Write the JSON here too, day by day; days that stand in it are not run again.")
+    ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
 ) -> None:
     """Whole event days under faults through the service: how often the order is kept, hour by hour."""
     cases = _named(case) if case else MATRIX if faults else (judged(silent),)
     bench = EventBench(resources, cases, days, days_per_fleet, seed)
-    console, scores = Console(stderr=True), list[EventDayScore]()
+    console, scores = Console(stderr=True), _kept(out, bench)
+    bench = replace(bench, done=frozenset((each.seed, each.case) for each in scores))
     columns = (BarColumn(bar_width=30), TimeElapsedColumn(), TextColumn("{task.description}"))
     with Progress(*columns, console=console) as progress:
-        task = progress.add_task("", total=days * len(bench.cases))
+        task = progress.add_task("", total=sum(len(bench.left(each)) for each in bench.fleets()))
         told = lambda text: progress.update(task, description=text)  # noqa: E731
         for each in event_days(bench, processes=processes, told=told):
             scores.append(each)
@@ -61,10 +67,34 @@ def bench_event(
 def _json(bench: EventBench, scores: list[EventDayScore]) -> str:
     """What was found so far, in the order of days."""
     ordered = sorted(scores, key=lambda each: (each.seed, each.case))
-    found: dict[str, Any] = {"benchmark": "event", "machine": machine(), "cases": [each.as_dict() for each in ordered]}
-    by_case = {case.name: [each for each in ordered if each.case == case.name] for case in bench.cases}
+    found: dict[str, Any] = {"benchmark": "event", "machine": machine(), **_made_by(bench)}
+    found["cases"] = [each.as_dict() for each in ordered]
+    by_case = {
+        name: [each for each in ordered if each.case == name] for name in sorted({each.case for each in ordered})
+    }
     found["all"] = {name: summary_of(each) for name, each in by_case.items() if each}
     return json.dumps(found, ensure_ascii=False, indent=1)
+
+
+def _made_by(bench: EventBench) -> dict[str, Any]:
+    """What must be the same for days to be put together."""
+    return {"code_sha256": code_sha256(), "resources": bench.resources, "days_per_fleet": bench.days_per_fleet}
+
+
+def _kept(out: Path | None, bench: EventBench) -> list[EventDayScore]:
+    """The days that an earlier run has left in ``out``; ``InputError`` if they are of something else."""
+    if out is None or not out.exists():
+        return []
+    try:
+        found = json.loads(out.read_text(encoding="utf-8"))
+        scores = TypeAdapter(list[EventDayScore]).validate_python(found["cases"])
+    except (ValueError, KeyError, TypeError) as error:
+        raise InputError([InputFault(str(out), "cases", "?", f"must be what this bench wrote: {error}")]) from error
+    for name, value in _made_by(bench).items():
+        if found.get(name) != value:
+            rule = f"days of this run would have {value}: name another file, or remove this one"
+            raise InputError([InputFault(str(out), name, str(found.get(name)), rule)])
+    return scores
 
 
 def _named(names: list[str]) -> tuple[FaultCase, ...]:

@@ -31,7 +31,7 @@ from models.conduct import (
 from models.errors import StoreError
 from models.intervals import FloatArray
 from models.reading_columns import microseconds, moment_of
-from models.resources import ShiftableLoad
+from models.resources import ResourceKind, ShiftableLoad
 from vpp.heard import NEVER_US
 from vpp.meter_spells import SET_ASIDE, TAKEN_BACK
 from vpp.metrics import Metrics
@@ -177,6 +177,13 @@ class ConductStage:
         self._grow()
         reason = Misconduct(int(self._state.columns.misconduct[live.row]))
         return reason, live.quarantined_since, float(self._fractions(np.array([live.row]))[0])
+
+    def state_of_health(self, resource_id: str) -> float | None:
+        """Share of its nameplate that a battery is taken to hold; None for what is no battery, or not registered."""
+        live = self._state.get(resource_id)
+        if live is None or live.kind is not ResourceKind.STORAGE:
+            return None
+        return float(self._state.health.share(np.array([live.row]))[0])
 
     def in_quarantine(self, aggregator_id: str | None = None) -> list[str]:
         """Ids of all who are in quarantine, in order; of one aggregator if it is named."""

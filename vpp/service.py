@@ -208,6 +208,7 @@ class Service:
         return ConductRow(
             resource_id=resource_id,
             reliability_fraction=reliability,
+            state_of_health=self.runtime.conduct.state_of_health(resource_id),
             reason=reason.name.lower() if aside else None,
             reason_zh=MISCONDUCT_ZH[reason] if aside else None,
             quarantined_since=since,

@@ -42,12 +42,15 @@ class ConductRow(BaseModel):
     """How a resource behaves: how much of an order it gives, and why it gets none for now, if so.
 
     ``reliability_fraction`` is what dispatch counts on, learned from readings; ``reason`` is null while it is free.
+    ``state_of_health``: share of its nameplate that a battery holds, learned from its readings or, until it has moved
+    enough, from those of others; null for what is no battery.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     resource_id: str
     reliability_fraction: float
+    state_of_health: float | None
     reason: str | None
     reason_zh: str | None
     quarantined_since: UtcTime | None

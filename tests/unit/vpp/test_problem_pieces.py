@@ -166,8 +166,9 @@ def test_stray_cost_rests_during_events() -> None:
     assert np.isnan(made.real_time.plan_kw).all()
 
 
-@pytest.mark.parametrize(("wanted", "given"), [(60.0, 60.0), (5.0, 10.0), (500.0, 100.0)])
+@pytest.mark.parametrize(("wanted", "given"), [(60.0, 60.0), (5.0, 14.5), (500.0, 100.0)])
 def test_a_storage_ends_at_the_level_of_the_day_plan_within_its_own_limits(wanted: float, given: float) -> None:
+    """From 10 to 100 kWh, and nothing is promised of the lowest twentieth."""
     made = real_time(builder(battery()), {"battery": np.zeros(8)}, end_energy_kwh={"battery": wanted})
     (row,) = made.fleet.rows()
     assert row.energy_end_min_kwh == given

@@ -162,6 +162,8 @@ async def test_it_is_known_again_after_a_restart(store: Store) -> None:
     kept = store.conduct()
     assert [each.resource_id for each in kept] == ["old"]
     await stage.keep()
+    assert stage.state_of_health("old") == pytest.approx(0.8)
+    assert stage.state_of_health("nobody") is None
     again = LiveState(store.resources())
     ConductStage(state=again, cycle=timedelta(minutes=5), metrics=Metrics(), store=store).take_up(kept)
     assert again.health.share(again.rows(["old"])) == pytest.approx([0.8])

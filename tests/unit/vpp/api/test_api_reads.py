@@ -54,9 +54,9 @@ async def test_who_is_in_quarantine_is_listed_page_by_page_and_an_aggregator_see
 ) -> None:
     since = datetime(2025, 7, 16, 4, 0, tzinfo=UTC)
     for name in ("batteries-0", "batteries-1", "batteries-2", "buildings-0"):
-        row = {"resource_id": name, "reliability_fraction": 0.4, "quarantined_since": since}
+        row = {"resource_id": name, "reliability_fraction": 0.4, "state_of_health": 0.8, "quarantined_since": since}
         service.behaviour[name] = ConductRow.model_validate({**row, "reason": "silent", "reason_zh": "失联"})
-    free = {"resource_id": "batteries-3", "reliability_fraction": 0.97}
+    free = {"resource_id": "batteries-3", "reliability_fraction": 0.97, "state_of_health": None}
     at_liberty = {"reason": None, "reason_zh": None, "quarantined_since": None}
     service.behaviour["batteries-3"] = ConductRow.model_validate({**free, **at_liberty})
     first = (await client.get("/api/v1/quarantine?limit=2", headers=bearer("operator"))).json()
