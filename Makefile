@@ -3,6 +3,8 @@
 
 PYTHON ?= python3
 JOBS   ?= 2
+# One more than there are cores for: many tests wait, for a broker to start, a lock to open, a solver to be killed.
+WORKERS ?= $(shell expr $(JOBS) + 1)
 
 SHELL       := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
@@ -76,8 +78,8 @@ demo: setup ## a day of a small virtual power plant, nothing else needed
 	@$(BIN)/vpp demo --resources 300
 
 # A file stays with one worker, so that what its tests share is made once; long days come first, as listed.
-test: setup ## all tests, warnings are errors (JOBS=2 workers)
-	@$(BIN)/pytest -q -n $(JOBS) --dist loadfile --no-loadscope-reorder
+test: setup ## all tests, warnings are errors (JOBS=2 for so many cores)
+	@$(BIN)/pytest -q -n $(WORKERS) --dist loadfile --no-loadscope-reorder
 
 search: setup ## the property tests on examples that nobody has tried yet; MATCH=expression chooses among them
 	@$(BIN)/pytest -q -n $(JOBS) --hypothesis-profile search -m hypothesis $(if $(MATCH),-k "$(MATCH)")

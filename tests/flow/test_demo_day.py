@@ -11,6 +11,7 @@ from adapters.store import Store
 from models.events import EventStatus
 from simulations.day import run_day, run_until_ordered
 from simulations.demo import demo_setup
+from simulations.event_days import broken_invariants
 from vpp.report.result_folder import DayResult, read_result
 from vpp.report.write import write_report
 
@@ -92,6 +93,10 @@ def test_what_was_sent_was_answered_and_the_store_tells_the_same_story(folder: P
             assert records[event.event_id].baseline_hash == result.summary.plan.baseline_hash
         assert store.reading_count() == result.summary.readings
         store.verify_audit()
+
+
+def test_nothing_happened_that_must_never_happen(folder: Path) -> None:
+    assert broken_invariants(folder) == ()
 
 
 def test_the_page_is_written_and_marked_simulated(folder: Path) -> None:
