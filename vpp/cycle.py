@@ -268,6 +268,8 @@ class RealTimeCycle:
         problem, plan = self.current
         for record in self._events.active():
             event = self._events.judged(record).event  # an emergency: from its approval on
+            if start <= event.start and record.event.start < event.start:
+                continue  # a call is judged from its first whole cycle on: before it devices were on their way
             if event.start - self._rhythm.around_events < start <= event.end:
                 if start > event.start:  # with every change of it
                     ordered_kw = float(self._events.ordered_kw(record, grid)[0])

@@ -66,6 +66,10 @@ async def test_a_call_with_its_window_open_reaches_the_gateways_at_once_and_asks
     assert world.service.runtime.current is not None
     assert world.service.runtime.current[1].source is PlanSource.FAST
     await world.until(EVENT_START + 12 * CYCLE)
+    cycles = [EVENT_START + k * CYCLE for k in range(12)]
+    by_cycle_kw = [-world.fleet_kw(each, each + CYCLE) for each in cycles]
+    assert by_cycle_kw == pytest.approx([240] * 12, rel=0.25)  # a call in mid-cycle was once bought half again after it
+    assert by_cycle_kw[1] == pytest.approx(240, rel=0.15)
     assert -world.fleet_kw(EVENT_START + MINUTE, EVENT_START + 12 * CYCLE) == pytest.approx(240, rel=0.1)
     await world.until(EVENT_START + 12 * CYCLE + timedelta(hours=6, minutes=31))
     record = world.event()
