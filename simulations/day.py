@@ -13,13 +13,12 @@ ahead was planned.
 import json
 import shutil
 import time
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from pathlib import Path
 
-from models.events import EventRecord
 from models.intervals import IntervalGrid
 from simulations.clock import VirtualClock
 from simulations.day_driver import STEP, Driver, Progress
@@ -97,12 +96,6 @@ async def run_day(
     return result
 
 
-async def run_until_ordered(setup: DaySetup, out: Path, progress: Progress) -> Sequence[EventRecord]:
-    """Run the day until its events are approved and stop there; their records say what could be ordered."""
-    async with _ready(setup, out, progress, whole_day=False) as driver, driver.living():
-        return await driver.day_ahead()
-
-
 async def keep_start(setup: DaySetup, out: Path, progress: Progress, solvers: Solvers | None = None) -> KeptStart:
     """Commission a fleet, plan its day ahead, and keep service and devices as they stand then, in ``out/service``."""
     async with _ready(setup, out, progress, solvers=solvers) as driver, driver.living():
@@ -119,8 +112,6 @@ async def _ready(
     progress: Progress,
     start: KeptStart | None = None,
     solvers: Solvers | None = None,
-    *,
-    whole_day: bool = True,
 ) -> AsyncIterator[Driver]:
     """A driver whose service knows its fleet and the fleet's earlier days."""
     service_dir = out / "service"
@@ -137,7 +128,7 @@ async def _ready(
     driver = Driver(setup, settings, clock, progress, seat)
     try:
         if start is None:
-            await driver.commission(whole_day=whole_day)
+            await driver.commission()
         else:
             await driver.resume(start.fleet, start.passwords)
         yield driver

@@ -72,8 +72,8 @@ class Driver:
         """The service that runs."""
         return self.seat.service
 
-    async def commission(self, *, whole_day: bool = True) -> None:
-        """Wires up, aggregators registered, earlier days in the store; the solver made ready for a ``whole_day``."""
+    async def commission(self) -> None:
+        """Wires up, aggregators registered, earlier days in the store; the solver made ready."""
         self.progress("启动服务与消息代理", "starting service and broker", 0.01)
         service = await self.seat.start()
         self.passwords = {name: new_password() for name in self.fleet.gateways}
@@ -98,7 +98,7 @@ class Driver:
             await self.fleet.history_day(day)
             await self.fleet.settled()
             self.fleet.bank.forget_before(self.fleet.bank.now)  # what was true is asked for from the market day on
-            if index == HABITS_KNOWN_AFTER and whole_day:
+            if index == HABITS_KNOWN_AFTER:
                 getting_ready = service.runtime.prepare(self.setup.market_day)
                 self._preparing = asyncio.create_task(getting_ready, name="solver gets ready")
         last = self.setup.declare_at - timedelta(hours=1)

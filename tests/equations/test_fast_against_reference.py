@@ -1,4 +1,4 @@
-"""Thirty random small fleets of all kinds and scopes: the fast path against the optimum of the reference.
+"""Twenty random small fleets of all kinds and scopes: the fast path against the optimum of the reference.
 
 The same as ``vpp bench exactness``, which runs as many as are asked for.  The reference is solved to 1e-7; the fast
 path twice, as it comes and forced to generate columns.
@@ -14,7 +14,7 @@ from models.resources import ResourceKind
 from tests.fleets import situation
 from vpp.bench.exactness import REFERENCE_GAP, Outcome, compared, holds, solved, summary
 
-SEEDS = range(0, 60, 2)
+SEEDS = range(0, 60, 3)
 SIZES = {"most_resources": 8, "most_intervals": 14}
 Outcomes = dict[str, list[Outcome]]
 
@@ -30,7 +30,7 @@ def outcomes() -> Outcomes:
     return found
 
 
-def test_the_thirty_fleets_have_every_kind_scope_direction_and_trouble() -> None:
+def test_the_twenty_fleets_have_every_kind_scope_direction_and_trouble() -> None:
     problems = [situation(seed, **SIZES) for seed in SEEDS]
     events = [event for problem in problems for event in problem.events]
     assert {row.kind for problem in problems for row in problem.fleet.rows()} == set(ResourceKind)
@@ -46,7 +46,7 @@ def test_the_thirty_fleets_have_every_kind_scope_direction_and_trouble() -> None
         lambda problem: len(problem.fleet) > len(problem.fleet.resource_ids),
         lambda problem: any(event.rebound_cap_kw is not None for event in problem.events),
     ):
-        assert sum(bool(trouble(problem)) for problem in problems) >= 5
+        assert sum(bool(trouble(problem)) for problem in problems) >= 4
 
 
 @pytest.mark.parametrize("mode", ["as it is", "forced"])

@@ -9,7 +9,7 @@ import pytest
 
 from adapters.store import Store
 from models.events import EventStatus
-from simulations.day import run_day, run_until_ordered
+from simulations.day import run_day
 from simulations.demo import demo_setup
 from simulations.event_days import broken_invariants
 from vpp.report.result_folder import DayResult, read_result
@@ -110,12 +110,3 @@ def test_the_journal_begins_with_registrations_and_tells_the_silence(result: Day
     assert "registered" in journal.what_en.iloc[0]
     assert journal.what_en.str.contains("fall silent").any()
     assert isinstance(journal["at"].iloc[0], pd.Timestamp | datetime)
-
-
-def test_todays_portfolio_falls_short_and_says_so(tmp_path: Path) -> None:
-    records = asyncio.run(run_until_ordered(demo_setup(DEVICES, "2024"), tmp_path, _silently))
-    assert len(records) == 2
-    for record in records:
-        assert record.five_percent_kw is not None
-        assert record.event.target_kw < 0.6 * record.five_percent_kw
-        assert record.event.target_kw == pytest.approx(record.callable_kw, rel=1e-3)

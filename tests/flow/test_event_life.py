@@ -6,11 +6,24 @@ from datetime import date, timedelta
 import pytest
 
 from models.errors import AccessError, EventStateError, StoreError
-from models.events import EventStatus
+from models.events import EventOrder, EventStatus
 from simulations.wire.gateway import Answer
 from tests.flow.conftest import CYCLE, EVENT_END, EVENT_START, MINUTE, PLANNED, MakeWorld, World
 
 DAY = date(2025, 7, 16)
+
+
+async def test_the_share_of_the_peak_is_ordered_as_far_as_it_can_be_held(
+    make_world: MakeWorld,
+) -> None:
+    """A city whose portfolio is still small: 5 % of 60 MW are wanted, and nobody is promised what is not there."""
+    world = await make_world(service={"reference_peak_kw": 60_000.0})
+    order = EventOrder(event_id="night", start=EVENT_START, end=EVENT_END)
+    (record,) = await world.service.declare([order], "operator-li")
+    assert record.five_percent_kw == pytest.approx(3_000)
+    assert record.callable_kw is not None
+    assert 300 < record.callable_kw < 1_000
+    assert record.event.target_kw == pytest.approx(record.callable_kw, rel=1e-3)
 
 
 async def test_an_order_is_declared_approved_by_a_second_person_and_delivered(make_world: MakeWorld) -> None:

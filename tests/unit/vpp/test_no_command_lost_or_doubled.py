@@ -259,7 +259,7 @@ STEPS = st.one_of(
 )
 
 
-@settings(max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=40, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(steps=st.lists(STEPS, min_size=3, max_size=25))
 def test_no_command_is_lost_or_doubled(template: Path, tmp_path: Path, steps: list[tuple[str, Any]]) -> None:
     path = tmp_path / "vpp.db"
