@@ -58,6 +58,7 @@ _COLUMNS: dict[str, tuple[str, float | int | bool]] = {
     "is_load": ("?", False),
     "energy_min_kwh": ("f8", np.nan),
     "energy_max_kwh": ("f8", np.nan),
+    "span_kwh": ("f8", 0.0),
     "gauge_error_kwh": ("f8", 0.0),
     "charge_efficiency": ("f8", np.nan),
     "discharge_efficiency": ("f8", np.nan),
@@ -70,7 +71,8 @@ class HeardColumns:
     ``limit_kw``: the largest |power| by registration, for what a reading may say.  ``owner``: number of the
     aggregator in ``owner_code``.  ``is_load``: curtailable or interruptible.
 
-    ``energy_min_kwh`` to ``discharge_efficiency``: of storage only.  ``gauge_error_kwh``: how far off its level may be.
+    ``energy_min_kwh`` to ``discharge_efficiency``: of storage only.  ``span_kwh``: what lies between its limits by the
+    nameplate.  ``gauge_error_kwh``: how far off its level may be.
 
     ``gave_up``: whether a load has given up anything in the last day.  ``begins_early``: whether it was told to begin
     in this cycle with its order for the next.
@@ -120,6 +122,7 @@ class HeardColumns:
     is_load: NDArray[np.bool_]
     energy_min_kwh: FloatArray
     energy_max_kwh: FloatArray
+    span_kwh: FloatArray
     gauge_error_kwh: FloatArray
     charge_efficiency: FloatArray
     discharge_efficiency: FloatArray
@@ -153,8 +156,8 @@ class HeardColumns:
         self.is_storage[row] = resource.kind is ResourceKind.STORAGE
         if isinstance(resource, Storage):
             self.energy_min_kwh[row], self.energy_max_kwh[row] = resource.energy_min_kwh, resource.energy_max_kwh
-            span_kwh = resource.energy_max_kwh - resource.energy_min_kwh
-            self.gauge_error_kwh[row] = 0.0 if resource.is_pumped_hydro else GAUGE_ERROR_SHARE * span_kwh
+            self.span_kwh[row] = resource.energy_max_kwh - resource.energy_min_kwh
+            self.gauge_error_kwh[row] = 0.0 if resource.is_pumped_hydro else GAUGE_ERROR_SHARE * self.span_kwh[row]
             self.charge_efficiency[row] = resource.charge_efficiency
             self.discharge_efficiency[row] = resource.discharge_efficiency
         self.registered_reliability[row] = resource.reliability_fraction

@@ -62,9 +62,9 @@ class StateOfHealth:
         )
         flowed = np.abs(into_kw) * (passed_us / 3.6e9)
         told = (level_kwh - heard.energy_kwh[rows]) * np.sign(into_kw)
-        size = self._size_kwh(rows)
+        size = heard.span_kwh[rows]
         follows = np.abs(told - flowed) <= flowed + JUMP_SHARE * size
-        flows = np.abs(power_kw) >= LEAST_POWER_SHARE * np.nan_to_num(heard.connected_kw[rows])
+        flows = np.abs(power_kw) >= LEAST_POWER_SHARE * heard.connected_kw[rows]
         behaves = (heard.misconduct[rows] == 0) & (told != 0)  # a level that stands still while power flows is frozen
         counts = (passed_us > 0) & (passed_us <= LONGEST_US) & (size > 0) & flows & follows & behaves
         rows, flowed, told, size = rows[counts], flowed[counts], told[counts], size[counts]
@@ -112,7 +112,7 @@ class StateOfHealth:
     def is_known(self, rows: NDArray[np.int64]) -> NDArray[np.bool_]:
         """True where a battery has moved enough to be known by itself, (n,)."""
         self._grow()
-        enough = self._flowed_kwh[rows] >= LEAST_SHARE * self._size_kwh(rows)
+        enough = self._flowed_kwh[rows] >= LEAST_SHARE * self._columns.span_kwh[rows]
         return np.asarray(enough & (self._told_kwh[rows] > 0) & (self._flowed_kwh[rows] > 0))
 
     def sums(self, row: int) -> tuple[float, float]:
@@ -127,9 +127,6 @@ class StateOfHealth:
 
     def _own(self, rows: NDArray[np.int64]) -> FloatArray:
         return np.clip(self._flowed_kwh[rows] / self._told_kwh[rows], LOWEST, HIGHEST)
-
-    def _size_kwh(self, rows: NDArray[np.int64]) -> FloatArray:
-        return np.nan_to_num(self._columns.energy_max_kwh[rows] - self._columns.energy_min_kwh[rows])
 
     def _grow(self) -> None:
         more = len(self._columns.measured_us) - len(self._flowed_kwh)
