@@ -57,6 +57,9 @@ KEPT_WITHIN = 0.05
 """A ρ or a state of health is kept anew when it has moved by so much since it was kept last: a million devices do not
 write every cycle."""
 
+MOST_KEPT = 20_000
+"""So many are kept at once, the others with the next cycle: one evening of a large fleet teaches all its batteries."""
+
 _ROWS: dict[str, tuple[str, float | int]] = {
     "suspected": ("i8", 0),
     "strikes": ("i8", 0),
@@ -305,15 +308,13 @@ class ConductStage:
 
     def _to_keep(self, rows: NDArray[np.int64], changed: Sequence[int]) -> list[ConductRecord]:
         """What is to be kept of who came, went, or is known better by now."""
-        now = self._fractions(rows)
-        before = self.kept_fraction[rows]
-        moved = (self.weight_sum[rows] > 0) & ~(np.abs(now - before) < KEPT_WITHIN)
-        self.kept_fraction[rows[moved]] = now[moved]
-        health = self._health(rows)
+        now, health = self._fractions(rows), self._health(rows)
+        moved = (self.weight_sum[rows] > 0) & ~(np.abs(now - self.kept_fraction[rows]) < KEPT_WITHIN)
         moved |= ~np.isnan(health) & ~(np.abs(health - self.kept_health[rows]) < KEPT_WITHIN)
-        self.kept_health[rows[moved]] = health[moved]
+        kept = np.flatnonzero(moved)[:MOST_KEPT]
+        self.kept_fraction[rows[kept]], self.kept_health[rows[kept]] = now[kept], health[kept]
         heard, made = self._state.columns, []
-        for row in sorted({*rows[moved].tolist(), *changed}):
+        for row in sorted({*rows[kept].tolist(), *changed}):
             live = self._state.at(row)
             if live is not None:
                 aside = heard.misconduct[row] != 0

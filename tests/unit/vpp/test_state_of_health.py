@@ -154,6 +154,21 @@ def store(tmp_path: Path) -> Iterator[Store]:
         yield made
 
 
+async def test_what_is_learned_of_many_is_kept_piece_by_piece(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("vpp.conduct.MOST_KEPT", 2)
+    names = [f"b{k}" for k in range(5)]
+    assert store.upsert_resources([registered(battery(name)) for name in names]) == {}
+    known = LiveState(store.resources())
+    stage = ConductStage(state=known, cycle=timedelta(minutes=5), metrics=Metrics(), store=store)
+    for name in names:
+        run(known, name, 0.8, [-40.0] * 20)
+    counts = []
+    for _ in range(4):
+        await stage.keep()
+        counts.append(len(store.conduct()))
+    assert counts == [2, 4, 5, 5]
+
+
 async def test_it_is_known_again_after_a_restart(store: Store) -> None:
     known = LiveState(store.resources())
     run(known, "old", 0.8, [-40.0] * 20)
