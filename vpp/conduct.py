@@ -35,6 +35,7 @@ from models.resources import ResourceKind, ShiftableLoad
 from vpp.heard import NEVER_US
 from vpp.meter_spells import SET_ASIDE, TAKEN_BACK
 from vpp.metrics import Metrics
+from vpp.ramp_up import RAMP_TIME
 from vpp.state import LiveState
 
 log = structlog.get_logger(__name__)
@@ -95,6 +96,8 @@ class ConductStage:
     def __init__(self, *, state: LiveState, cycle: timedelta, metrics: Metrics, store: Store) -> None:
         self._state = state
         self._cycle = cycle
+        self._strikes = STRIKES.copy()
+        self._strikes[Misconduct.NO_RESPONSE] = max(STRIKES[Misconduct.NO_RESPONSE], -(-RAMP_TIME // cycle))
         self._metrics = metrics
         self._store = store
         self._lines: dict[tuple[datetime, str, str], list[str]] = {}
@@ -265,7 +268,7 @@ class ConductStage:
         self.strikes[rows] = np.where(found == 0, 0, again)
         self.suspected[rows] = found
         free = heard.misconduct[rows] == 0
-        certain = rows[free & (found != 0) & (self.strikes[rows] >= STRIKES[found])]
+        certain = rows[free & (found != 0) & (self.strikes[rows] >= self._strikes[found])]
         certain = certain[heard.measured_us[certain] != NEVER_US]  # who was never heard of has not fallen silent
         forgiven = (self.free_since_us[certain] != NEVER_US) & (
             now_us - self.free_since_us[certain] > FORGIVEN_AFTER // timedelta(microseconds=1)

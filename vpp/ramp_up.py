@@ -4,24 +4,27 @@
     on the way  =  Σ_i  y_i, as far as it lies between its order of the last cycles and the present one        [kW]
 
 An hour owes what did not come for that reason, but it is no reason to order more: a machine hall that takes ten minutes
-to come down would be bought twice.  Who is not there after two cycles does not respond, and is learned as such.
+to come down would be bought twice.  Who is not there after ``RAMP_TIME`` does not respond, and is learned as such.
 """
+
+from datetime import timedelta
 
 import numpy as np
 from numpy.typing import NDArray
 
 from models.intervals import FloatArray
 
-RAMP_CYCLES = 2
-"""An order is reached within so many cycles, or never."""
+RAMP_TIME = timedelta(minutes=10)
+"""An order is reached within so long, or never; at least two cycles."""
 
 
 class RampUp:
     """Remembers what was planned of each device of one event, by row of the live state."""
 
-    __slots__ = ("_before",)
+    __slots__ = ("_before", "_cycles")
 
-    def __init__(self) -> None:
+    def __init__(self, cycle: timedelta = RAMP_TIME / 2) -> None:
+        self._cycles = max(2, -(-RAMP_TIME // cycle))
         self._before: list[tuple[NDArray[np.int64], FloatArray]] = []
 
     def before_kw(self, rows: NDArray[np.int64], cycles: int = 1) -> FloatArray | None:
@@ -40,9 +43,9 @@ class RampUp:
         takes note of this cycle.  Before the first cycle nothing had been ordered.
         """
         low, high = planned_kw.copy(), planned_kw.copy()
-        for k in range(RAMP_CYCLES):
+        for k in range(self._cycles):
             known_kw = self.before_kw(rows, k + 1)
             before_kw = np.zeros(len(rows)) if known_kw is None else known_kw
             low, high = np.minimum(low, before_kw), np.maximum(high, before_kw)
-        self._before = [*self._before[1 - RAMP_CYCLES :], (rows, planned_kw.copy())]
+        self._before = [*self._before[1 - self._cycles :], (rows, planned_kw.copy())]
         return np.asarray(np.clip(planned_kw - moved_kw, planned_kw - high, planned_kw - low))

@@ -29,6 +29,7 @@ from vpp.heard import NEVER_US
 from vpp.ladder import Ladder, Noted
 from vpp.problem_builder import ProblemBuilder
 from vpp.ramp import is_guard, is_ramp, whole_event
+from vpp.ramp_up import RampUp
 from vpp.response import ResponseTimes
 from vpp.state import LiveState
 
@@ -98,6 +99,10 @@ class RealTimeStage:
         inside = {edge for window in windows for edge in window if rounded.start < edge < rounded.end}
         return IntervalGrid(tuple(sorted({*rounded.edges, *inside})))
 
+    def feedback_of(self, event_id: str) -> EventFeedback:
+        """What is known of an event, from nothing if it is new."""
+        return self.feedback.setdefault(event_id, EventFeedback(ramp_up=RampUp(self._cycle)))
+
     def learn(
         self,
         now: datetime,
@@ -123,7 +128,7 @@ class RealTimeStage:
         lies = np.isin(columns.misconduct, [each for each in Misconduct if each.is_of_the_meter])
         age_us = microseconds(now) - np.maximum(columns.measured_us[rows], NEVER_US // 2)
         heard = (age_us <= self._cycle // timedelta(microseconds=1)) & ~lies[rows]
-        feedback = self.feedback.setdefault(event.event_id, EventFeedback())
+        feedback = self.feedback_of(event.event_id)
         feedback.absent_kw = 0.0
         if not heard.any():  # it is we who are deaf: that says nothing about what was delivered
             return

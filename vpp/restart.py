@@ -37,7 +37,7 @@ from models.telemetry import ChargingSession, Reading
 from vpp import direct_call
 from vpp.baseline_table import merged_baseline
 from vpp.events import LOADED_BACK
-from vpp.feedback import EventFeedback, MeasuredCycle
+from vpp.feedback import MeasuredCycle
 from vpp.history import metered_on
 from vpp.runtime import Runtime
 from vpp.state import LiveState, ResourceLive
@@ -65,7 +65,7 @@ async def _delivered_so_far(runtime: Runtime, records: Sequence[EventRecord], no
             continue
         members = np.array([runtime.in_scope(name, event) for name in day.resource_ids], dtype=np.bool_)
         moved_kw = delivered_kw(day.baseline_kw[members], day.metered.power_kw[members], event.direction).sum(axis=0)
-        feedback = runtime.real_time.feedback.setdefault(event.event_id, EventFeedback())
+        feedback = runtime.real_time.feedback_of(event.event_id)
         ordered_kw = runtime.events.ordered_kw(record, day.grid).tolist()
         for start, end, ordered, moved in zip(
             day.grid.starts, day.grid.ends, ordered_kw, moved_kw.tolist(), strict=True

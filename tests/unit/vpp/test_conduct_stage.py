@@ -30,6 +30,23 @@ def store(tmp_path: Path) -> Iterator[Store]:
         yield made
 
 
+@pytest.mark.parametrize(("cycle_min", "cycles"), [(5, 2), (1, 10)])
+async def test_who_has_not_moved_in_ten_minutes_does_not_respond(store: Store, cycle_min: int, cycles: int) -> None:
+    cycle = timedelta(minutes=cycle_min)
+    state = LiveState(store.resources())
+    judge = ConductStage(state=state, cycle=cycle, metrics=Metrics(), store=store)
+    columns, row = state.columns, state.rows(["hall"])
+    judged = []
+    for k in range(cycles + 1):  # ordered from the second cycle on
+        columns.ordered_kw[row] = ORDERED_KW if k else np.nan
+        columns.ordered_until_us[row] = microseconds(T0 + 100 * cycle)
+        state.take(reading("hall", cycle_min * (k + 1.0), 50.0 + 0.1 * k))
+        columns.received_us[row] = microseconds(T0 + cycle * (k + 1))
+        await judge.after_cycle(T0 + cycle * (k + 1), {"hall": BASELINE_KW})
+        judged.append(Misconduct(int(columns.misconduct[row[0]])))
+    assert judged == [Misconduct.NONE] * cycles + [Misconduct.NO_RESPONSE]
+
+
 @pytest.mark.parametrize(
     ("drawn_kw", "found"),
     [([100.0, 75.0, 71.0, 70.0, 72.0], Misconduct.NONE), ([100.0, 101.0, 99.0, 101.0, 100.0], Misconduct.NO_RESPONSE)],

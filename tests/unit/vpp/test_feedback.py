@@ -222,6 +222,13 @@ def test_what_is_on_the_way_lies_between_the_orders_and_an_old_order_has_been_re
     assert last == 0.0, "who is not there by now does not come"
 
 
+@pytest.mark.parametrize(("cycle_min", "cycles"), [(5, 2), (1, 10), (10, 2), (4, 3)])
+def test_a_machine_is_on_its_way_for_ten_minutes_however_short_the_cycle_is(cycle_min: int, cycles: int) -> None:
+    ramp, rows = RampUp(timedelta(minutes=cycle_min)), np.array([0])
+    lacking = [float(ramp.on_the_way_kw(rows, np.array([40.0]), np.array([0.0]))[0]) for _ in range(cycles + 2)]
+    assert lacking == [40.0] * cycles + [0.0] * 2
+
+
 def test_what_those_did_not_bring_who_are_set_aside_is_bought_once() -> None:
     """A third of the devices falls silent; the plan is without them two cycles later."""
     feedback, delivered = EventFeedback(), []
