@@ -14,7 +14,7 @@ Two parts, because two things are wrong and each has its own cure:
 a is what devices that have just gone missing will not bring, once: at the next cycle they are heard or out of the plan.
 
 What is missing is made good in half the time that is left of the hour (not under a quarter of an hour), before the next
-thing can go wrong; what is too much is given back over all of it, since it is worth having when something does.
+thing can go wrong; what is too much is given back as soon, or it is still there when the hour ends.
 
 k: between what it is asked and 110 % of it the optimiser takes what is cheapest, where cooling later or charging later
 pays that is all of it, and nobody knows when that ends.  So a plan is asked for less where the one before took more,
@@ -51,7 +51,7 @@ LASTING_LIMITS = (-0.4, 0.4)
 OWED_LIMIT = 0.2
 """What an hour owes is made up for with at most this share of the order."""
 SOON_SHARE, SOON_LEAST = 0.5, timedelta(minutes=15)
-"""In so much of what is left of an hour its lack is made good; sooner than devices answer it would be bought twice."""
+"""In so much of what is left of an hour it is made good; sooner than devices answer it would be bought twice."""
 TOLERANCE = 0.03
 """A plan that gives so much more or less than it should is asked again."""
 HINDSIGHT_CYCLES = 3
@@ -211,9 +211,7 @@ class EventFeedback:
             if begin < each.end <= now
         )
         most_kw = OWED_LIMIT * event.target_kw
-        left = end - now
-        if owed_kwh > 0:
-            left = min(left, max(SOON_SHARE * left, SOON_LEAST))
+        left = min(end - now, max(SOON_SHARE * (end - now), SOON_LEAST))
         self.owed_kw = min(max(owed_kwh / (left / timedelta(hours=1)), -most_kw), most_kw)
         self.good_by = now + left
 
