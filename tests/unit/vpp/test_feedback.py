@@ -177,8 +177,8 @@ def test_what_cannot_be_more_is_not_asked_for_again() -> None:
     assert not feedback.can_ask_again, "it was asked for all that is wanted"
 
 
-def test_an_excess_is_given_back_slowly_and_a_lack_made_good_soon() -> None:
-    for delivered_kw, owed_kw in ((96.0, 8.0), (104.0, -4.0)):
+def test_a_lack_is_made_good_and_an_excess_given_back_in_half_of_what_is_left() -> None:
+    for delivered_kw, owed_kw in ((96.0, 8.0), (104.0, -8.0)):
         feedback = EventFeedback()
         for k in range(6):
             feedback.take(cycle(k, delivered_kw), None)
