@@ -1,15 +1,18 @@
 """Registered resources and their readings, for tests of what the service remembers."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from adapters.store import Store
 from models.capacity import connected_kw, declared_kw
 from models.intervals import FloatArray, IntervalGrid
 from models.plan import DispatchPlan, PlanSource
-from models.records import RegisteredResourceRecord
+from models.records import AggregatorRecord, RegisteredResourceRecord
 from models.resources import (
     CurtailableLoad,
     EvCharger,
@@ -139,6 +142,16 @@ def registered(resource: RegisteredResource, *, ttl_s: float = 300.0) -> Registe
         declared_kw=declared_kw(resource),
         registered_at=T0 - 24 * HOUR,
     )
+
+
+@contextmanager
+def store_of(folder: Path, *resources: RegisteredResource) -> Iterator[Store]:
+    """A store of its own that knows these resources."""
+    with Store(f"sqlite:///{folder / 'test.db'}") as made:
+        made.migrate()
+        made.add_aggregator(AggregatorRecord("agg", "", "hash", T0))
+        assert made.upsert_resources([registered(each) for each in resources]) == {}
+        yield made
 
 
 def stay(**changes: Any) -> ChargingSession:

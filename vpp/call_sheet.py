@@ -143,8 +143,7 @@ class CallSheet:
         store = kind == _CODE[ResourceKind.STORAGE]
         level, health = columns.energy_kwh[rows], self._state.health.share(rows)
         if shave:
-            left_kwh = np.maximum(0.0, health * level - self._state.health.floor_kwh(rows))
-            room_kwh = left_kwh * self._column("gives", rows)
+            room_kwh = health * np.maximum(0.0, level - columns.floor_kwh[rows]) * self._column("gives", rows)
             reach = -np.minimum(down, room_kwh / hours)  # the lowest net power that lasts
         else:
             room_kwh = health * (self._column("high_kwh", rows) - level) / self._column("takes", rows)

@@ -149,7 +149,7 @@ class ConductStage:
             row = live.row
             self.share_sum[row], self.weight_sum[row] = record.share_sum, record.weight_sum
             self.times[row] = record.times
-            self._state.health.take_up(row, record.flowed_kwh, record.told_kwh)
+            heard.flowed_kwh[row], heard.told_kwh[row] = record.flowed_kwh, record.told_kwh
             if record.quarantined_at is not None and record.trial_at is not None:
                 heard.misconduct[row] = record.misconduct
                 heard.quarantined_us[row] = microseconds(record.quarantined_at)
@@ -330,7 +330,8 @@ class ConductStage:
                         live.quarantined_since,
                         moment_of(int(self.trial_us[row])) if aside else None,
                         int(self.times[row]),
-                        *self._state.health.sums(row),
+                        float(heard.flowed_kwh[row]),
+                        float(heard.told_kwh[row]),
                     )
                 )
         return made

@@ -16,7 +16,8 @@ from models.resources import EvCharger, ResourceKind, Storage
 
 NEVER_US = -(2**63)
 GAUGE_ERROR_SHARE = 0.05
-"""How far off a battery's state of charge may be (GB/T 34131 asks of battery management systems at most 5 %)."""
+"""How far off a battery's state of charge may be: an assumption, for gauges that are set right only when it is full or
+empty."""
 _FIRST_ROWS = 64
 _COLUMNS: dict[str, tuple[str, float | int | bool]] = {
     "measured_us": ("i8", NEVER_US),
@@ -59,7 +60,9 @@ _COLUMNS: dict[str, tuple[str, float | int | bool]] = {
     "energy_min_kwh": ("f8", np.nan),
     "energy_max_kwh": ("f8", np.nan),
     "span_kwh": ("f8", 0.0),
-    "gauge_error_kwh": ("f8", 0.0),
+    "floor_kwh": ("f8", np.nan),
+    "flowed_kwh": ("f8", 0.0),
+    "told_kwh": ("f8", 0.0),
     "charge_efficiency": ("f8", np.nan),
     "discharge_efficiency": ("f8", np.nan),
 }
@@ -72,7 +75,8 @@ class HeardColumns:
     aggregator in ``owner_code``.  ``is_load``: curtailable or interruptible.
 
     ``energy_min_kwh`` to ``discharge_efficiency``: of storage only.  ``span_kwh``: what lies between its limits by the
-    nameplate.  ``gauge_error_kwh``: how far off its level may be.
+    nameplate.  ``floor_kwh``: the level, as it tells it, below which nothing is promised, since its gauge may be off.
+    ``flowed_kwh``, ``told_kwh``: what shows its state of health (``vpp.state_of_health``).
 
     ``gave_up``: whether a load has given up anything in the last day.  ``begins_early``: whether it was told to begin
     in this cycle with its order for the next.
@@ -123,7 +127,9 @@ class HeardColumns:
     energy_min_kwh: FloatArray
     energy_max_kwh: FloatArray
     span_kwh: FloatArray
-    gauge_error_kwh: FloatArray
+    floor_kwh: FloatArray
+    flowed_kwh: FloatArray
+    told_kwh: FloatArray
     charge_efficiency: FloatArray
     discharge_efficiency: FloatArray
 
@@ -157,7 +163,8 @@ class HeardColumns:
         if isinstance(resource, Storage):
             self.energy_min_kwh[row], self.energy_max_kwh[row] = resource.energy_min_kwh, resource.energy_max_kwh
             self.span_kwh[row] = resource.energy_max_kwh - resource.energy_min_kwh
-            self.gauge_error_kwh[row] = 0.0 if resource.is_pumped_hydro else GAUGE_ERROR_SHARE * self.span_kwh[row]
+            gauge_error = 0.0 if resource.is_pumped_hydro else GAUGE_ERROR_SHARE  # water has a gauge of its own
+            self.floor_kwh[row] = resource.energy_min_kwh + gauge_error * self.span_kwh[row]
             self.charge_efficiency[row] = resource.charge_efficiency
             self.discharge_efficiency[row] = resource.discharge_efficiency
         self.registered_reliability[row] = resource.reliability_fraction

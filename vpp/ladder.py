@@ -91,24 +91,10 @@ class Ladder:
         ``events``: what the operator asks for.  ``bound``, ``baseline``: what is checked beside the schedule.
         """
         async for plan in self._downwards(problem, events, deadline_s, gap):
-            proven = plan.source not in NO_SOLVER
-            report = await asyncio.to_thread(
-                check_plan, problem, plan, bound=bound and proven, baseline=baseline and proven
-            )
-            self._on_plan(plan, len(report.violations))
-            if report.violations:
-                log.error(
-                    "plan not published",
-                    step=plan.step.value,
-                    violations=[str(each) for each in report.violations[:5]],
-                )
-                continue
-            # what a rule costs is what the checker found it to cost
-            taken = plan if proven else replace(plan, objective_cny=report.objective_cny)
-            if taken.made_at is None:
-                taken = replace(taken, made_at=self._clock.now())
-            self.published(taken, events)
-            return taken
+            taken = await self._checked(problem, plan, bound=bound, baseline=baseline)
+            if taken is not None:
+                self.published(taken, events)
+                return taken
         return self.hold(problem)
 
     async def another(self, problem: DispatchProblem, *, deadline_s: float, gap: float) -> DispatchPlan | None:
@@ -121,12 +107,24 @@ class Ladder:
         except SolverError as error:
             log.warning("what was asked otherwise has no plan, the one before stands", error=str(error))
             return None
-        report = await asyncio.to_thread(check_plan, problem, plan)
+        return await self._checked(problem, plan)
+
+    async def _checked(
+        self, problem: DispatchProblem, plan: DispatchPlan, *, bound: bool = False, baseline: bool = False
+    ) -> DispatchPlan | None:
+        """The plan as it may be published; None if the checker finds anything."""
+        proven = plan.source not in NO_SOLVER
+        report = await asyncio.to_thread(
+            check_plan, problem, plan, bound=bound and proven, baseline=baseline and proven
+        )
         self._on_plan(plan, len(report.violations))
         if report.violations:
-            log.error("plan not taken", violations=[str(each) for each in report.violations[:5]])
+            violations = [str(each) for each in report.violations[:5]]
+            log.error("plan not published", step=plan.step.value, violations=violations)
             return None
-        return plan if plan.made_at is not None else replace(plan, made_at=self._clock.now())
+        # what a rule costs is what the checker found it to cost
+        taken = plan if proven else replace(plan, objective_cny=report.objective_cny)
+        return taken if taken.made_at is not None else replace(taken, made_at=self._clock.now())
 
     def published(self, plan: DispatchPlan, events: Sequence[Event]) -> None:
         """Remember a plan as the one in force."""

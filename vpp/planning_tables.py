@@ -18,8 +18,6 @@ from vpp.state import LiveState
 LOADS = (ResourceKind.CURTAILABLE_LOAD, ResourceKind.INTERRUPTIBLE_LOAD, ResourceKind.THERMAL_LOAD)
 PROFILED = (*LOADS, ResourceKind.PV)
 """Kinds that take part only if the service has made a profile for them."""
-LEVELS = ("energy_start_kwh", "energy_min_kwh", "energy_max_kwh", "energy_end_min_kwh")
-"""What a storage's nameplate says of its level; a plan counts on what is really there (``vpp.state_of_health``)."""
 ROW_BY_ROW = (ResourceKind.EV_SESSION, ResourceKind.SHIFTABLE_LOAD)
 
 
@@ -90,39 +88,42 @@ class PlanningTables:
                 said = [reliability.get(name, np.nan) for name in columns["resource_id"]]
                 given = np.array(said, dtype=np.float64)
                 columns["reliability_fraction"] = np.where(np.isnan(given), columns["reliability_fraction"], given)
+            held = np.zeros(len(rows), dtype=np.bool_) if frozen is None else frozen[rows]
             if kind is ResourceKind.STORAGE:
-                health = self._state.health.share(rows)
-                columns |= {name: health * columns[name] for name in LEVELS}
-                floor = np.minimum(self._state.health.floor_kwh(rows), columns["energy_start_kwh"])
-                columns["energy_min_kwh"] = floor
-            if frozen is not None and frozen[rows].any():
-                self._freeze(kind, columns, rows, frozen[rows])
-            if end_energy_kwh is not None and kind is ResourceKind.STORAGE:
-                wanted = np.array([end_energy_kwh.get(n, np.nan) for n in columns["resource_id"]], dtype=np.float64)
-                reachable = np.clip(wanted, columns["energy_min_kwh"], columns["energy_max_kwh"])
-                columns["energy_end_min_kwh"] = np.where(np.isnan(wanted), columns["energy_end_min_kwh"], reachable)
+                columns |= self._levels(columns, rows, held, end_energy_kwh or {})
+            elif held.any():
+                _freeze(kind, columns, held)
             made[kind] = ResourceTable(kind, columns)
         return made
 
-    def _freeze(
+    def _levels(
         self,
-        kind: ResourceKind,
-        columns: dict[str, Column],
+        columns: Mapping[str, Column],
         rows: NDArray[np.int64],
         frozen: NDArray[np.bool_],
-    ) -> None:
-        """``planning_rows.without_freedom`` for whole columns."""
-        if kind is ResourceKind.STORAGE:
-            known = self._state.health.share(rows) * self._state.columns.energy_kwh[rows]
-            level = np.where(np.isnan(known), columns["energy_start_kwh"], known)
-            level = np.clip(level, columns["energy_min_kwh"], columns["energy_max_kwh"])
-            for name in ("energy_min_kwh", "energy_max_kwh", "energy_end_min_kwh"):
-                columns[name] = np.where(frozen, level, columns[name])
-            return
-        nothing = {
-            ResourceKind.CURTAILABLE_LOAD: ("curtail_share",),
-            ResourceKind.INTERRUPTIBLE_LOAD: ("block_kw",),
-            ResourceKind.THERMAL_LOAD: ("increase_limit_kw", "decrease_limit_kw"),
-        }
-        for name in nothing.get(kind, ("reliability_fraction",)):
-            columns[name] = np.where(frozen, 0.0, columns[name])
+        end_energy_kwh: Mapping[str, float],
+    ) -> dict[str, Column]:
+        """Levels of storage as they really are, not as nameplate and gauge say (``vpp.state_of_health``)."""
+        heard, health = self._state.columns, self._state.health.share(rows)
+        start, high = health * columns["energy_start_kwh"], health * columns["energy_max_kwh"]
+        low = np.minimum(health * heard.floor_kwh[rows], start)
+        end = health * columns["energy_end_min_kwh"]
+        if frozen.any():
+            told = health * heard.energy_kwh[rows]
+            stays = np.clip(np.where(np.isnan(told), start, told), low, high)
+            low, high, end = (np.where(frozen, stays, level) for level in (low, high, end))
+        if end_energy_kwh:
+            wanted = np.array([end_energy_kwh.get(name, np.nan) for name in columns["resource_id"]], dtype=np.float64)
+            end = np.where(np.isnan(wanted), end, np.clip(wanted, low, high))
+        return {"energy_start_kwh": start, "energy_min_kwh": low, "energy_max_kwh": high, "energy_end_min_kwh": end}
+
+
+def _freeze(kind: ResourceKind, columns: dict[str, Column], frozen: NDArray[np.bool_]) -> None:
+    """``planning_rows.without_freedom`` for whole columns."""
+    nothing = {
+        ResourceKind.CURTAILABLE_LOAD: ("curtail_share",),
+        ResourceKind.INTERRUPTIBLE_LOAD: ("block_kw",),
+        ResourceKind.THERMAL_LOAD: ("increase_limit_kw", "decrease_limit_kw"),
+    }
+    for name in nothing.get(kind, ("reliability_fraction",)):
+        columns[name] = np.where(frozen, 0.0, columns[name])

@@ -1,4 +1,4 @@
-"""How much batteries hold of what their nameplates say, learned from their readings (state of health, IEC 62933-2-1).
+"""How much batteries hold of what their nameplates say, learned from their readings: their state of health.
 
 A battery tells a level: its state of charge times its nameplate.  Aged cells hold less than that, so the level falls
 faster than energy flows out, and a plan that believes it counts on energy that is not there when it is needed most.
@@ -11,8 +11,8 @@ Everything in a dispatch problem is real energy: levels and limits of level time
 ``LEAST_SHARE`` of his nameplate yet is taken for the middle one of those who have.
 
 Gauges drift as well, and are set right only when a battery is full or empty: nothing is promised of the last
-twentieth above the floor (``HeardColumns.gauge_error_kwh``; a reservoir has none).  Without that a fleet is found empty
-in the last minutes of an hour.
+twentieth above the registered floor (``HeardColumns.floor_kwh``; a reservoir has a gauge of its own).  Without that a
+fleet is found empty in the last minutes of an hour.
 """
 
 from datetime import datetime
@@ -37,29 +37,26 @@ JUMP_SHARE = 0.005
 
 
 class StateOfHealth:
-    """What is known of every battery, by row of the live state."""
+    """What is known of every battery; the sums stand by row in ``HeardColumns``: Σ E in ``flowed_kwh``, Σ L in
+    ``told_kwh``, forgotten with every kWh that flows after them.
+    """
 
     def __init__(self, columns: HeardColumns) -> None:
         self._columns = columns
-        self._flowed_kwh: FloatArray = np.empty(0)
-        """Σ E, forgotten with every kWh that flows after it."""
-        self._told_kwh: FloatArray = np.empty(0)
 
     def hear(
         self, rows: NDArray[np.int64], measured_us: NDArray[np.int64], power_kw: FloatArray, level_kwh: FloatArray
     ) -> None:
         """Take note of new readings, at most one of each row, before they stand in the columns."""
-        store = self._columns.is_storage[rows]
+        heard = self._columns
+        store = heard.is_storage[rows]
         if not store.any():
             return
-        self._grow()
         rows, measured_us = rows[store], measured_us[store]
         power_kw, level_kwh = power_kw[store], level_kwh[store]
-        heard, before_us = self._columns, self._columns.measured_us[rows]
+        before_us = heard.measured_us[rows]
         passed_us = np.where(before_us == NEVER_US, 0, measured_us - np.maximum(before_us, NEVER_US // 2))
-        into_kw = np.where(
-            power_kw > 0, power_kw * heard.charge_efficiency[rows], power_kw / heard.discharge_efficiency[rows]
-        )
+        into_kw = self._into_kw(rows, power_kw)
         flowed = np.abs(into_kw) * (passed_us / 3.6e9)
         told = (level_kwh - heard.energy_kwh[rows]) * np.sign(into_kw)
         size = heard.span_kwh[rows]
@@ -69,25 +66,19 @@ class StateOfHealth:
         counts = (passed_us > 0) & (passed_us <= LONGEST_US) & (size > 0) & flows & follows & behaves
         rows, flowed, told, size = rows[counts], flowed[counts], told[counts], size[counts]
         left = np.exp(-flowed / size)
-        self._flowed_kwh[rows] = left * self._flowed_kwh[rows] + flowed
-        self._told_kwh[rows] = left * self._told_kwh[rows] + told
+        heard.flowed_kwh[rows] = left * heard.flowed_kwh[rows] + flowed
+        heard.told_kwh[rows] = left * heard.told_kwh[rows] + told
 
     def share(self, rows: NDArray[np.int64]) -> FloatArray:
         """Share of the nameplate that each of ``rows`` holds, (n,); 1 where nobody knows, and of what is no battery."""
-        self._grow()
-        count = len(self._flowed_kwh)
-        everyone = np.flatnonzero(self._columns.is_storage[:count])
-        known = everyone[self.is_known(everyone)]
-        middle = float(np.median(self._own(known))) if len(known) else 1.0
-        learned = np.full(len(rows), middle)
-        own = self.is_known(rows)
-        learned[own] = self._own(rows[own])
-        return np.where(self._columns.is_storage[rows], learned, 1.0)
-
-    def floor_kwh(self, rows: NDArray[np.int64]) -> FloatArray:
-        """The level below which nothing is promised of each of ``rows``, real kWh, (n,)."""
-        heard = self._columns
-        return np.asarray(self.share(rows) * (heard.energy_min_kwh[rows] + heard.gauge_error_kwh[rows]))
+        known, store = self.is_known(rows), self._columns.is_storage[rows]
+        found = np.ones(len(rows))
+        found[known] = self._own(rows[known])
+        if (store & ~known).any():
+            everyone = np.flatnonzero(self._columns.is_storage)
+            others = everyone[self.is_known(everyone)]
+            found[store & ~known] = np.median(self._own(others)) if len(others) else 1.0
+        return found
 
     def stored_kwh(self, rows: NDArray[np.int64], now: datetime) -> FloatArray:
         """What is really in storage now, kWh: what the newest reading said, moved on by what was ordered (or else
@@ -98,10 +89,7 @@ class StateOfHealth:
         heard, now_us, share = self._columns, microseconds(now), self.share(rows)
         age_us = np.clip(now_us - np.maximum(heard.measured_us[rows], NEVER_US // 2), 0, heard.ttl_us[rows])
         ordered = (heard.ordered_until_us[rows] >= now_us) & ~np.isnan(heard.ordered_kw[rows])
-        power_kw = np.where(ordered, heard.ordered_kw[rows], heard.power_kw[rows])
-        into_kw = np.where(
-            power_kw > 0, power_kw * heard.charge_efficiency[rows], power_kw / heard.discharge_efficiency[rows]
-        )
+        into_kw = self._into_kw(rows, np.where(ordered, heard.ordered_kw[rows], heard.power_kw[rows]))
         told_kwh = share * heard.energy_kwh[rows]
         low_kwh, high_kwh = share * heard.energy_min_kwh[rows], share * heard.energy_max_kwh[rows]
         moved_kwh = np.clip(
@@ -111,25 +99,15 @@ class StateOfHealth:
 
     def is_known(self, rows: NDArray[np.int64]) -> NDArray[np.bool_]:
         """True where a battery has moved enough to be known by itself, (n,)."""
-        self._grow()
-        enough = self._flowed_kwh[rows] >= LEAST_SHARE * self._columns.span_kwh[rows]
-        return np.asarray(enough & (self._told_kwh[rows] > 0) & (self._flowed_kwh[rows] > 0))
-
-    def sums(self, row: int) -> tuple[float, float]:
-        """Σ E and Σ L of one row, kWh: what ``take_up`` takes after a restart."""
-        self._grow()
-        return float(self._flowed_kwh[row]), float(self._told_kwh[row])
-
-    def take_up(self, row: int, flowed_kwh: float, told_kwh: float) -> None:
-        """Go on with what was known before a restart."""
-        self._grow()
-        self._flowed_kwh[row], self._told_kwh[row] = flowed_kwh, told_kwh
+        heard = self._columns
+        enough = heard.flowed_kwh[rows] >= LEAST_SHARE * heard.span_kwh[rows]
+        return np.asarray(enough & (heard.told_kwh[rows] > 0) & (heard.flowed_kwh[rows] > 0))
 
     def _own(self, rows: NDArray[np.int64]) -> FloatArray:
-        return np.clip(self._flowed_kwh[rows] / self._told_kwh[rows], LOWEST, HIGHEST)
+        return np.clip(self._columns.flowed_kwh[rows] / self._columns.told_kwh[rows], LOWEST, HIGHEST)
 
-    def _grow(self) -> None:
-        more = len(self._columns.measured_us) - len(self._flowed_kwh)
-        if more > 0:
-            self._flowed_kwh = np.concatenate([self._flowed_kwh, np.zeros(more)])
-            self._told_kwh = np.concatenate([self._told_kwh, np.zeros(more)])
+    def _into_kw(self, rows: NDArray[np.int64], power_kw: FloatArray) -> FloatArray:
+        """What goes into the cells at this power, by registered efficiencies; negative where it comes out of them."""
+        heard = self._columns
+        charged = power_kw * heard.charge_efficiency[rows]
+        return np.where(power_kw > 0, charged, power_kw / heard.discharge_efficiency[rows])

@@ -10,8 +10,7 @@ import pytest
 from adapters.store import Store
 from models.conduct import Misconduct
 from models.reading_columns import microseconds
-from models.records import AggregatorRecord
-from tests.live import T0, curtailable, reading, registered
+from tests.live import T0, curtailable, reading, store_of
 from vpp.conduct import ConductStage
 from vpp.metrics import Metrics
 from vpp.state import LiveState
@@ -23,10 +22,7 @@ BASELINE_KW, ORDERED_KW = 50.0, 20.0
 
 @pytest.fixture
 def store(tmp_path: Path) -> Iterator[Store]:
-    with Store(f"sqlite:///{tmp_path / 'test.db'}") as made:
-        made.migrate()
-        made.add_aggregator(AggregatorRecord("agg", "", "hash", T0))
-        assert made.upsert_resources([registered(curtailable("hall"))]) == {}
+    with store_of(tmp_path, curtailable("hall")) as made:
         yield made
 
 

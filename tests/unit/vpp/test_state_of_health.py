@@ -15,9 +15,8 @@ from models.conduct import Misconduct
 from models.events import Direction
 from models.fleet import Fleet
 from models.intervals import IntervalGrid
-from models.records import AggregatorRecord
 from models.resources import ResourceKind
-from tests.live import T0, battery, curtailable, reading, registered
+from tests.live import T0, battery, curtailable, reading, registered, store_of
 from vpp.call_sheet import CallSheet
 from vpp.conduct import ConductStage
 from vpp.metrics import Metrics
@@ -45,6 +44,12 @@ def run(known: LiveState, name: str, health: float, power_kw: list[float], *, fi
         told_kwh += into_kw / 60 / health
         known.take(reading(name, first_min + minute, power, energy_kwh=told_kwh))
     return told_kwh
+
+
+def sums(known: LiveState, name: str) -> tuple[float, float]:
+    """What has flowed, and what was told of it, kWh."""
+    (row,) = known.rows([name])
+    return float(known.columns.flowed_kwh[row]), float(known.columns.told_kwh[row])
 
 
 RUNS = st.lists(st.one_of(st.just(0.0), st.floats(-40.0, -5.0), st.floats(5.0, 50.0)), min_size=20, max_size=60)
@@ -94,14 +99,14 @@ def test_a_trickle_that_only_makes_up_for_what_leaks_teaches_nothing() -> None:
     known = state("full")
     for minute in range(600):
         known.take(reading("full", 15.0 * minute, 1.5, energy_kwh=99.0 + 0.001 * (minute % 2)))
-    assert known.health.sums(0) == (0.0, 0.0)
+    assert sums(known, "full") == (0.0, 0.0)
 
 
 def test_a_meter_that_lies_teaches_nothing() -> None:
     known = state("old")
     row = known.rows(["old"])
     run(known, "old", 0.8, [-40.0] * 20)
-    before = known.health.sums(int(row[0]))
+    before = sums(known, "old")
     level = 50.0
     for minute in range(100, 120):  # frozen: power flows, and the level stands still
         known.take(reading("old", minute, -40.0, energy_kwh=level))
@@ -115,7 +120,7 @@ def test_a_meter_that_lies_teaches_nothing() -> None:
     known.columns.misconduct[row] = Misconduct.WRONG_SCALE
     for minute in range(603, 613):
         known.take(reading("old", minute, -40.0, energy_kwh=24.0 - 0.5 * (minute - 602)))
-    flowed, told = known.health.sums(int(row[0]))
+    flowed, told = sums(known, "old")
     assert flowed / told == pytest.approx(before[0] / before[1], rel=0.02)
     assert flowed < before[0] + 1.5, "at most the honest pairs between"
 
@@ -147,10 +152,7 @@ def test_plans_states_and_calls_count_on_what_is_there() -> None:
 
 @pytest.fixture
 def store(tmp_path: Path) -> Iterator[Store]:
-    with Store(f"sqlite:///{tmp_path / 'test.db'}") as made:
-        made.migrate()
-        made.add_aggregator(AggregatorRecord("agg", "", "hash", T0))
-        assert made.upsert_resources([registered(battery("old"))]) == {}
+    with store_of(tmp_path, battery("old")) as made:
         yield made
 
 
