@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from models.flexibility import callable_kw
-from vpp.state import ResourceLive
+from vpp.resource_live import ResourceLive
 
 
 @dataclass(slots=True)

@@ -25,7 +25,8 @@ from models.resources import (
 from models.telemetry import ChargingSession
 from vpp.charging_reserve import ready_by
 from vpp.planning_tables import profile_id
-from vpp.state import LiveState, ResourceLive
+from vpp.resource_live import ResourceLive
+from vpp.state import LiveState
 
 MOST_STAYS = 200_000
 """So many stays are remembered before all are forgotten."""

@@ -35,7 +35,8 @@ from vpp.planning_rows import PlanningRows, empty_places, without_freedom
 from vpp.planning_tables import ROW_BY_ROW, PlanningTables, profile_id
 from vpp.problem_states import states_of
 from vpp.ramp import whole_event
-from vpp.state import LiveState, ResourceLive
+from vpp.resource_live import ResourceLive
+from vpp.state import LiveState
 
 PROFILE_COLUMNS = {
     ResourceKind.CURTAILABLE_LOAD: "baseline_profile",

@@ -39,8 +39,9 @@ from vpp.baseline_table import merged_baseline
 from vpp.events import LOADED_BACK
 from vpp.feedback import MeasuredCycle
 from vpp.history import metered_on
+from vpp.resource_live import ResourceLive
 from vpp.runtime import Runtime
-from vpp.state import LiveState, ResourceLive
+from vpp.state import LiveState
 from vpp.uplink import REFUSAL_HOLDS
 
 log = structlog.get_logger(__name__)

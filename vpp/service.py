@@ -24,9 +24,10 @@ from vpp.day_ahead import AFTER_EVENT
 from vpp.housekeeping import keep_house, keep_readings
 from vpp.metrics import Metrics
 from vpp.promises import PROMISES
+from vpp.resource_live import ResourceLive
 from vpp.runtime import Runtime
 from vpp.settings import Settings
-from vpp.state import LiveState, ResourceLive
+from vpp.state import LiveState
 from vpp.uplink import Uplink
 
 log = structlog.get_logger(__name__)

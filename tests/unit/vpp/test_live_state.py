@@ -22,7 +22,8 @@ from tests.live import (
     stay,
     thermal,
 )
-from vpp.state import LiveState, ResourceLive
+from vpp.resource_live import ResourceLive
+from vpp.state import LiveState
 
 DAY = T0 - 4 * HOUR
 
