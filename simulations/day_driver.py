@@ -58,7 +58,13 @@ class Driver:
         ids = generated.bank.resource_ids
         self.faults = FaultPlan(ids, self._seed) if setup.everyday_faults else FaultPlan.none(ids)
         self.fleet = SimulatedFleet(
-            generated, clock, self.faults, prefix=settings.mqtt.prefix, history_step=setup.history_step
+            generated,
+            clock,
+            self.faults,
+            telemetry_s=setup.telemetry_s,
+            step_s=setup.step_s,
+            prefix=settings.mqtt.prefix,
+            history_step=setup.history_step,
         )
         self.passwords: Mapping[str, str] = {}
         self.watch: Watch | None = None

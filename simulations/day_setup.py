@@ -51,7 +51,8 @@ class DaySetup:
     operator declares; ``orders`` what.  ``plan_at`` must be when the service's day-ahead planning is due.
     ``wire``: what goes wrong on every gateway's wire around the events.  ``is_watched``: what goes through the gateways
     is compared afterwards with what the platform kept.  ``dice_seed``: what happens from a kept start on (devices'
-    dice, everyday faults, the wire), None: the fleet's own.
+    dice, everyday faults, the wire), None: the fleet's own.  ``telemetry_s``: how often devices report, ``step_s``: the
+    longest step of their physics.
     """
 
     generated: GeneratedFleet
@@ -68,6 +69,8 @@ class DaySetup:
     is_watched: bool = False
     everyday_faults: bool = True
     dice_seed: int | None = None
+    telemetry_s: float = 300.0
+    step_s: float = 60.0
     settings: dict[str, dict[str, object]] = field(default_factory=dict)
 
     @property

@@ -23,7 +23,7 @@ from simulations.day import PROMISES_FILE, keep_start, run_day
 from simulations.day_setup import day_settings
 from simulations.end_with_parent import end_with_parent
 from simulations.event_cases import NOTHING, FaultCase
-from simulations.event_days import EventDayScore, broken_invariants, event_day, far_side, score
+from simulations.event_days import EventDayScore, at_pace, broken_invariants, event_day, far_side, score
 from simulations.quiet_logs import quiet_logs
 from vpp.wiring import solver_pools
 
@@ -34,13 +34,17 @@ Told = Callable[[str], None]
 
 @dataclass(frozen=True)
 class EventBench:
-    """What is run: every case on every day."""
+    """What is run: every case on every day.  ``cycle_s``: how often the service plans, ``telemetry_s``: how often
+    devices report.
+    """
 
     resources: int
     cases: tuple[FaultCase, ...]
     days: int
     days_per_fleet: int = 20
     first_seed: int = 0
+    cycle_s: float = 300.0
+    telemetry_s: float = 300.0
     done: frozenset[tuple[int, str]] = frozenset()
     """Seeds and cases that need not be run again."""
 
@@ -102,7 +106,7 @@ def _fleet_days(bench: EventBench, which: FleetDays, heard: Queue[Any]) -> None:
 
 async def _run(bench: EventBench, which: FleetDays, folder: Path, heard: Queue[Any]) -> None:
     fleet_seed = which[0]
-    base = event_day(bench.resources, fleet_seed, None, NOTHING)
+    base = at_pace(event_day(bench.resources, fleet_seed, None, NOTHING), bench.cycle_s, bench.telemetry_s)
     solvers = solver_pools(day_settings(base, folder / "kept" / "service"))
 
     def told(name: str) -> Callable[[str, str, float], None]:

@@ -31,6 +31,8 @@ def bench_event(
         list[str] | None, typer.Option(help=f"Only this case of the matrix: {', '.join(each.name for each in MATRIX)}.")
     ] = None,
     days_per_fleet: Annotated[int, typer.Option(min=1, help="So many days of one fleet, then another.")] = 20,
+    cycle_s: Annotated[float, typer.Option(min=60, max=300, help="The service plans so often around events.")] = 300.0,
+    telemetry_s: Annotated[float, typer.Option(min=15, max=300, help="Devices report so often.")] = 300.0,
     processes: Annotated[int, typer.Option(min=1, help="Fleets at the same time.")] = 2,
     plot: Annotated[Path | None, typer.Option(help="Draw every judged hour into this SVG file.")] = None,
     out: Annotated[
@@ -40,7 +42,7 @@ def bench_event(
 ) -> None:
     """Whole event days under faults through the service: how often the order is kept, hour by hour."""
     cases = _named(case) if case else MATRIX if faults else (judged(silent),)
-    bench = EventBench(resources, cases, days, days_per_fleet, seed)
+    bench = EventBench(resources, cases, days, days_per_fleet, seed, cycle_s, telemetry_s)
     console, scores = Console(stderr=True), _kept(out, bench)
     bench = replace(bench, done=frozenset((each.seed, each.case) for each in scores))
     columns = (BarColumn(bar_width=30), TimeElapsedColumn(), TextColumn("{task.description}"))
@@ -78,7 +80,8 @@ def _json(bench: EventBench, scores: list[EventDayScore]) -> str:
 
 def _made_by(bench: EventBench) -> dict[str, Any]:
     """What must be the same for days to be put together."""
-    return {"code_sha256": code_sha256(), "resources": bench.resources, "days_per_fleet": bench.days_per_fleet}
+    same = ("resources", "days_per_fleet", "cycle_s", "telemetry_s")
+    return {"code_sha256": code_sha256(), **{name: getattr(bench, name) for name in same}}
 
 
 def _kept(out: Path | None, bench: EventBench) -> list[EventDayScore]:

@@ -110,6 +110,12 @@ def event_day(
     )
 
 
+def at_pace(setup: DaySetup, cycle_s: float, telemetry_s: float) -> DaySetup:
+    """The day with a service that plans so often and devices that report so often; their physics is as fine."""
+    settings = {**setup.settings, "real_time": {**setup.settings.get("real_time", {}), "cycle_s": cycle_s}}
+    return replace(setup, settings=settings, telemetry_s=telemetry_s, step_s=min(setup.step_s, cycle_s / 4))
+
+
 def score(
     result: DayResult,
     case: FaultCase,

@@ -44,8 +44,9 @@ from models.settlement.performance import BAND, clock_hours
 from vpp.absence import Absence
 from vpp.ramp_up import RampUp
 
-GAIN = 0.7
-"""How much of a new difference is believed at once; what is missed hardly depends on l, so any share is stable."""
+GAIN, GAIN_TIME = 0.7, timedelta(minutes=5)
+"""So much of a new difference is believed after so long; what is missed hardly depends on l, so any share is stable.  A
+shorter cycle sees more of the noise of loads and believes less of it, to the same end after the same time."""
 LASTING_LIMITS = (-0.4, 0.4)
 """What lasts stays within these shares of the order."""
 OWED_LIMIT = 0.2
@@ -54,8 +55,10 @@ SOON_SHARE, SOON_LEAST = 0.5, timedelta(minutes=15)
 """In so much of what is left of an hour it is made good; sooner than devices answer it would be bought twice."""
 TOLERANCE = 0.03
 """A plan that gives so much more or less than it should is asked again."""
-HINDSIGHT_CYCLES = 3
-"""So many cycles are counted again: misconduct is found within two."""
+HINDSIGHT = timedelta(minutes=15)
+"""Cycles that end so long ago are counted again, three at least: misconduct is found within two."""
+READING_WITHIN = timedelta(minutes=5)
+"""A cycle stands in a reading that is taken so soon after it, or in none."""
 CORRECTION_LIMITS = (LASTING_LIMITS[0] - OWED_LIMIT, LASTING_LIMITS[1] + OWED_LIMIT)
 """Both together, also where the order has been lowered since they were learned."""
 FORESIGHT_SHARE = 0.7
@@ -102,6 +105,7 @@ class EventFeedback:
     """What those who have just gone missing will not bring in the coming cycle, most likely (``vpp.absence``)."""
     ramp_up: RampUp = field(default_factory=RampUp)
     absence: Absence = field(default_factory=Absence)
+    _unreported_kw: list[float] = field(default_factory=list)
     _tried: list[tuple[float, float]] = field(default_factory=list)
     _counted: dict[datetime, Contributions] = field(default_factory=dict)
     _trusted: NDArray[np.int64] = field(default_factory=lambda: np.empty(0, dtype=np.int64))
@@ -118,24 +122,34 @@ class EventFeedback:
         counted: Contributions | None = None,
         trusted: NDArray[np.int64] | None = None,
         on_the_way_kw: float = 0.0,
+        *,
+        is_reported: bool = True,
     ) -> None:
         """Learn from one complete cycle inside the event.
 
         ``planned_kw``: what the plan in force expected in it of those who can be ordered again (``trusted``, rows of
         the live state); None where that says little (the first cycle of an event holds the ramp of the devices): what
         it missed is owed, and teaches nothing.  ``on_the_way_kw``: what of it was new and not reached yet
-        (``vpp.ramp_up``), which is owed as well.
+        (``vpp.ramp_up``), which is owed as well.  ``is_reported`` False: gateways report less often than we plan, and
+        this cycle stands in readings that are still to come; when they have, it is compared with them.
         """
         self.measured.append(cycle)
         if counted is not None:
             self._counted[cycle.start] = counted
-            for old in sorted(self._counted)[:-HINDSIGHT_CYCLES]:
+            for old in sorted(self._counted)[: -max(3, HINDSIGHT // (cycle.end - cycle.start))]:
                 del self._counted[old]
-        if planned_kw is not None:
-            missed_kw = planned_kw - on_the_way_kw - cycle.delivered_kw
+        if planned_kw is None:
+            self._unreported_kw.clear()
+        elif not is_reported:
+            self._unreported_kw.append(planned_kw - on_the_way_kw)
+        else:
+            expected_kw = [*self._unreported_kw, planned_kw - on_the_way_kw]
+            self._unreported_kw.clear()
+            missed_kw = sum(expected_kw) / len(expected_kw) - cycle.delivered_kw
             # what was learned of those who are set aside must not be bought a second time: the plan is without them now
             someone_left = trusted is not None and not np.isin(self._trusted, trusted).all()
-            gain = 1.0 if someone_left else GAIN
+            learned_over = len(expected_kw) * (cycle.end - cycle.start)
+            gain = 1.0 if someone_left else 1 - (1 - GAIN) ** min(1.0, learned_over / GAIN_TIME)
             self._set(cycle.ordered_kw, self.lasting_kw + gain * (missed_kw - self.lasting_kw))
         if trusted is not None:
             self._trusted = trusted
@@ -186,8 +200,8 @@ class EventFeedback:
             late = ~counted.reported & (newest_us >= end_us)
             counted.moved_kw[late] = counted.sign * (counted.baseline_kw - power_kw[counted.rows])[late]
             counted.reported[late] = True
-            is_newest = place == len(self.measured) - 1  # its readings may be on their way yet
-            kept = (counted.reported | is_newest) & ~lies[counted.rows]
+            may_come = cycle.end > self.measured[-1].end - READING_WITHIN  # its readings may be on their way yet
+            kept = (counted.reported | may_come) & ~lies[counted.rows]
             self.measured[place] = replace(cycle, delivered_kw=float(counted.moved_kw[kept].sum()))
 
     def corrected_kw(self, ordered_kw: float) -> float:

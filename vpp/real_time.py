@@ -23,7 +23,7 @@ from models.reading_columns import microseconds
 from models.telemetry import ChargingSession
 from vpp.asked import asked_pieces, commitments_in_step
 from vpp.day_ahead import delivered_kw
-from vpp.feedback import Contributions, EventFeedback, MeasuredCycle
+from vpp.feedback import READING_WITHIN, Contributions, EventFeedback, MeasuredCycle
 from vpp.forecasting import CityFeed
 from vpp.heard import NEVER_US
 from vpp.ladder import Ladder, Noted
@@ -33,7 +33,8 @@ from vpp.ramp_up import RampUp
 from vpp.response import ResponseTimes
 from vpp.state import LiveState
 
-COARSE = timedelta(minutes=30)
+FINE, COARSE = timedelta(minutes=5), timedelta(minutes=30)
+"""Steps of the plan: soon, and later.  A shorter cycle plans in the same steps, more often."""
 TRIES = 4
 """A plan that does not give what it should is asked for otherwise, as long as half the deadline is left."""
 LEAST_SPAN = timedelta(hours=24)
@@ -91,13 +92,20 @@ class RealTimeStage:
 
         A horizon that shrank with every half hour would be a new structure for the solver each time; rounded up to
         multiples of ``SPAN_STEP`` there are six structures (the phases of the half hour) for each length that occurs.
+
+        Steps lie on the marks of the clock however short the cycle is.  The first one holds both stretches for which
+        orders are sent: with one of its own for the second, that would be given to other devices, equally cheap.
         """
         windows = [(event.start, event.end) for event in events if event.end > now]
-        exact = IntervalGrid.real_time(now, fine=self._cycle, windows=windows)
+        fine = max(self._cycle, FINE)
+        midnight = now.replace(hour=0, minute=0, second=0, microsecond=0)
+        mark = midnight + fine * ((now - midnight) // fine)
+        exact = IntervalGrid.real_time(mark, fine=fine, windows=windows)
         span = SPAN_STEP * (-(-(exact.end - exact.start - COARSE) // SPAN_STEP))
-        rounded = IntervalGrid.real_time(now, fine=self._cycle, span=max(span, LEAST_SPAN))
-        inside = {edge for window in windows for edge in window if rounded.start < edge < rounded.end}
-        return IntervalGrid(tuple(sorted({*rounded.edges, *inside})))
+        rounded = IntervalGrid.real_time(mark, fine=fine, span=max(span, LEAST_SPAN))
+        inside = {edge for window in windows for edge in window if now < edge < rounded.end}
+        first_end = now + max(self._cycle, min(2 * self._cycle, fine))
+        return IntervalGrid(tuple(sorted({now, *(edge for edge in rounded.edges if edge >= first_end), *inside})))
 
     def feedback_of(self, event_id: str) -> EventFeedback:
         """What is known of an event, from nothing if it is new."""
@@ -127,7 +135,7 @@ class RealTimeStage:
         baseline_kw = np.array([baseline_now_kw.get(name, 0.0) for name in ids], dtype=np.float64)[known]
         lies = np.isin(columns.misconduct, [each for each in Misconduct if each.is_of_the_meter])
         age_us = microseconds(now) - np.maximum(columns.measured_us[rows], NEVER_US // 2)
-        heard = (age_us <= self._cycle // timedelta(microseconds=1)) & ~lies[rows]
+        heard = (age_us <= max(self._cycle, READING_WITHIN) // timedelta(microseconds=1)) & ~lies[rows]
         feedback = self.feedback_of(event.event_id)
         feedback.absent_kw = 0.0
         if not heard.any():  # it is we who are deaf: that says nothing about what was delivered
@@ -136,12 +144,13 @@ class RealTimeStage:
         moved_kw = np.where(heard, sign * (baseline_kw - columns.power_kw[rows]), 0.0)
         ordered_again = columns.is_dispatchable(now)[rows]
         reported = columns.measured_us[rows] >= microseconds(now)
-        counts = heard & ordered_again & reported & (begun >= self._cycle)  # a call comes in the middle of a cycle
+        asked = heard & ordered_again
+        counts = asked & reported & (begun >= self._cycle)  # a call comes in the middle of a cycle
         before_kw = feedback.ramp_up.before_kw(rows)
         if before_kw is not None:
             self.responses.learn(rows, planned_kw[known], planned_kw[known] - before_kw, moved_kw, counts)
         expected_share = feedback.absence.expected_share(rows, reported)
-        on_its_way = heard & ordered_again & ~reported
+        on_its_way = asked & ~reported
         moved_kw = np.where(on_its_way, expected_share * planned_kw[known], moved_kw)
         feedback.absent_kw = float(((1 - expected_share) * planned_kw[known])[on_its_way].sum())
         delivered = float(moved_kw.sum())
@@ -160,6 +169,7 @@ class RealTimeStage:
                 counted,
                 rows[ordered_again],
                 float(lacking_kw[ordered_again].sum()) - early_kw,
+                is_reported=bool(2 * reported[asked].sum() >= asked.sum()),
             )
             feedback.look_back(columns.measured_us, columns.power_kw, lies)
         feedback.owe(now, event, self._zone)
@@ -180,8 +190,9 @@ class RealTimeStage:
 
     async def prepare(self, start: datetime, busiest_day: Mapping[str, int]) -> None:
         """Let the solver get ready for every phase of the half hour, before the first cycle needs it."""
-        for phase in range(COARSE // self._cycle):
-            grid = self.grid(start + phase * self._cycle, ())
+        step = max(self._cycle, FINE)
+        for phase in range(COARSE // step):
+            grid = self.grid(start + phase * step, ())
             city = self._feed.forecast(self._clock.now(), grid)
             await self._solver.prepare(self._builder.shape(grid, city, busiest_day, real_time=True))
 

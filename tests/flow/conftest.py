@@ -114,16 +114,16 @@ class Device:
                 return self.own_kw + self.does_share * moved_kw
         return self.own_kw
 
-    def advance(self, now: datetime) -> None:
-        """Live one minute from ``now`` on."""
-        power = self.wanted_kw(now)
+    def advance(self, now: datetime, step: timedelta) -> None:
+        """Live one step from ``now`` on."""
+        power, hours = self.wanted_kw(now), step / timedelta(hours=1)
         if self.fields["kind"] == "storage" and self.level_kwh is not None:
             charge = self.fields["charge_efficiency"] * max(power, 0.0)
-            gain = (charge - max(-power, 0.0) / self.fields["discharge_efficiency"]) / 60
+            gain = (charge - max(-power, 0.0) / self.fields["discharge_efficiency"]) * hours
             if not self.fields["energy_min_kwh"] <= self.level_kwh + gain <= self.fields["energy_max_kwh"]:
                 power = gain = 0.0
             self.level_kwh += gain
-        self.energy_kwh += power / 60
+        self.energy_kwh += power * hours
         self.power_kw.append((now, power))
 
 
@@ -136,6 +136,7 @@ class Aggregator:
         self.password = new_password()
         self.policy = policy
         self.sequence = 0
+        self.report_every = CYCLE
         self.heard: list[tuple[datetime, str, float | None, datetime, datetime]] = []
         self.gateway = AggregatorGateway(name, clock, self, self.devices, policy=self._decide, answer_timeout_s=1.0)
 
@@ -168,8 +169,8 @@ class Aggregator:
 
     def mean_kw(self, start: datetime, end: datetime) -> float:
         """True mean power of its devices over [start, end)."""
-        minutes = (kw for device in self.devices.values() for at, kw in device.power_kw if start <= at < end)
-        return sum(minutes) / ((end - start) / MINUTE)
+        steps = [[kw for at, kw in device.power_kw if start <= at < end] for device in self.devices.values()]
+        return sum(sum(each) / len(each) for each in steps)
 
     def publish(self, now: datetime) -> None:
         readings = []
@@ -319,6 +320,7 @@ class World:
         overrides: Mapping[str, Any],
         with_loads: bool = False,
         start: datetime = START,
+        step: timedelta = MINUTE,
     ) -> None:
         self.folder, self.broker = folder, broker
         self.clock = VirtualClock(start, patience_s=30.0)
@@ -326,6 +328,7 @@ class World:
         """What the service takes for the time; the devices know better."""
         self.solver, self.overrides = solver, overrides
         self.city_kw = CITY_KW
+        self.step = step
         self.aggregators = small_fleet(self.clock)
         if with_loads:
             self.aggregators["delta"] = Aggregator("delta", three_loads(), self.clock)
@@ -393,16 +396,15 @@ class World:
 
     async def _live(self) -> None:
         now = self.clock.now()
+        midnight = now.replace(hour=0, minute=0)
         while True:
-            for _ in range(5):
-                for device in self.devices.values():
-                    device.advance(now)
-                now += MINUTE
-                await self.clock.sleep_until(now)
-                if now == self.clock.now() and now.minute % 5 == 0:
-                    break
+            for device in self.devices.values():
+                device.advance(now, self.step)
+            now += self.step
+            await self.clock.sleep_until(now)
             for each in self.aggregators.values():
-                each.publish(now)
+                if not (now - midnight) % each.report_every:
+                    each.publish(now)
 
     @property
     def devices(self) -> dict[str, Device]:
@@ -506,6 +508,7 @@ async def make_world(tmp_path: Path, solver: ThreadSolver) -> AsyncIterator[Make
             until: datetime | None = PLANNED,
             with_loads: bool = False,
             service_clock: Callable[[World], Clock] = lambda world: world.clock,
+            step: timedelta = MINUTE,
             **overrides: Mapping[str, Any],
         ) -> World:
             if broker == "mosquitto" and find_mosquitto() is None:
@@ -513,7 +516,7 @@ async def make_world(tmp_path: Path, solver: ThreadSolver) -> AsyncIterator[Make
             running = await stack.enter_async_context(
                 open_broker(BrokerSettings(broker=broker, folder=tmp_path / "broker"))
             )
-            world = World(tmp_path, running, solver, overrides, with_loads)
+            world = World(tmp_path, running, solver, overrides, with_loads, step=step)
             world.service_clock = service_clock(world)
             await world.start_service()
             stack.push_async_callback(world.close)

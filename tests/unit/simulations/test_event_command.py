@@ -68,7 +68,8 @@ def test_days_that_stand_in_the_file_are_not_run_again_and_count(tmp_path: Path,
 
 
 @pytest.mark.parametrize(
-    ("name", "value"), [("code_sha256", "of last week"), ("resources", 100), ("days_per_fleet", 7), ("cases", [{}])]
+    ("name", "value"),
+    [("code_sha256", "of last week"), ("resources", 100), ("days_per_fleet", 7), ("cycle_s", 60.0), ("cases", [{}])],
 )
 def test_days_of_something_else_are_not_put_together(
     tmp_path: Path, runs: list[list[int]], name: str, value: object

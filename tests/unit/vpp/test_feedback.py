@@ -280,3 +280,38 @@ def test_what_is_off_before_the_event_is_foreseen_for_its_start() -> None:
     feedback.foresee(100.0, planned_kw=0.0, delivered_kw=-500.0)
     assert feedback.correction_kw == pytest.approx(40.0)  # never more than its limit
     assert feedback.measured == []  # nothing has been delivered yet
+
+
+@pytest.mark.parametrize("minutes", [1, 5])
+def test_a_short_cycle_has_learned_as_much_after_the_same_time(minutes: int) -> None:
+    feedback, length = EventFeedback(), timedelta(minutes=minutes)
+    for k in range(10 // minutes):
+        measured = MeasuredCycle(HOUR + k * length, HOUR + (k + 1) * length, ORDERED_KW, ORDERED_KW - 20.0)
+        feedback.take(measured, ORDERED_KW)
+    assert feedback.lasting_kw == pytest.approx(20.0 * (1 - 0.3**2))
+
+
+def test_cycles_between_two_readings_are_compared_with_the_reading_that_covers_them() -> None:
+    """Planned 100, 110, 120, 110, 100 kW minute by minute, and the reading says 108 of all five: nothing is amiss."""
+    feedback, planned_kw = EventFeedback(), [100.0, 110.0, 120.0, 110.0, 100.0]
+    for k, kw in enumerate(planned_kw):
+        start, is_last = HOUR + timedelta(minutes=k), k == len(planned_kw) - 1
+        measured = MeasuredCycle(start, start + timedelta(minutes=1), ORDERED_KW, 108.0 if is_last else kw)
+        feedback.take(measured, kw, is_reported=is_last)
+    assert feedback.lasting_kw == pytest.approx(0.0)
+
+
+def test_what_stands_in_readings_still_to_come_is_not_taken_for_missing() -> None:
+    """Three minutes without a reading, of devices that report every five; of who has not come after five it is."""
+    feedback, rows, kw = EventFeedback(), np.array([0]), np.array([50.0])
+    newest_us = np.array([microseconds(HOUR)])
+    for k in range(7):
+        start = HOUR + timedelta(minutes=k)
+        measured = MeasuredCycle(start, start + timedelta(minutes=1), ORDERED_KW, 50.0)
+        counted = Contributions(rows, kw.copy(), np.array([False]), np.array([100.0]))
+        feedback.take(measured, 50.0, counted, rows, is_reported=False)
+        feedback.look_back(newest_us, np.array([50.0]), np.array([False]))
+    assert [each.delivered_kw for each in feedback.measured] == [0.0, 0.0, *[50.0] * 5]
+    newest_us[0] = microseconds(HOUR + timedelta(minutes=7))
+    feedback.look_back(newest_us, np.array([60.0]), np.array([False]))
+    assert [each.delivered_kw for each in feedback.measured] == [40.0] * 7
