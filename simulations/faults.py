@@ -22,7 +22,10 @@ Flags = NDArray[np.bool_]
 
 REFUSAL_SLOT_S = 3600
 LATENESS_SLOT_S = 900
-SKEW = timedelta(minutes=12)
+SKEW = timedelta(minutes=12, seconds=20)
+"""No multiple of how often devices report: a clock that is set back again would name moments that it has named before,
+and a reading is one by its device and its moment.
+"""
 
 
 class FaultKind(StrEnum):

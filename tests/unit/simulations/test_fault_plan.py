@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from simulations.devices.meter import Meters
-from simulations.faults import Fault, FaultKind, FaultPlan
+from simulations.faults import SKEW, Fault, FaultKind, FaultPlan
 
 NAMES = [f"device-{k}" for k in range(3000)]
 START = datetime(2025, 7, 16, 5, tzinfo=UTC)
@@ -77,8 +77,8 @@ def test_a_planned_fault_hits_its_device_alone(kind: FaultKind) -> None:
         FaultKind.PARTIAL: plan.partial,
         FaultKind.REVERSED: lambda now: plan.meter_factor(now) == -1,
         FaultKind.MEGAWATT: lambda now: plan.meter_factor(now) == 1e-3,
-        FaultKind.SLOW_CLOCK: lambda now: plan.skew_s(now) == -720,
-        FaultKind.FAST_CLOCK: lambda now: plan.skew_s(now) == 720,
+        FaultKind.SLOW_CLOCK: lambda now: plan.skew_s(now) == -SKEW.total_seconds(),
+        FaultKind.FAST_CLOCK: lambda now: plan.skew_s(now) == SKEW.total_seconds(),
     }[kind]
     assert np.flatnonzero(flags(at(0.5))).tolist() == [7]
     assert not flags(at(1)).any()
