@@ -256,11 +256,21 @@ class SimulatedFleet:
             self._stood_at.pop(row, None)
         elif self.faults.partial(now)[row]:
             power_kw = 0.5 * (power_kw + self._stood_at.setdefault(row, float(self._latest.power_kw[row])))
+        self._live_up_to(now)
         objection = self.bank.command(resource_id, power_kw, valid_from, valid_until)
         if objection is not None:
             return Outcome("refused", objection, late_s)
-        self._given.add(row, power_kw, valid_from, valid_until)
+        self._given.add(row, power_kw, max(valid_from, self.bank.now), valid_until)
         return Outcome("taken", "", late_s)
+
+    def _live_up_to(self, now: datetime) -> None:
+        """Bring the physics to the present, so that no order is followed before it has come: it is from the next whole
+        step on.
+        """
+        whole = np.ceil(now.timestamp() / self._step_s) * self._step_s
+        until = min(datetime.fromtimestamp(float(whole), tz=UTC), self._next_reading())
+        if until > self.bank.now:
+            self._advance(until)
 
     # ---- days before
 

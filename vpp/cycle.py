@@ -35,7 +35,6 @@ from vpp.day_ahead import DayAheadStage
 from vpp.delivery import DeliveryStage
 from vpp.event_scope import is_in_scope
 from vpp.events import EventDesk
-from vpp.followed import FollowedPlans
 from vpp.gauges import set_gauges
 from vpp.heard import NEVER_US
 from vpp.metrics import Metrics
@@ -96,7 +95,6 @@ class RealTimeCycle:
         self._in_force = in_force
         self._limits = OrderLimits(state)
         self._learned_at: datetime | None = None
-        self._followed = FollowedPlans()
         self.current: tuple[DispatchProblem, DispatchPlan] | None = None
 
     def tables(self, start: datetime) -> list[BaselineTable]:
@@ -130,8 +128,6 @@ class RealTimeCycle:
             if era == self._delivery.era:
                 break
             log.warning("a direct call has overtaken this cycle, it plans again", start=start.isoformat())
-        if self.current is not None:
-            self._followed.sent(*self.current, self._clock.now())
         await self._in_force.keep(plan)
         self._set_gauges()
         took_s = monotonic() - began
@@ -269,7 +265,7 @@ class RealTimeCycle:
         await self._conduct.after_cycle(start, means)
         if self.current is None:
             return
-        problem, _ = self.current
+        problem, plan = self.current
         for record in self._events.active():
             event = self._events.judged(record).event  # an emergency: from its approval on
             if start <= event.start and record.event.start < event.start:
@@ -279,8 +275,8 @@ class RealTimeCycle:
                     ordered_kw = float(self._events.ordered_kw(record, grid)[0])
                     event = event.model_copy(update={"target_kw": ordered_kw})
                 ids = [name for name in means if self._counts_for(name, event, problem)]
-                planned_kw = self._followed.expected_kw(event, ids, before, start)
-                self._real_time.learn(start, event, means, ids, planned_kw)
+                planned = _expected_kw(problem, plan, event, ids, plan.grid.index_at(before) or 0)
+                self._real_time.learn(start, event, means, ids, planned)
 
     def _counts_for(self, resource_id: str, event: Event, problem: DispatchProblem) -> bool:
         """True for everybody who is judged, also who has nothing to decide any more (a process that has run)."""
@@ -319,3 +315,19 @@ class RealTimeCycle:
 
     def _set_gauges(self) -> None:
         set_gauges(self._metrics, self._state, self._events.records(), self.measured_kw, self._clock.now())
+
+
+def _expected_kw(
+    problem: DispatchProblem, plan: DispatchPlan, event: Event, ids: Sequence[str], interval: int
+) -> FloatArray:
+    """What a plan expects of each resource for an event in one interval, ρ (b - p), (n,) kW in its direction.
+
+    0 of who is not in the plan: whatever it brings comes on top.
+    """
+    known = np.array([name in plan.row_of and name in problem.attributes for name in ids], dtype=np.bool_)
+    names = [name for name, is_known in zip(ids, known.tolist(), strict=True) if is_known]
+    rows = np.array([plan.row_of[name] for name in names], dtype=np.int64)
+    reliability = np.array([problem.attributes[name].reliability_fraction for name in names], dtype=np.float64)
+    moved_kw = np.zeros(len(ids))
+    moved_kw[known] = reliability * (plan.baseline_kw[rows, interval] - plan.power_kw[rows, interval])
+    return moved_kw if event.direction is Direction.SHAVE else -moved_kw

@@ -174,6 +174,9 @@ _NO_BATTERY = (0.0, 0.0)
 """Capacity and level of the car that is not there: known, so that a charger that can feed back stays one."""
 
 
+_LEVELS = ("energy_start_kwh", "energy_min_kwh", "energy_max_kwh", "energy_end_min_kwh")
+
+
 def without_freedom(row: ResourceBase, live: ResourceLive) -> ResourceBase:
     """The same resource with nothing to decide: it does what it does by itself, as far as we can know that.
 
@@ -182,8 +185,8 @@ def without_freedom(row: ResourceBase, live: ResourceLive) -> ResourceBase:
     """
     if isinstance(row, Storage):
         known = live.latest.energy_kwh if live.latest is not None else None
-        level = min(max(row.energy_start_kwh if known is None else known, row.energy_min_kwh), row.energy_max_kwh)
-        return row.model_copy(update={"energy_min_kwh": level, "energy_max_kwh": level, "energy_end_min_kwh": level})
+        level = row.energy_start_kwh if known is None else known
+        return row.model_copy(update=dict.fromkeys(_LEVELS, level))
     if isinstance(row, EvSession):
         return row.model_copy(update={"charge_limit_kw": 0.0, "discharge_limit_kw": 0.0, "energy_needed_kwh": 0.0})
     if isinstance(row, CurtailableLoad):

@@ -7,6 +7,7 @@ processes, is made row by row in ``vpp.planning_rows``.  Both say the same; a te
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from datetime import datetime
 
 import numpy as np
 from numpy.typing import NDArray
@@ -66,10 +67,13 @@ class PlanningTables:
         reliability: Mapping[str, float] | None,
         frozen: NDArray[np.bool_] | None = None,
         end_energy_kwh: Mapping[str, float] | None = None,
+        *,
+        now: datetime | None = None,
     ) -> dict[ResourceKind, ResourceTable]:
         """Tables of those who take part; the flags are by row of the live state.
 
-        ``has_profile``: a load or PV plant without one is left out.  ``frozen``: these have nothing to decide.
+        ``has_profile``: a load or PV plant without one is left out.  ``frozen``: these have nothing to decide, and a
+        battery among them keeps the level at which it stands ``now`` (None: the level that it told last).
         ``end_energy_kwh``: what a storage must hold at the end, as far as its limits allow.
         """
         made: dict[ResourceKind, ResourceTable] = {}
@@ -90,7 +94,7 @@ class PlanningTables:
                 columns["reliability_fraction"] = np.where(np.isnan(given), columns["reliability_fraction"], given)
             held = np.zeros(len(rows), dtype=np.bool_) if frozen is None else frozen[rows]
             if kind is ResourceKind.STORAGE:
-                columns |= self._levels(columns, rows, held, end_energy_kwh or {})
+                columns |= self._levels(columns, rows, held, end_energy_kwh or {}, now)
             elif held.any():
                 _freeze(kind, columns, held)
             made[kind] = ResourceTable(kind, columns)
@@ -102,6 +106,7 @@ class PlanningTables:
         rows: NDArray[np.int64],
         frozen: NDArray[np.bool_],
         end_energy_kwh: Mapping[str, float],
+        now: datetime | None,
     ) -> dict[str, Column]:
         """Levels of storage as they really are, not as nameplate and gauge say (``vpp.state_of_health``)."""
         heard, health = self._state.columns, self._state.health.share(rows)
@@ -109,9 +114,11 @@ class PlanningTables:
         low = np.minimum(health * heard.floor_kwh[rows], start)
         end = health * columns["energy_end_min_kwh"]
         if frozen.any():
-            told = health * heard.energy_kwh[rows]
-            stays = np.clip(np.where(np.isnan(told), start, told), low, high)
-            low, high, end = (np.where(frozen, stays, level) for level in (low, high, end))
+            told = health * heard.energy_kwh[rows] if now is None else self._state.health.stored_kwh(rows, now)
+            stays = np.where(
+                np.isnan(told), start, told
+            )  # where else it had to be, it would have to charge to get there
+            start, low, high, end = (np.where(frozen, stays, level) for level in (start, low, high, end))
         if end_energy_kwh:
             wanted = np.array([end_energy_kwh.get(name, np.nan) for name in columns["resource_id"]], dtype=np.float64)
             end = np.where(np.isnan(wanted), end, np.clip(wanted, low, high))

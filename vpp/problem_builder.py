@@ -178,8 +178,8 @@ class ProblemBuilder:
         ids = fleet.resource_ids
         rows = self._state.rows(ids)
         baseline_kw = _stacked(baseline, ids, grid)
-        # whatever a charger that does not listen draws, it is not ours to promise: neither gain nor loss
-        baseline_kw[frozen[rows] & columns.is_charger[rows]] = 0.0
+        # whatever a charger or a battery that does not listen does, it is not ours to promise: neither gain nor loss
+        baseline_kw[frozen[rows] & (columns.is_charger | columns.is_storage)[rows]] = 0.0
         empty = np.full(len(grid), np.nan)
         now_kw = self._now_kw(rows, now)
         outside = np.ones(len(grid))
@@ -246,7 +246,7 @@ class ProblemBuilder:
         for live in self._state:
             takes_part[live.row] = live.resource_id in part
             has_profile[live.row] = live.resource_id in profiles
-        tables = self._tables.make(takes_part, has_profile, reliability, frozen, end_energy_kwh)
+        tables = self._tables.make(takes_part, has_profile, reliability, frozen, end_energy_kwh, now=now)
         rows: list[ResourceBase] = []
         for live in self._row_by_row():
             if takes_part[live.row]:

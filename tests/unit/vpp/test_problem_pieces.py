@@ -7,6 +7,7 @@ from zoneinfo import ZoneInfo
 import numpy as np
 import pytest
 
+from models.conduct import Misconduct
 from models.dispatch.problem import Penalties
 from models.events import Event
 from models.intervals import FloatArray, IntervalGrid
@@ -138,6 +139,28 @@ def test_who_is_silent_stays_in_the_problem_and_nothing_is_promised_of_it() -> N
     assert rows[ResourceKind.CURTAILABLE_LOAD].curtail_share == 0.4
     assert np.isnan(silent.real_time.now_kw).all()
     assert (heard.real_time.now_kw == 0.0).all()
+    # a battery that is held at its level while it was to discharge at the peak is no lack that others must make good
+    of_silent = dict(zip(silent.fleet.resource_ids, silent.baseline_kw.tolist(), strict=True))
+    assert of_silent == {each.resource_id: [5.0] * 8 for each in things} | {"battery": [0.0] * 8, "charger": [0.0] * 8}
+    assert (heard.baseline_kw == 5.0).all()
+    assert silent.zone_load_kw == pytest.approx(1000.0 - 4 * 5.0)
+
+
+@pytest.mark.parametrize("told_kwh", [60.0, 12.0])
+def test_a_battery_that_is_not_listening_is_held_where_it_stands(told_kwh: float) -> None:
+    """Last heard of three minutes ago while it discharged, or found below what is promised of it: had it to be anywhere
+    else, the plan would see it charge to get there, and buy as much from others.
+    """
+    state = LiveState([registered(battery())])
+    state.take(reading("battery", 0, -9.5, energy_kwh=told_kwh))
+    state.columns.misconduct[:] = int(Misconduct.NO_RESPONSE)
+    now, made = T0 + timedelta(minutes=3), ProblemBuilder(state, BERLIN, Penalties(), no_run)
+    b = {"battery": np.full(8, -9.5)}
+    problem = made.real_time(GRID, now, city(GRID), baseline=b, plan_kw={}, end_energy_kwh={}, expected={})
+    (row,) = problem.fleet.rows()
+    stands_kwh = problem.states["battery"].energy_kwh
+    assert stands_kwh == pytest.approx(max(told_kwh - 9.5 / 0.95 * 0.05, 10.0))
+    assert {row.energy_min_kwh, row.energy_max_kwh, row.energy_end_min_kwh} == {stands_kwh}
 
 
 def test_a_silent_charger_promises_nothing() -> None:
