@@ -209,6 +209,28 @@ def test_a_counterfactual_with_the_orders_given_repeats_what_happened(
     assert np.abs(without - really).sum() > 100
 
 
+def test_no_order_is_followed_before_it_has_come(fleet: SimulatedFleet, scenario: Scenario) -> None:
+    """Valid from 13:00 and come 20 s later: devices that look at their orders every minute follow it from 13:01 on."""
+    fleet.mark()
+    names = [each for each in fleet.bank.resource_ids if fleet.bank.class_of(each) == "telecom"]
+    one, end, over = scenario.local(13), scenario.local(13) + timedelta(minutes=5), scenario.local(14)
+
+    async def day() -> None:
+        await fleet.step_to(one)
+        await clock_of(fleet).advance_to(one + timedelta(seconds=20))
+        for name in names:
+            assert fleet.command(name, -1.0, one, over).status == "taken"
+        await fleet.step_to(end)
+
+    asyncio.run(day())
+    at_once = fleet.counterfactual(end, [GivenOrder(name, -1.0, one, over) for name in names])
+    without = fleet.counterfactual(end).true_power_kw(one, end)[1].sum()
+    moved_kw = fleet.bank.true_power_kw(one, end)[1].sum() - without
+    moved_at_once_kw = at_once.true_power_kw(one, end)[1].sum() - without
+    assert moved_at_once_kw < -1.0
+    assert moved_kw / moved_at_once_kw == pytest.approx(0.8, abs=0.02)
+
+
 def test_a_counterfactual_needs_a_mark(fleet: SimulatedFleet, scenario: Scenario) -> None:
     with pytest.raises(ValueError, match="mark"):
         fleet.counterfactual(scenario.local(1))
