@@ -20,6 +20,8 @@ log = structlog.get_logger(__name__)
 DAY = timedelta(days=1)
 LOOK_EVERY_S = 0.5
 """Not more often: a registration of thousands asks for the zones thousands of times."""
+_NOTHING_H = 1e-9
+"""A few microseconds: what rounding leaves."""
 Stamp = tuple[tuple[str, int, int], ...]
 
 
@@ -51,19 +53,8 @@ class FolderFeed:
 
         Cars came before the folder begins and leave after it ends: their stays must be priced too.
         """
-        tables = self._fresh()
-        known, values = tables.grid, tables.tariffs[tariff_id]
-        found = np.empty(len(grid))
-        for t, (start, end) in enumerate(zip(grid.starts, grid.ends, strict=True)):
-            days = 0
-            if start < known.start:
-                days = -(-(known.start - start) // DAY)
-            elif end > known.end:
-                days = (known.end - end) // DAY
-            part = IntervalGrid((start + days * DAY, end + days * DAY))
-            mean = float(part.mean_from(known, values)[0])
-            found[t] = mean if np.isfinite(mean) else float(values.mean())
-        return found
+        tables = self._recent()
+        return _on_like_hours(tables.grid, tables.tariffs[tariff_id], grid)
 
     def covers(self) -> tuple[datetime, datetime]:
         """From when to when the folder's series reach."""
@@ -126,3 +117,19 @@ class FolderFeed:
             else:
                 log.info("the city's tables were read again", until=self._tables.grid.end.isoformat())
         return self._tables
+
+
+def _on_like_hours(known: IntervalGrid, values: FloatArray, grid: IntervalGrid) -> FloatArray:
+    """A series on ``grid``, (T,): means of what ``known`` covers of each interval, moved by whole days where it lies
+    before or after; the series' own mean where not even that is known.
+    """
+    begin_h = (grid.start - known.start).total_seconds() / 3600
+    start_h, end_h = begin_h + grid.offsets_h[:-1], begin_h + grid.offsets_h[1:]
+    last_h = float(known.offsets_h[-1])
+    days = np.where(start_h < 0, np.ceil(-start_h / 24), np.where(end_h > last_h, np.floor((last_h - end_h) / 24), 0.0))
+    low = np.clip(start_h + 24 * days, 0.0, last_h)
+    high = np.clip(end_h + 24 * days, 0.0, last_h)
+    total = np.concatenate([[0.0], np.cumsum(values * known.hours)])
+    sums = np.interp(high, known.offsets_h, total) - np.interp(low, known.offsets_h, total)
+    found = np.divide(sums, high - low, out=np.full(len(grid), float(values.mean())), where=high - low > _NOTHING_H)
+    return np.round(found, 12)  # equal prices stay equal

@@ -38,6 +38,8 @@ PARTITION = re.compile(r"readings_\d{6}")
 """Names of the monthly partitions on PostgreSQL, made when the first reading of a month arrives."""
 
 _PIECE = 50_000
+_NEWEST_SPAN_US = 120_000_000
+"""So far back everybody's newest reading is looked for at first."""
 MANY_ROWS = 256
 """So many rows are worth the way to another process."""
 _MANY = 200
@@ -275,7 +277,10 @@ class Readings(Registry):
         )
 
     def newest_readings(self, start: datetime, end: datetime) -> ReadingColumns:
-        """The newest reading of every resource inside [start, end): what a restart begins with."""
+        """The newest reading of every resource inside [start, end): what a restart begins with.
+
+        Backwards from the newest of all, further and further until everybody is found: of most it is among the last.
+        """
         names = ", ".join(COLUMNS)
         if self._db.is_sqlite:  # the other columns are those of the row with the maximum: SQLite promises that
             picked = names.replace("measured_at", "max(measured_at)")
@@ -285,10 +290,19 @@ class Readings(Registry):
                 f"SELECT DISTINCT ON (resource_key) {names} FROM readings "  # noqa: S608 - names of ours
                 "WHERE measured_at >= %s AND measured_at < %s ORDER BY resource_key, measured_at DESC"
             )
+        rows: dict[int, Any] = {}
+        first, high, span = to_us(start), to_us(end), _NEWEST_SPAN_US
         with self._db.reading() as connection:
             self._learn_keys(connection)
-            rows = connection.exec_driver_sql(query, (to_us(start), to_us(end))).all()
-        return self._columns(rows) if rows else ReadingColumns.of([])
+            stamp = schema.readings.c.measured_at
+            newest = connection.execute(select(func.max(stamp)).where(stamp < high)).scalar_one()
+            low = high if newest is None else newest + 1
+            while low > first and len(rows) < len(self._keys):
+                low, span = max(first, low - span), 2 * span
+                found = connection.exec_driver_sql(query, (low, high)).all()
+                rows = {row[1]: row for row in found} | rows
+                high = low
+        return self._columns(list(rows.values())) if rows else ReadingColumns.of([])
 
     def reading_count(self) -> int:
         """How many readings are kept."""

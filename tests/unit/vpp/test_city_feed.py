@@ -3,12 +3,14 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from adapters.feeds.city_folder import CityTables, read_city, write_city
 from adapters.feeds.portfolio_folder import write_portfolio
 from models.errors import InputError, PortfolioError
 from models.intervals import IntervalGrid
-from vpp.city_feed import FolderFeed
+from vpp.city_feed import FolderFeed, _on_like_hours
 from vpp.example_city import example_city
 from vpp.example_portfolio import example_problem
 
@@ -66,6 +68,17 @@ def test_stays_before_and_after_the_tables_have_the_prices_of_the_same_hours(tmp
     feed = FolderFeed(tmp_path)
     long = IntervalGrid.regular(START - timedelta(days=3), HOUR, 24 * 8)
     assert np.array_equal(feed.prices("hour", long), np.tile(np.arange(24.0), 8))
+
+
+@given(st.integers(0, 46 * 60), st.lists(st.integers(1, 90), min_size=1, max_size=12))
+def test_a_price_is_the_mean_over_its_interval(begin_min: int, lengths_min: list[int]) -> None:
+    tables = city()
+    edges = [START + timedelta(minutes=begin_min + sum(lengths_min[:k])) for k in range(len(lengths_min) + 1)]
+    grid = IntervalGrid(tuple(edge for edge in edges if edge <= tables.grid.end))
+    hourly = tables.tariffs["hour"]
+    assert _on_like_hours(tables.grid, hourly, grid) == pytest.approx(grid.mean_from(tables.grid, hourly), abs=1e-9)
+    flat = tables.tariffs["flat"] + 0.1  # 0.6: sums of it are no multiples of it
+    assert set(_on_like_hours(tables.grid, flat, grid).tolist()) == set(flat.tolist()), "equal prices stay equal"
 
 
 def test_a_forecast_that_ends_too_early_says_until_when_it_must_reach(tmp_path: Path) -> None:

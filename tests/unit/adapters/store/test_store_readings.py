@@ -74,6 +74,10 @@ def test_readings_are_found_by_time_and_resource(populated: Store) -> None:
         "r3": 35,
     }
     assert not len(populated.newest_readings(NOON, NOON))
+    populated.add_readings([reading("r4", 1, 99.0)], NOON)  # silent since: the others are among the last readings
+    heard = populated.newest_readings(NOON, NOON + timedelta(minutes=41))
+    assert sorted(heard.power_kw.tolist()) == [32, 33, 34, 35, 99]
+    assert len(populated.newest_readings(NOON + timedelta(minutes=2), NOON + timedelta(minutes=41))) == 4
     whole = populated.readings(None, *DAY)
     (columns,) = populated.reading_columns(None, *DAY)
     assert list(columns.resource_ids) == whole["resource_id"].tolist()
