@@ -12,10 +12,10 @@ import json
 import resource
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -23,14 +23,11 @@ import numpy as np
 
 from adapters.feeds.city_folder import write_city
 from adapters.mqtt.credentials import hash_password, new_password
-from models.capacity import connected_kw
 from models.errors import VppError
 from models.events import Event, EventOrder
-from models.reading_columns import ReadingColumns, microseconds
-from models.records import AggregatorRecord, RegisteredResourceRecord
-from models.resources import CurtailableLoad, EvCharger, InterruptibleLoad, Pillar, Storage, ThermalLoad
-from models.telemetry import ChargingSession
+from models.records import AggregatorRecord
 from simulations.clock import SystemClock
+from simulations.large_fleet import fleet_records, put_into
 from simulations.serve_process import free_port
 from vpp.city_feed import FolderFeed
 from vpp.example_city import example_city
@@ -40,7 +37,6 @@ from vpp.service import Service
 from vpp.settings import load_settings
 from vpp.wiring import open_service
 
-PORTION = 20_000
 CALLED_SHARE = 0.25
 """So much of what is callable is ordered."""
 WINDOW = timedelta(hours=2)
@@ -75,11 +71,13 @@ async def run_emergency(
     names = [f"aggregator-{number:03}" for number in range(setup.aggregators)]
     passwords = {name: new_password() for name in names}
     began = time.monotonic()
-    async with open_service(settings, clock, FolderFeed(folder / "city"), solver=_NoSolver()) as service:
+    async with open_service(settings, clock, FolderFeed(folder / "city"), solver=NoSolver()) as service:
         for name, password in passwords.items():
             service.store.add_aggregator(AggregatorRecord(name, name, hash_password(password), created_at=clock.now()))
         await service.broker.refresh()
-        await asyncio.to_thread(_fill, service, setup, names, city.zones, next(iter(city.tariffs)), clock.now())
+        dice = np.random.default_rng(setup.seed)
+        made = fleet_records(dice, setup.resources, names, city.zones, next(iter(city.tariffs)), clock.now())
+        await asyncio.to_thread(put_into, service, made, clock.now())
         told(f"{setup.resources:,} devices registered after {time.monotonic() - began:.0f} s")
         linked = asyncio.create_task(service.link.run(), name="mqtt link")
         try:
@@ -94,7 +92,7 @@ async def run_emergency(
     return found | {"prepared_s": prepared_s}
 
 
-class _NoSolver:
+class NoSolver:
     """Nobody plans here; who asks is told so."""
 
     async def solve(self, problem: object, *, deadline_s: float, gap: float = 1e-4) -> Any:
@@ -208,88 +206,3 @@ def _as_before(service: Service) -> None:
         if live is not None:
             live.curtailed.clear()
             columns.gave_up[row] = False
-
-
-def _fill(
-    service: Service, setup: EmergencySetup, names: list[str], zones: tuple[str, ...], tariff: str, now: datetime
-) -> None:
-    """Registrations into the database and the live state, and one reading of everybody."""
-    dice = np.random.default_rng(setup.seed)
-    state = service.state
-    for low in range(0, setup.resources, PORTION):
-        count = min(PORTION, setup.resources - low)
-        records = list(_records(dice, range(low, low + count), names, zones, tariff, now))
-        refused = service.store.upsert_resources(records)
-        if refused:
-            raise VppError(f"{len(refused)} registrations are refused")
-        for record in records:
-            state.put(record)
-        made = [record.resource for record in records]
-        ids = [each.resource_id for each in made]
-        level = [0.7 * each.energy_max_kwh if isinstance(each, Storage) else np.nan for each in made]
-        draws = [0.0 if isinstance(each, Storage) else 0.8 * connected_kw(each) for each in made]
-        stay = ChargingSession(
-            session_id="stay",
-            arrival=now - timedelta(hours=1),
-            departure=now + timedelta(hours=9),
-            energy_needed_kwh=15,
-        )
-        state.take_columns(
-            ReadingColumns(
-                ids,
-                np.full(count, microseconds(now), dtype=np.int64),
-                np.array(draws),
-                np.array(level),
-                np.full(count, np.nan),
-                np.ones(count, dtype=np.bool_),
-                np.arange(count, dtype=np.int64),
-                {place: stay for place, each in enumerate(made) if isinstance(each, EvCharger)},
-            )
-        )
-
-
-def _records(
-    dice: np.random.Generator, numbers: range, names: list[str], zones: tuple[str, ...], tariff: str, now: datetime
-) -> Iterator[RegisteredResourceRecord]:
-    """Batteries, chargers and loads in turn, each with numbers of its own."""
-    sizes, costs = dice.uniform(5, 60, len(numbers)), dice.uniform(0.05, 1.0, len(numbers))
-    for place, number in enumerate(numbers):
-        kw, cost = round(float(sizes[place]), 2), round(float(costs[place]), 4)
-        aggregator, zone = names[number % len(names)], zones[number % len(zones)]
-        base: dict[str, Any] = {
-            "resource_id": f"r-{number:07}",
-            "aggregator_id": aggregator,
-            "zone_id": zone,
-            "meter_id": f"m-{number:07}",
-            "tariff_id": tariff,
-        }
-        load = {**base, "pillar": Pillar.LOAD, "baseline_profile": "p", "baseline_scale_kw": kw}
-        made: Storage | EvCharger | CurtailableLoad | InterruptibleLoad | ThermalLoad
-        match number % 5:
-            case 0:
-                energy: dict[str, Any] = {"energy_min_kwh": 0.2 * kw, "energy_max_kwh": 2 * kw, "energy_start_kwh": kw}
-                limits: dict[str, Any] = {
-                    "charge_limit_kw": kw,
-                    "discharge_limit_kw": kw,
-                    "energy_end_min_kwh": 0.2 * kw,
-                }
-                rates: dict[str, Any] = {
-                    "charge_efficiency": 0.95,
-                    "discharge_efficiency": 0.95,
-                    "wear_cost_per_kwh": cost,
-                }
-                made = Storage(**base, pillar=Pillar.SOURCE, **energy, **limits, **rates)
-            case 1:
-                made = EvCharger(**base, pillar=Pillar.LOAD, charge_limit_kw=7.0, charge_efficiency=0.9)
-            case 2:
-                limits = {"curtail_share": 0.3, "energy_limit_kwh": 9 * kw, "hours_limit_h": 4.0}
-                made = CurtailableLoad(**load, **limits, cost_per_kwh=cost + 1)
-            case 3:
-                limits = {"block_kw": kw / 2, "shortest_h": 0.25, "longest_h": 3.0, "calls_per_day": 2}
-                made = InterruptibleLoad(**load, **limits, cost_per_kwh=cost + 1)
-            case _:
-                limits = {"increase_limit_kw": kw / 4, "decrease_limit_kw": kw / 2, "decay_per_hour": 0.3}
-                stores: dict[str, Any] = {"store_low_kwh": kw, "store_high_kwh": kw / 2, "store_end_min_kwh": 0.0}
-                made = ThermalLoad(**load, **limits, **stores, discomfort_cost_per_kwh=cost)
-        rated = connected_kw(made)
-        yield RegisteredResourceRecord(made, None, 86_400.0, rated, rated, now)

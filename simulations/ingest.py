@@ -32,11 +32,18 @@ from adapters.store import Store
 from models.errors import VppError
 from models.records import AggregatorRecord
 from simulations.clock import SystemClock
-from simulations.serve_process import ServeProcess, children, command_of, cpu_s, free_port, peak_rss_mb
+from simulations.serve_process import (
+    ServeProcess,
+    children,
+    command_of,
+    cpu_s,
+    free_port,
+    peak_rss_mb,
+    undisturbed_service,
+)
 from simulations.wire.telemetry_load import LoadOrder, device_name, sent_rows
 from vpp.example_city import example_city
 
-LONGEST_CYCLE_S = 86_400 * 7
 BROKER_AWAY_S = 0.5
 _MANY = 100_000
 
@@ -95,7 +102,7 @@ async def run_ingest(
     async with open_broker(settings) as broker:
         for name, password in passwords.items():
             await broker.add_aggregator(name, password)
-        service = _service(folder, url, broker)
+        service = undisturbed_service(folder, url, broker)
         service.start()
         try:
             await asyncio.to_thread(service.wait_ready)
@@ -132,21 +139,6 @@ def _prepare(folder: Path, url: str, passwords: Mapping[str, str]) -> tuple[str,
         for name, password in passwords.items():
             store.add_aggregator(AggregatorRecord(name, name, hash_password(password), created_at=now))
     return city.zones[0], next(iter(city.tariffs))
-
-
-def _service(folder: Path, url: str, broker: RunningBroker) -> ServeProcess:
-    """As an operator would start it, but that no cycle and no day plan falls into the measurement."""
-    platform = broker.platform
-    hour = SystemClock().now().hour
-    settings: dict[str, dict[str, Any]] = {
-        "service": {"data_dir": "data", "time_zone": f"Etc/GMT{hour - 12:+d}"},  # it is noon there
-        "mqtt": {"broker": f"mqtt://{platform.host}:{platform.port}", "username": str(platform.username)},
-        "real_time": {"quiet_cycle_s": LONGEST_CYCLE_S},
-        "day_ahead": {"at": "23:59:00"},
-        "log": {"level": "warning", "format": "json"},
-    }
-    secret = "" if platform.password is None else platform.password.get_secret_value()
-    return ServeProcess(folder, settings, {"VPP_MQTT__PASSWORD": secret, "VPP_STORE__URL": url})
 
 
 async def _one(bench: _Bench, case: IngestCase, zone: str, tariff: str) -> dict[str, Any]:

@@ -12,9 +12,12 @@ from typing import Any
 
 import httpx
 
+from adapters.mqtt.broker import RunningBroker
 from models.errors import VppError
+from simulations.clock import SystemClock
 
 START_LIMIT_S = 120.0
+LONGEST_CYCLE_S = 86_400 * 7
 _PROGRAM = "import sys; from vpp.cli import main; sys.argv[0] = 'vpp'; main()"
 _TICKS = os.sysconf("SC_CLK_TCK")
 
@@ -133,3 +136,18 @@ class ServeProcess:
             self.process.wait(20)
         except subprocess.TimeoutExpired:
             self.kill()
+
+
+def undisturbed_service(folder: Path, url: str, broker: RunningBroker) -> ServeProcess:
+    """As an operator would start it, but that no cycle and no day plan falls into the measurement."""
+    platform = broker.platform
+    hour = SystemClock().now().hour
+    settings: dict[str, dict[str, Any]] = {
+        "service": {"data_dir": "data", "time_zone": f"Etc/GMT{hour - 12:+d}"},  # it is noon there
+        "mqtt": {"broker": f"mqtt://{platform.host}:{platform.port}", "username": str(platform.username)},
+        "real_time": {"quiet_cycle_s": LONGEST_CYCLE_S},
+        "day_ahead": {"at": "23:59:00"},
+        "log": {"level": "warning", "format": "json"},
+    }
+    secret = "" if platform.password is None else platform.password.get_secret_value()
+    return ServeProcess(folder, settings, {"VPP_MQTT__PASSWORD": secret, "VPP_STORE__URL": url})

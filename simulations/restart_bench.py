@@ -1,0 +1,150 @@
+"""``vpp bench restart``: from the start of ``vpp serve`` after a ``kill -9`` until it is of use, an event running.
+
+The database holds a day: registrations, every device's readings, a car at every charger since ten hours ago, and a
+direct call that runs.  It is put in directly; ``vpp serve`` is then started, killed and started again, as a process of
+its own on a real broker.
+"""
+
+import asyncio
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from adapters.feeds.city_folder import write_city
+from adapters.mqtt.broker import BrokerSettings, open_broker
+from adapters.mqtt.credentials import hash_password, new_password
+from adapters.store import Store
+from models.errors import VppError
+from models.events import EventOrder, EventStatus
+from models.reading_columns import ReadingColumns, microseconds
+from models.records import AggregatorRecord, SessionRecord
+from models.resources import EvCharger
+from models.telemetry import ChargingSession
+from simulations.clock import SystemClock
+from simulations.emergency_bench import NoSolver
+from simulations.large_fleet import fleet_records, put_into
+from simulations.quiet_logs import quiet_logs
+from simulations.serve_process import free_port, undisturbed_service
+from vpp.city_feed import FolderFeed
+from vpp.example_city import example_city
+from vpp.settings import load_settings
+from vpp.wiring import open_service
+
+PLUGGED_IN_SINCE, LEAVES_AFTER = timedelta(hours=10), timedelta(hours=9)
+CALLED_KW_PER_DEVICE = 1.0
+
+
+@dataclass(frozen=True, slots=True)
+class RestartSetup:
+    """So many devices of so many aggregators, who have reported every ``telemetry_s`` for ``hours``."""
+
+    resources: int = 20_000
+    aggregators: int = 20
+    telemetry_s: float = 300.0
+    hours: float = 24.0
+    starts: int = 3
+    broker: str = "auto"
+    seed: int = 1
+
+
+async def run_restart(
+    setup: RestartSetup, folder: Path, told: Callable[[str], None] = lambda _: None
+) -> dict[str, Any]:
+    """One case as a dictionary for the JSON; ``VppError`` if the event does not go on."""
+    with quiet_logs(folder):
+        readings = await _lived_through(setup, folder, told)
+    url = f"sqlite:///{folder / 'data' / 'vpp.db'}"
+    settings = BrokerSettings(broker=setup.broker, folder=folder / "broker", port=free_port())
+    took_s: list[float] = []
+    async with open_broker(settings) as broker:
+        service = undisturbed_service(folder, url, broker)
+        try:
+            for _ in range(setup.starts):
+                began_s = service.start()
+                took_s.append(await asyncio.to_thread(service.wait_ready) - began_s)
+                told(f"of use {took_s[-1]:.1f} s after its start")
+                service.kill()
+        finally:
+            await asyncio.to_thread(service.stop)
+    with Store(url) as store:
+        running = [each.event.event_id for each in store.events((EventStatus.EXECUTING,))]
+    if running != ["call"]:
+        raise VppError(f"one event was running, and now these are: {running}")
+    return {
+        "resources": setup.resources,
+        "readings": readings,
+        "telemetry_s": setup.telemetry_s,
+        "broker": setup.broker,
+        "ready_s": [round(each, 2) for each in took_s],
+    }
+
+
+async def _lived_through(setup: RestartSetup, folder: Path, told: Callable[[str], None]) -> int:
+    """A database as a service leaves it that is killed while an event runs; how many readings it holds."""
+    clock = SystemClock()
+    now, city = clock.now(), example_city(clock.now(), 3)
+    write_city(folder / "city", city)
+    overrides = {"service": {"data_dir": folder / "data"}, "mqtt": {"broker": setup.broker, "port": free_port()}}
+    names = [f"aggregator-{number:03}" for number in range(setup.aggregators)]
+    feed = FolderFeed(folder / "city")
+    async with open_service(load_settings(None, overrides), clock, feed, solver=NoSolver()) as service:
+        for name in names:
+            record = AggregatorRecord(name, name, hash_password(new_password()), created_at=now)
+            service.store.add_aggregator(record)
+        dice = np.random.default_rng(setup.seed)
+        fleet = fleet_records(dice, setup.resources, names, city.zones, next(iter(city.tariffs)), now)
+        await asyncio.to_thread(put_into, service, fleet, now)
+        told(f"{setup.resources:,} devices registered")
+        ids = [live.resource_id for live in service.state]
+        chargers = [live.resource_id for live in service.state if isinstance(live.record.resource, EvCharger)]
+        count = await asyncio.to_thread(_a_day, service.store, setup, ids, set(chargers), now, dice)
+        told(f"{count:,} readings in the database")
+        ordered_kw = CALLED_KW_PER_DEVICE * setup.resources
+        start, end = now - timedelta(minutes=5), now + timedelta(hours=2)
+        order = EventOrder(event_id="call", ordered_kw=ordered_kw, start=start, end=end)
+        await service.declare([order], "bench-operator")
+        await service.approve(["call"], "bench-approver")
+    return count
+
+
+def _a_day(
+    store: Store, setup: RestartSetup, ids: list[str], chargers: set[str], now: datetime, dice: np.random.Generator
+) -> int:
+    """Readings of everybody every ``telemetry_s``, oldest first, and the cars that have come meanwhile."""
+    stay = ChargingSession(
+        session_id="stay", arrival=now - PLUGGED_IN_SINCE, departure=now + LEAVES_AFTER, energy_needed_kwh=15.0
+    )
+    places, count, has_come = {k: stay for k, name in enumerate(ids) if name in chargers}, len(ids), False
+    rounds = int(setup.hours * 3600 / setup.telemetry_s)
+    for number in range(rounds, -1, -1):
+        measured_at = now - number * timedelta(seconds=setup.telemetry_s)
+        comes = not has_come and measured_at >= stay.arrival
+        has_come |= comes
+        readings = ReadingColumns(
+            ids,
+            np.full(count, microseconds(measured_at), dtype=np.int64),
+            dice.uniform(0, 7, count),
+            dice.uniform(5, 50, count),
+            np.full(count, np.nan),
+            np.ones(count, dtype=np.bool_),
+            np.full(count, rounds - number, dtype=np.int64),
+            places if comes else {},
+        )
+        store.add_readings(readings, measured_at)
+    store.save_sessions(
+        [
+            SessionRecord(
+                resource_id=name,
+                session_id=stay.session_id,
+                arrival=stay.arrival,
+                departure=stay.departure,
+                energy_needed_kwh=stay.energy_needed_kwh,
+            )
+            for name in sorted(chargers)
+        ]
+    )
+    return (rounds + 1) * count
