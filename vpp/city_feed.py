@@ -132,4 +132,4 @@ def _on_like_hours(known: IntervalGrid, values: FloatArray, grid: IntervalGrid) 
     total = np.concatenate([[0.0], np.cumsum(values * known.hours)])
     sums = np.interp(high, known.offsets_h, total) - np.interp(low, known.offsets_h, total)
     found = np.divide(sums, high - low, out=np.full(len(grid), float(values.mean())), where=high - low > _NOTHING_H)
-    return np.round(found, 12)  # equal prices stay equal
+    return np.asarray(np.round(found, 12))  # equal prices stay equal

@@ -25,11 +25,12 @@ from typing import Any
 import numpy as np
 import structlog
 
+from adapters.store.store import Store
 from models.errors import InputError
 from models.events import EventRecord, EventStatus
 from models.intervals import IntervalGrid
 from models.plan import PlanSource
-from models.reading_columns import ReadingColumns
+from models.reading_columns import ReadingColumns, moment_of
 from models.records import AckOutcome, BaselineTable, SentSetpoint, SessionRecord
 from models.resources import EvCharger, Generator, ShiftableLoad, Storage, ThermalLoad
 from models.settlement.performance import delivered_kw
@@ -38,6 +39,7 @@ from vpp import direct_call
 from vpp.baseline_table import merged_baseline
 from vpp.events import LOADED_BACK
 from vpp.feedback import MeasuredCycle
+from vpp.heard import NEVER_US
 from vpp.history import metered_on
 from vpp.resource_live import ResourceLive
 from vpp.runtime import Runtime
@@ -128,12 +130,14 @@ def _hear_again(runtime: Runtime, now: datetime, on_session: Callable[[Reading],
             if taken[place]:
                 on_session(piece[place])
 
-    chargers, deep, since = _who_and_since(state, records, now)
+    chargers = [live.resource_id for live in state if isinstance(live.record.resource, EvCharger)]
     told = list(store.reading_columns(chargers, now - STAYS_HEARD, later, only_sessions=True)) if chargers else []
-    whole = list(store.reading_columns(deep, since, later)) if deep else []
+    slow = [live.resource_id for live in state if _remembers_a_day(live.record.resource)]
+    whole = list(store.reading_columns(slow, now - DAY, later)) if slow else []
     if told or whole:
         hear(ReadingColumns.joined([*told, *whole]))
     hear(store.newest_readings(now - _longest_ttl(state), later))  # of the others that is all that counts
+    _charged_since_they_came(state, store, told, later)
     return heard
 
 
@@ -142,27 +146,44 @@ def _longest_ttl(state: LiveState) -> timedelta:
     return min(max(timedelta(seconds=longest_s), HOUR), DAY)
 
 
-def _who_and_since(
-    state: LiveState, records: Sequence[SessionRecord], now: datetime
-) -> tuple[list[str], list[str], datetime]:
-    """Chargers; those of whom every reading must be heard again, not only the newest; and since when.
+def _charged_since_they_came(state: LiveState, store: Store, told: Sequence[ReadingColumns], later: datetime) -> None:
+    """What every car that is there has got: the sum of the readings since the one that announced it.
 
-    What a car has got is the sum of the readings since it came; how long an engine or a pump has been running, and
-    what a process has used today, follows from the readings of a day.
+    Of tens of thousands of cars only times and powers are read; who tells what it has got is believed.
     """
-    chargers = [live.resource_id for live in state if isinstance(live.record.resource, EvCharger)]
-    open_stays = {
-        record.resource_id: record.arrival
-        for record in records
-        if record.unplugged_at is None and record.arrival > now - STAYS_HEARD
-    }
-    deep = [name for name in open_stays if state.get(name) is not None]
-    since = min((open_stays[name] - HOUR for name in deep), default=now)
-    slow = [live.resource_id for live in state if _remembers_a_day(live.record.resource)]
-    return chargers, [*deep, *slow], min(since, now - DAY) if slow else since
+    came: dict[str, tuple[str, int]] = {}
+    for piece in told:
+        for place in sorted(piece.sessions):
+            name, stay = piece.resource_ids[place], piece.sessions[place]
+            if stay is None:
+                came.pop(name, None)
+            elif name not in came or came[name][0] != stay.session_id:
+                came[name] = stay.session_id, int(piece.measured_us[place])
+    lives = [live for name in sorted(came) if (live := state.get(name)) is not None]
+    rows = np.array([live.row for live in lives], dtype=np.int64)
+    lives = [live for live, said in zip(lives, state.columns.energy_kwh[rows].tolist(), strict=True) if np.isnan(said)]
+    if not lives:
+        return
+    since_us = np.array([came[live.resource_id][1] for live in lives], dtype=np.int64)
+    summed_kwh, last_us = np.zeros(len(lives)), np.full(len(lives), NEVER_US, dtype=np.int64)
+    for powers in store.powers([live.resource_id for live in lives], moment_of(int(since_us.min())) - HOUR, later):
+        order = np.lexsort((powers.measured_us, powers.places))
+        places, at_us, power_kw = powers.places[order], powers.measured_us[order], powers.power_kw[order]
+        first = np.concatenate([[True], places[1:] != places[:-1]])
+        before_us = np.where(first, last_us[places], np.concatenate([[0], at_us[:-1]]))
+        last_us[places] = at_us  # the newest of each stands last
+        counts = (at_us >= since_us[places]) & (before_us != NEVER_US)
+        drawn_kwh = np.maximum(power_kw, 0.0) * ((at_us - before_us) / 3.6e9)
+        summed_kwh += np.bincount(places[counts], weights=drawn_kwh[counts], minlength=len(lives))
+    for live, kwh in zip(lives, summed_kwh.tolist(), strict=True):
+        if isinstance(live.record.resource, EvCharger) and live.session is not None:
+            live.session_delivered_kwh = live.record.resource.charge_efficiency * kwh
 
 
 def _remembers_a_day(resource: object) -> bool:
+    """True of whom every reading of a day must be heard again: how long an engine or a pump has been running, and what
+    a process has used today, follows from them.
+    """
     is_hydro = isinstance(resource, Storage) and resource.is_pumped_hydro
     return is_hydro or isinstance(resource, ShiftableLoad | Generator)
 

@@ -220,7 +220,7 @@ class Readings(Registry):
             names = "measured_at, resource_key, power_kw"
             mark = "?" if self._db.is_sqlite else "%s"
             where = f"measured_at >= {mark} AND measured_at < {mark}"
-            if len(place_of) <= _MANY:
+            if 2 * len(place_of) <= max(2 * _MANY, len(self._keys)):
                 where += f" AND resource_key IN ({', '.join(str(int(key)) for key in sorted(place_of))})"
             query = f"SELECT {names} FROM readings WHERE {where} ORDER BY measured_at, resource_key"  # noqa: S608
             driver: Any = connection.connection.driver_connection

@@ -1,0 +1,83 @@
+"""After a restart every car has got what it had got before."""
+
+from datetime import timedelta
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+import pytest
+
+from models.records import SessionRecord
+from models.telemetry import ChargingSession, Reading
+from tests.live import HOUR, T0, charger, reading, registered, store_of
+from vpp.restart import _hear_again
+from vpp.state import LiveState
+
+STEP_MIN = 5
+CHARGERS = ("first", "second", "tells", "left", "quiet")
+
+
+def stay(number: int, come_min: float) -> ChargingSession:
+    come = T0 + timedelta(minutes=come_min)
+    return ChargingSession(
+        session_id=f"s{number}", arrival=come, departure=come + 12 * HOUR, energy_needed_kwh=20.0 + number
+    )
+
+
+def a_night(seed: int) -> list[Reading]:
+    """Every charger reports every five minutes, now and then not; ``first`` sees two cars, one leaves, one says what it
+    has got, one changes its wish.
+    """
+    dice, said = np.random.default_rng(seed), []
+    for minutes in range(0, 8 * 60, STEP_MIN):
+        for name in CHARGERS:
+            more: dict[str, Any] = {}
+            if minutes == 60 and name != "quiet":
+                more["session"] = stay(1, 58)
+            if minutes == 120 and name == "second":
+                more["session"] = stay(1, 58).model_copy(update={"energy_needed_kwh": 30.0})
+            if minutes == 200 and name == "left":
+                more["session"] = None
+            if minutes == 300 and name == "first":
+                more["session"] = stay(2, 299)
+            if minutes > 60 and name == "tells":
+                more["energy_kwh"] = minutes / 60.0
+            if more.get("session", more) is more and dice.random() < 0.15:
+                continue
+            said.append(reading(name, minutes, float(dice.uniform(0, 7)), **more))
+    return said
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_what_a_car_has_got_is_what_it_had_got_before(tmp_path: Path, seed: int) -> None:
+    things, said = [charger(name) for name in CHARGERS], a_night(seed)
+    before, after = (LiveState([registered(each) for each in things]) for _ in range(2))
+    with store_of(tmp_path, *things) as store:
+        for each in said:
+            before.take(each)
+        store.add_readings(said, T0)
+        open_stays = {"first": stay(2, 299), "second": stay(1, 58), "tells": stay(1, 58)}
+        store.save_sessions(
+            [
+                SessionRecord(
+                    resource_id=name,
+                    session_id=each.session_id,
+                    arrival=each.arrival,
+                    departure=each.departure,
+                    energy_needed_kwh=each.energy_needed_kwh,
+                )
+                for name, each in open_stays.items()
+            ]
+        )
+        now = T0 + 8 * HOUR
+        _hear_again(SimpleNamespace(state=after, store=store), now, lambda _: None)  # type: ignore[arg-type]
+    assert {live.resource_id for live in after if live.session is not None} == set(open_stays)
+    for live in before:
+        again = after.get(live.resource_id)
+        assert again is not None
+        assert again.session == live.session
+        if live.session is not None:
+            assert live.session_delivered_kwh > 0.5
+            assert again.session_delivered_kwh == pytest.approx(live.session_delivered_kwh)
+            assert again.latest == live.latest
