@@ -8,6 +8,7 @@ from typing import Any
 from models.events import EventRecord
 from models.intervals import FloatArray, IntervalGrid
 from models.resources import RegisteredResource
+from models.telemetry import ChargingSession
 
 
 class Role(StrEnum):
@@ -112,6 +113,27 @@ class SessionRecord:
     battery_start_kwh: float | None = None
     delivered_kwh: float | None = None
     unplugged_at: datetime | None = None
+
+    @classmethod
+    def of(
+        cls,
+        resource_id: str,
+        stay: ChargingSession,
+        delivered_kwh: float | None = None,
+        unplugged_at: datetime | None = None,
+    ) -> "SessionRecord":
+        """The record of a stay at a charger."""
+        return cls(
+            resource_id=resource_id,
+            session_id=stay.session_id,
+            arrival=stay.arrival,
+            departure=stay.departure,
+            energy_needed_kwh=stay.energy_needed_kwh,
+            battery_capacity_kwh=stay.battery_capacity_kwh,
+            battery_start_kwh=stay.battery_start_kwh,
+            delivered_kwh=delivered_kwh,
+            unplugged_at=unplugged_at,
+        )
 
 
 @dataclass(frozen=True, slots=True)

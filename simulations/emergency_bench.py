@@ -12,7 +12,7 @@ import json
 import resource
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import timedelta
@@ -21,21 +21,12 @@ from typing import Any
 
 import numpy as np
 
-from adapters.feeds.city_folder import write_city
-from adapters.mqtt.credentials import hash_password, new_password
 from models.errors import VppError
 from models.events import Event, EventOrder
-from models.records import AggregatorRecord
-from simulations.clock import SystemClock
-from simulations.large_fleet import fleet_records, put_into
-from simulations.serve_process import free_port
-from vpp.city_feed import FolderFeed
-from vpp.example_city import example_city
+from simulations.large_fleet import FleetSize, filled_service
 from vpp.heard import NEVER_US
 from vpp.housekeeping import keep_what_is_known
 from vpp.service import Service
-from vpp.settings import load_settings
-from vpp.wiring import open_service
 
 CALLED_SHARE = 0.25
 """So much of what is callable is ordered."""
@@ -62,22 +53,9 @@ async def run_emergency(
     setup: EmergencySetup, folder: Path, told: Callable[[str], None] = lambda _: None
 ) -> dict[str, Any]:
     """One case as a dictionary for the JSON; ``VppError`` if a call does not arrive."""
-    clock = SystemClock()
-    city = example_city(clock.now(), 3)
-    write_city(folder / "city", city)
-    settings = load_settings(
-        None, {"service": {"data_dir": folder / "data"}, "mqtt": {"broker": setup.broker, "port": free_port()}}
-    )
-    names = [f"aggregator-{number:03}" for number in range(setup.aggregators)]
-    passwords = {name: new_password() for name in names}
     began = time.monotonic()
-    async with open_service(settings, clock, FolderFeed(folder / "city"), solver=NoSolver()) as service:
-        for name, password in passwords.items():
-            service.store.add_aggregator(AggregatorRecord(name, name, hash_password(password), created_at=clock.now()))
-        await service.broker.refresh()
-        dice = np.random.default_rng(setup.seed)
-        made = fleet_records(dice, setup.resources, names, city.zones, next(iter(city.tariffs)), clock.now())
-        await asyncio.to_thread(put_into, service, made, clock.now())
+    size = FleetSize(setup.resources, setup.aggregators, setup.seed)
+    async with filled_service(size, folder, setup.broker) as (service, passwords):
         told(f"{setup.resources:,} devices registered after {time.monotonic() - began:.0f} s")
         linked = asyncio.create_task(service.link.run(), name="mqtt link")
         try:
@@ -92,18 +70,8 @@ async def run_emergency(
     return found | {"prepared_s": prepared_s}
 
 
-class NoSolver:
-    """Nobody plans here; who asks is told so."""
-
-    async def solve(self, problem: object, *, deadline_s: float, gap: float = 1e-4) -> Any:
-        raise VppError(f"no plan is made in this benchmark: {type(problem).__name__}, {deadline_s:g} s, gap {gap:g}")
-
-    async def prepare(self, problem: object) -> None:
-        """Nothing to get ready."""
-
-
 async def _calls(
-    service: Service, setup: EmergencySetup, passwords: dict[str, str], told: Callable[[str], None]
+    service: Service, setup: EmergencySetup, passwords: Mapping[str, str], told: Callable[[str], None]
 ) -> dict[str, Any]:
     ear = await asyncio.create_subprocess_exec(
         sys.executable,

@@ -1,7 +1,6 @@
 """``vpp bench emergency`` at the command line (found by entry point)."""
 
 import asyncio
-import json
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Annotated
@@ -9,7 +8,7 @@ from typing import Annotated
 import typer
 
 from simulations.emergency_bench import EmergencySetup, run_emergency
-from vpp.bench.machine import described, machine
+from vpp.bench.result import give_result
 
 
 def bench_emergency(
@@ -27,17 +26,10 @@ def bench_emergency(
     with TemporaryDirectory(prefix="vpp-emergency-") as folder:
         told = (lambda _: None) if as_json else typer.echo
         case = asyncio.run(run_emergency(setup, Path(folder), told))
-    here = machine()
-    text = json.dumps({"benchmark": "emergency", "machine": here, "cases": [case]}, ensure_ascii=False)
-    if out is not None:
-        out.write_text(text + "\n", encoding="utf-8")
-    if as_json:
-        typer.echo(text)
-        return
-    typer.echo(described(here))
-    typer.echo(
+    line = (
         f"{case['resources']:,} devices, {case['approvals']} calls of {case['called']:,}: first setpoint p50 "
         f"{case['first_setpoint_p50_s']:.3f} s, p99 {case['first_setpoint_p99_s']:.3f} s, max "
         f"{case['first_setpoint_max_s']:.3f} s; last p50 {case['last_setpoint_p50_s']:.2f} s; "
         f"{case['peak_rss_mb']:,.0f} MB"
     )
+    give_result("emergency", [case], [line], out=out, as_json=as_json)

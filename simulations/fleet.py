@@ -267,6 +267,8 @@ class SimulatedFleet:
         """Bring the physics to the present, so that no order is followed before it has come: it is from the next whole
         step on.
         """
+        if self.bank.now >= now:  # the first order of a batch has done it
+            return
         whole = np.ceil(now.timestamp() / self._step_s) * self._step_s
         until = min(datetime.fromtimestamp(float(whole), tz=UTC), self._next_reading())
         if until > self.bank.now:

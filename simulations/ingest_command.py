@@ -1,7 +1,6 @@
 """``vpp bench ingest`` at the command line (found by entry point)."""
 
 import asyncio
-import json
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Annotated, Any
@@ -10,7 +9,7 @@ import typer
 
 from models.errors import InputError, InputFault
 from simulations.ingest import IngestSetup, cases, run_ingest
-from vpp.bench.machine import described, machine
+from vpp.bench.result import give_result
 
 KINDS = ("batches", "singles")
 
@@ -42,11 +41,7 @@ def bench_ingest(
 
     with TemporaryDirectory(prefix="vpp-ingest-") as folder:
         found = asyncio.run(run_ingest(setup, wanted, Path(folder), told))
-    here = machine()
-    text = json.dumps({"benchmark": "ingest", "machine": here, "cases": found}, ensure_ascii=False)
-    if out is not None:
-        out.write_text(text + "\n", encoding="utf-8")
-    typer.echo(text if as_json else described(here))
+    give_result("ingest", found, (), out=out, as_json=as_json)
     if any(case.get(name) for case in found for name in ("lost", "duplicated", "wrong", "refused")):
         raise typer.Exit(1)
 

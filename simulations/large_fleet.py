@@ -1,24 +1,80 @@
-"""A large fleet of five kinds put into a service directly: what it sends over the wire is measured elsewhere."""
+"""A service with a large fleet of five kinds that was put in directly: what comes over the wire is measured elsewhere.
 
+The service is the one that ``vpp serve`` runs, in this process, on the machine's clock, with its database in a file.
+"""
+
+import asyncio
 import itertools
-from collections.abc import Iterator, Sequence
+from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
 from datetime import datetime, timedelta
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from adapters.feeds.city_folder import write_city
+from adapters.mqtt.credentials import hash_password, new_password
 from models.capacity import connected_kw
 from models.errors import VppError
 from models.reading_columns import ReadingColumns, microseconds
-from models.records import RegisteredResourceRecord
+from models.records import AggregatorRecord, RegisteredResourceRecord
 from models.resources import CurtailableLoad, EvCharger, InterruptibleLoad, Pillar, Storage, ThermalLoad
 from models.telemetry import ChargingSession
+from simulations.clock import SystemClock
+from simulations.serve_process import free_port
+from vpp.city_feed import FolderFeed
+from vpp.example_city import example_city
 from vpp.service import Service
+from vpp.settings import load_settings
+from vpp.wiring import open_service
 
 PORTION = 20_000
 
 
-def put_into(service: Service, fleet: Iterator[RegisteredResourceRecord], now: datetime) -> None:
+@dataclass(frozen=True, slots=True)
+class FleetSize:
+    """So many devices of so many aggregators; the same seed gives the same fleet."""
+
+    resources: int
+    aggregators: int
+    seed: int
+
+
+@asynccontextmanager
+async def filled_service(
+    size: FleetSize, folder: Path, broker: str
+) -> AsyncIterator[tuple[Service, Mapping[str, str]]]:
+    """A service that knows the fleet and has heard everybody once, and the aggregators' passwords; its city lies in
+    ``folder/city``, its own files in ``folder/data``.
+    """
+    clock = SystemClock()
+    city = example_city(clock.now(), 3)
+    write_city(folder / "city", city)
+    overrides = {"service": {"data_dir": folder / "data"}, "mqtt": {"broker": broker, "port": free_port()}}
+    passwords = {f"aggregator-{number:03}": new_password() for number in range(size.aggregators)}
+    settings, feed = load_settings(None, overrides), FolderFeed(folder / "city")
+    async with open_service(settings, clock, feed, solver=_NoSolver()) as service:
+        for name, password in passwords.items():
+            service.store.add_aggregator(AggregatorRecord(name, name, hash_password(password), created_at=clock.now()))
+        await service.broker.refresh()
+        fleet = _records(size, list(passwords), city.zones, next(iter(city.tariffs)), clock.now())
+        await asyncio.to_thread(_put_into, service, fleet, clock.now())
+        yield service, passwords
+
+
+class _NoSolver:
+    """Nobody plans here; who asks is told so."""
+
+    async def solve(self, problem: object, *, deadline_s: float, gap: float = 1e-4) -> Any:
+        raise VppError(f"no plan is made in this benchmark: {type(problem).__name__}, {deadline_s:g} s, gap {gap:g}")
+
+    async def prepare(self, problem: object) -> None:
+        """Nothing to get ready."""
+
+
+def _put_into(service: Service, fleet: Iterator[RegisteredResourceRecord], now: datetime) -> None:
     """Registrations into the database and the live state, and one reading of everybody."""
     state = service.state
     while records := list(itertools.islice(fleet, PORTION)):
@@ -52,13 +108,14 @@ def put_into(service: Service, fleet: Iterator[RegisteredResourceRecord], now: d
         )
 
 
-def fleet_records(
-    dice: np.random.Generator, resources: int, names: Sequence[str], zones: Sequence[str], tariff: str, now: datetime
+def _records(
+    size: FleetSize, names: Sequence[str], zones: Sequence[str], tariff: str, now: datetime
 ) -> Iterator[RegisteredResourceRecord]:
     """Batteries, chargers and loads in turn, each with numbers of its own; ``names``: of the aggregators."""
-    sizes, costs = dice.uniform(5, 60, resources), dice.uniform(0.05, 1.0, resources)
-    for number in range(resources):
-        kw, cost = round(float(sizes[number]), 2), round(float(costs[number]), 4)
+    dice = np.random.default_rng(size.seed)
+    sizes_kw, costs = dice.uniform(5, 60, size.resources), dice.uniform(0.05, 1.0, size.resources)
+    for number in range(size.resources):
+        kw, cost = round(float(sizes_kw[number]), 2), round(float(costs[number]), 4)
         aggregator, zone = names[number % len(names)], zones[number % len(zones)]
         base: dict[str, Any] = {
             "resource_id": f"r-{number:07}",

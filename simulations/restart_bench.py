@@ -14,25 +14,17 @@ from typing import Any
 
 import numpy as np
 
-from adapters.feeds.city_folder import write_city
 from adapters.mqtt.broker import BrokerSettings, open_broker
-from adapters.mqtt.credentials import hash_password, new_password
 from adapters.store import Store
 from models.errors import VppError
 from models.events import EventOrder, EventStatus
 from models.reading_columns import ReadingColumns, microseconds
-from models.records import AggregatorRecord, SessionRecord
+from models.records import SessionRecord
 from models.resources import EvCharger
 from models.telemetry import ChargingSession
-from simulations.clock import SystemClock
-from simulations.emergency_bench import NoSolver
-from simulations.large_fleet import fleet_records, put_into
+from simulations.large_fleet import FleetSize, filled_service
 from simulations.quiet_logs import quiet_logs
 from simulations.serve_process import free_port, undisturbed_service
-from vpp.city_feed import FolderFeed
-from vpp.example_city import example_city
-from vpp.settings import load_settings
-from vpp.wiring import open_service
 
 PLUGGED_IN_SINCE, LEAVES_AFTER = timedelta(hours=10), timedelta(hours=9)
 CALLED_KW_PER_DEVICE = 1.0
@@ -85,23 +77,13 @@ async def run_restart(
 
 async def _lived_through(setup: RestartSetup, folder: Path, told: Callable[[str], None]) -> int:
     """A database as a service leaves it that is killed while an event runs; how many readings it holds."""
-    clock = SystemClock()
-    now, city = clock.now(), example_city(clock.now(), 3)
-    write_city(folder / "city", city)
-    overrides = {"service": {"data_dir": folder / "data"}, "mqtt": {"broker": setup.broker, "port": free_port()}}
-    names = [f"aggregator-{number:03}" for number in range(setup.aggregators)]
-    feed = FolderFeed(folder / "city")
-    async with open_service(load_settings(None, overrides), clock, feed, solver=NoSolver()) as service:
-        for name in names:
-            record = AggregatorRecord(name, name, hash_password(new_password()), created_at=now)
-            service.store.add_aggregator(record)
-        dice = np.random.default_rng(setup.seed)
-        fleet = fleet_records(dice, setup.resources, names, city.zones, next(iter(city.tariffs)), now)
-        await asyncio.to_thread(put_into, service, fleet, now)
+    size = FleetSize(setup.resources, setup.aggregators, setup.seed)
+    async with filled_service(size, folder, setup.broker) as (service, _):
+        now = service.clock.now()
         told(f"{setup.resources:,} devices registered")
         ids = [live.resource_id for live in service.state]
         chargers = [live.resource_id for live in service.state if isinstance(live.record.resource, EvCharger)]
-        count = await asyncio.to_thread(_a_day, service.store, setup, ids, set(chargers), now, dice)
+        count = await asyncio.to_thread(_a_day, service.store, setup, ids, set(chargers), now)
         told(f"{count:,} readings in the database")
         ordered_kw = CALLED_KW_PER_DEVICE * setup.resources
         start, end = now - timedelta(minutes=5), now + timedelta(hours=2)
@@ -111,10 +93,9 @@ async def _lived_through(setup: RestartSetup, folder: Path, told: Callable[[str]
     return count
 
 
-def _a_day(
-    store: Store, setup: RestartSetup, ids: list[str], chargers: set[str], now: datetime, dice: np.random.Generator
-) -> int:
+def _a_day(store: Store, setup: RestartSetup, ids: list[str], chargers: set[str], now: datetime) -> int:
     """Readings of everybody every ``telemetry_s``, oldest first, and the cars that have come meanwhile."""
+    dice = np.random.default_rng(setup.seed)
     stay = ChargingSession(
         session_id="stay", arrival=now - PLUGGED_IN_SINCE, departure=now + LEAVES_AFTER, energy_needed_kwh=15.0
     )
@@ -135,16 +116,5 @@ def _a_day(
             places if comes else {},
         )
         store.add_readings(readings, measured_at)
-    store.save_sessions(
-        [
-            SessionRecord(
-                resource_id=name,
-                session_id=stay.session_id,
-                arrival=stay.arrival,
-                departure=stay.departure,
-                energy_needed_kwh=stay.energy_needed_kwh,
-            )
-            for name in sorted(chargers)
-        ]
-    )
+    store.save_sessions([SessionRecord.of(name, stay) for name in sorted(chargers)])
     return (rounds + 1) * count

@@ -1,7 +1,6 @@
 """``vpp bench restart`` at the command line (found by entry point)."""
 
 import asyncio
-import json
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Annotated
@@ -9,7 +8,7 @@ from typing import Annotated
 import typer
 
 from simulations.restart_bench import RestartSetup, run_restart
-from vpp.bench.machine import described, machine
+from vpp.bench.result import give_result
 
 
 def bench_restart(
@@ -26,15 +25,6 @@ def bench_restart(
     with TemporaryDirectory(prefix="vpp-restart-") as folder:
         told = (lambda _: None) if as_json else typer.echo
         case = asyncio.run(run_restart(setup, Path(folder), told))
-    here = machine()
-    text = json.dumps({"benchmark": "restart", "machine": here, "cases": [case]}, ensure_ascii=False)
-    if out is not None:
-        out.write_text(text + "\n", encoding="utf-8")
-    if as_json:
-        typer.echo(text)
-        return
-    typer.echo(described(here))
-    typer.echo(
-        f"{case['resources']:,} devices, {case['readings']:,} readings, an event running: of use after "
-        f"{', '.join(f'{each:.1f}' for each in case['ready_s'])} s"
-    )
+    took = ", ".join(f"{each:.1f}" for each in case["ready_s"])
+    line = f"{case['resources']:,} devices, {case['readings']:,} readings, an event running: of use after {took} s"
+    give_result("restart", [case], [line], out=out, as_json=as_json)

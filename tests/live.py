@@ -4,7 +4,9 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
+from zoneinfo import ZoneInfo
 
 import numpy as np
 
@@ -26,6 +28,7 @@ from models.resources import (
     ThermalLoad,
 )
 from models.telemetry import ChargingSession, Reading
+from vpp.real_time import RealTimeStage
 
 T0 = datetime(2025, 7, 16, 4, tzinfo=UTC)
 HOUR = timedelta(hours=1)
@@ -161,6 +164,14 @@ def stay(**changes: Any) -> ChargingSession:
 
 def reading(name: str, minutes: float, power_kw: float, **more: Any) -> Reading:
     return Reading(resource_id=name, measured_at=T0 + timedelta(minutes=minutes), power_kw=power_kw, **more)
+
+
+def real_time_stage(cycle: timedelta, **changes: Any) -> RealTimeStage:
+    """The stage of a service that has no neighbours but those in ``changes``."""
+    nobody: Any = SimpleNamespace(columns=None)
+    neighbours: dict[str, Any] = dict.fromkeys(("clock", "state", "feed", "builder", "solver"), nobody)
+    rules = {"zone": ZoneInfo("Asia/Shanghai"), "deadline_s": 30.0, "gap": 0.01, "on_plan": lambda *_: None}
+    return RealTimeStage(cycle=cycle, **{**neighbours, **rules, **changes})
 
 
 def plan_made(

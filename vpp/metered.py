@@ -17,7 +17,28 @@ from models.reading_columns import microseconds
 _HOUR_US = 3_600_000_000
 _LONGEST_US = _HOUR_US
 _FIRST_US = _HOUR_US // 4
-_NEVER = np.iinfo(np.int64).min // 4
+NEVER = np.iinfo(np.int64).min // 4
+"""Nothing has been heard yet, in microseconds."""
+
+
+def since_the_one_before(
+    piece: PowerColumns, last_us: NDArray[np.int64]
+) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.int64], FloatArray]:
+    """Readings of a piece with the time of the one before of the same device: places, from, to, kW, (m,) each, in the
+    order of device and time.
+
+    ``last_us``, by place: the newest of earlier pieces, ``NEVER`` at first; brought up to date.  Powers that are not
+    numbers say nothing.
+    """
+    good = np.isfinite(piece.power_kw)
+    order = np.lexsort((piece.measured_us[good], piece.places[good]))
+    places, ends, power = piece.places[good][order], piece.measured_us[good][order], piece.power_kw[good][order]
+    is_first = np.ones(len(places), dtype=np.bool_)
+    is_first[1:] = places[1:] != places[:-1]
+    starts = np.where(is_first, last_us[places], np.roll(ends, 1))
+    is_last = np.roll(is_first, -1)
+    last_us[places[is_last]] = ends[is_last]
+    return places, starts, ends, power
 
 
 class MeteredGrid:
@@ -28,21 +49,14 @@ class MeteredGrid:
         self._origin_us = microseconds(grid.start)
         self._shape = resources, len(grid)
         self._energy, self._covered = np.zeros(self._shape), np.zeros(self._shape)  # kW x steps, steps
-        self._last_us = np.full(resources, _NEVER, dtype=np.int64)
+        self._last_us = np.full(resources, NEVER, dtype=np.int64)
 
     def add(self, piece: PowerColumns) -> None:
         """Take readings that are not older than those taken before; powers that are not numbers say nothing."""
-        good = np.isfinite(piece.power_kw)
-        rows, ends, power = piece.places[good], piece.measured_us[good] - self._origin_us, piece.power_kw[good]
-        if not len(rows):
-            return
-        order = np.lexsort((ends, rows))
-        rows, ends, power = rows[order], ends[order], power[order]
-        first = np.concatenate([[True], rows[1:] != rows[:-1]])
-        before = np.where(first, self._last_us[rows], np.concatenate([[0], ends[:-1]]))
-        self._last_us[rows[np.concatenate([first[1:], [True]])]] = ends[np.concatenate([first[1:], [True]])]
-        starts = np.where(ends - before <= _LONGEST_US, before, ends - min(self._step_us, _FIRST_US))
-        self._spread(rows, starts, ends, power)
+        rows, before, ends, power = since_the_one_before(piece, self._last_us)
+        if len(rows):
+            starts = np.where(ends - before <= _LONGEST_US, before, ends - min(self._step_us, _FIRST_US))
+            self._spread(rows, starts - self._origin_us, ends - self._origin_us, power)
 
     def _spread(
         self, rows: NDArray[np.int64], starts: NDArray[np.int64], ends: NDArray[np.int64], power: FloatArray

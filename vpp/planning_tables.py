@@ -68,12 +68,12 @@ class PlanningTables:
         frozen: NDArray[np.bool_] | None = None,
         end_energy_kwh: Mapping[str, float] | None = None,
         *,
-        now: datetime | None = None,
+        now: datetime,
     ) -> dict[ResourceKind, ResourceTable]:
         """Tables of those who take part; the flags are by row of the live state.
 
         ``has_profile``: a load or PV plant without one is left out.  ``frozen``: these have nothing to decide, and a
-        battery among them keeps the level at which it stands ``now`` (None: the level that it told last).
+        battery among them keeps the level at which it stands ``now``.
         ``end_energy_kwh``: what a storage must hold at the end, as far as its limits allow.
         """
         made: dict[ResourceKind, ResourceTable] = {}
@@ -106,7 +106,7 @@ class PlanningTables:
         rows: NDArray[np.int64],
         frozen: NDArray[np.bool_],
         end_energy_kwh: Mapping[str, float],
-        now: datetime | None,
+        now: datetime,
     ) -> dict[str, Column]:
         """Levels of storage as they really are, not as nameplate and gauge say (``vpp.state_of_health``)."""
         heard, health = self._state.columns, self._state.health.share(rows)
@@ -114,10 +114,8 @@ class PlanningTables:
         low = np.minimum(health * heard.floor_kwh[rows], start)
         end = health * columns["energy_end_min_kwh"]
         if frozen.any():
-            told = health * heard.energy_kwh[rows] if now is None else self._state.health.stored_kwh(rows, now)
-            stays = np.where(
-                np.isnan(told), start, told
-            )  # where else it had to be, it would have to charge to get there
+            stored = self._state.health.stored_kwh(rows, now)
+            stays = np.where(np.isnan(stored), start, stored)  # kept elsewhere it would charge to get there
             start, low, high, end = (np.where(frozen, stays, level) for level in (start, low, high, end))
         if end_energy_kwh:
             wanted = np.array([end_energy_kwh.get(name, np.nan) for name in columns["resource_id"]], dtype=np.float64)

@@ -113,7 +113,7 @@ class ProblemBuilder:
         nothing_kw = np.zeros(len(grid))
         zeros = dict.fromkeys(self.everyone(), nothing_kw)
         everyone = np.ones(len(self._state.columns.measured_us), dtype=np.bool_)
-        tables = self._tables.make(everyone, everyone, None)
+        tables = self._tables.make(everyone, everyone, None, now=grid.start)
         rows: list[ResourceBase] = []
         for live in self._row_by_row():
             resource = live.record.resource

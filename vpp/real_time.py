@@ -144,13 +144,13 @@ class RealTimeStage:
         moved_kw = np.where(heard, sign * (baseline_kw - columns.power_kw[rows]), 0.0)
         ordered_again = columns.is_dispatchable(now)[rows]
         reported = columns.measured_us[rows] >= microseconds(now)
-        asked = heard & ordered_again
-        counts = asked & reported & (begun >= self._cycle)  # a call comes in the middle of a cycle
+        at_hand = heard & ordered_again
+        counts = at_hand & reported & (begun >= self._cycle)  # a call comes in the middle of a cycle
         before_kw = feedback.ramp_up.before_kw(rows)
         if before_kw is not None:
             self.responses.learn(rows, planned_kw[known], planned_kw[known] - before_kw, moved_kw, counts)
         expected_share = feedback.absence.expected_share(rows, reported)
-        on_its_way = asked & ~reported
+        on_its_way = at_hand & ~reported
         moved_kw = np.where(on_its_way, expected_share * planned_kw[known], moved_kw)
         feedback.absent_kw = float(((1 - expected_share) * planned_kw[known])[on_its_way].sum())
         delivered = float(moved_kw.sum())
@@ -169,7 +169,7 @@ class RealTimeStage:
                 counted,
                 rows[ordered_again],
                 float(lacking_kw[ordered_again].sum()) - early_kw,
-                is_reported=bool(2 * reported[asked].sum() >= asked.sum()),
+                is_reported=bool(2 * reported[at_hand].sum() >= at_hand.sum()),
             )
             feedback.look_back(columns.measured_us, columns.power_kw, lies)
         feedback.owe(now, event, self._zone)

@@ -39,8 +39,8 @@ from vpp import direct_call
 from vpp.baseline_table import merged_baseline
 from vpp.events import LOADED_BACK
 from vpp.feedback import MeasuredCycle
-from vpp.heard import NEVER_US
 from vpp.history import metered_on
+from vpp.metered import NEVER, since_the_one_before
 from vpp.resource_live import ResourceLive
 from vpp.runtime import Runtime
 from vpp.state import LiveState
@@ -137,7 +137,7 @@ def _hear_again(runtime: Runtime, now: datetime, on_session: Callable[[Reading],
     if told or whole:
         hear(ReadingColumns.joined([*told, *whole]))
     hear(store.newest_readings(now - _longest_ttl(state), later))  # of the others that is all that counts
-    _charged_since_they_came(state, store, told, later)
+    _charged_since_they_came(state, store, told, now, later)
     return heard
 
 
@@ -146,16 +146,19 @@ def _longest_ttl(state: LiveState) -> timedelta:
     return min(max(timedelta(seconds=longest_s), HOUR), DAY)
 
 
-def _charged_since_they_came(state: LiveState, store: Store, told: Sequence[ReadingColumns], later: datetime) -> None:
+def _charged_since_they_came(
+    state: LiveState, store: Store, told: Sequence[ReadingColumns], now: datetime, later: datetime
+) -> None:
     """What every car that is there has got: the sum of the readings since the one that announced it.
 
     Of tens of thousands of cars only times and powers are read; who tells what it has got is believed.
     """
     came: dict[str, tuple[str, int]] = {}
+    long_ago = now - STAYS_HEARD
     for piece in told:
         for place in sorted(piece.sessions):
             name, stay = piece.resource_ids[place], piece.sessions[place]
-            if stay is None:
+            if stay is None or stay.arrival <= long_ago:  # who came before is known from its record
                 came.pop(name, None)
             elif name not in came or came[name][0] != stay.session_id:
                 came[name] = stay.session_id, int(piece.measured_us[place])
@@ -165,15 +168,11 @@ def _charged_since_they_came(state: LiveState, store: Store, told: Sequence[Read
     if not lives:
         return
     since_us = np.array([came[live.resource_id][1] for live in lives], dtype=np.int64)
-    summed_kwh, last_us = np.zeros(len(lives)), np.full(len(lives), NEVER_US, dtype=np.int64)
+    summed_kwh, last_us = np.zeros(len(lives)), np.full(len(lives), NEVER, dtype=np.int64)
     for powers in store.powers([live.resource_id for live in lives], moment_of(int(since_us.min())) - HOUR, later):
-        order = np.lexsort((powers.measured_us, powers.places))
-        places, at_us, power_kw = powers.places[order], powers.measured_us[order], powers.power_kw[order]
-        first = np.concatenate([[True], places[1:] != places[:-1]])
-        before_us = np.where(first, last_us[places], np.concatenate([[0], at_us[:-1]]))
-        last_us[places] = at_us  # the newest of each stands last
-        counts = (at_us >= since_us[places]) & (before_us != NEVER_US)
-        drawn_kwh = np.maximum(power_kw, 0.0) * ((at_us - before_us) / 3.6e9)
+        places, from_us, to_us, power_kw = since_the_one_before(powers, last_us)
+        counts = (to_us >= since_us[places]) & (from_us != NEVER)
+        drawn_kwh = np.maximum(power_kw, 0.0) * ((to_us - from_us) / 3.6e9)
         summed_kwh += np.bincount(places[counts], weights=drawn_kwh[counts], minlength=len(lives))
     for live, kwh in zip(lives, summed_kwh.tolist(), strict=True):
         if isinstance(live.record.resource, EvCharger) and live.session is not None:

@@ -33,7 +33,7 @@ from models.intervals import FloatArray
 from models.ports import Clock
 from models.reading_columns import ReadingColumns, microseconds, moment_of
 from models.records import AckOutcome, CommandAnswer, DeadLetter, SessionRecord
-from models.telemetry import ChargingSession, Reading
+from models.telemetry import Reading
 from vpp.metrics import Metrics
 from vpp.registration import Registrar
 from vpp.state import LiveState
@@ -299,10 +299,10 @@ class Uplink:
             if said is not None:
                 energy_kwh = float(readings.energy_kwh[place])
                 told = said.battery_start_kwh is None and not np.isnan(energy_kwh)
-                records[name, said.session_id] = _stay_record(name, said, energy_kwh if told else None)
+                records[name, said.session_id] = SessionRecord.of(name, said, energy_kwh if told else None)
             elif live is not None and live.session is not None and measured_at > live.session.arrival:
                 stay = live.session
-                records[name, stay.session_id] = _stay_record(name, stay, live.session_delivered_kwh, measured_at)
+                records[name, stay.session_id] = SessionRecord.of(name, stay, live.session_delivered_kwh, measured_at)
         return list(records.values())
 
     def _set_aside(
@@ -327,19 +327,3 @@ class Uplink:
         )
         self._store.add_dead_letter(letter)
         self._metrics.dead_letters.labels(place=place.rsplit("/", 1)[-1]).inc()
-
-
-def _stay_record(
-    resource_id: str, stay: ChargingSession, delivered_kwh: float | None, unplugged_at: datetime | None = None
-) -> SessionRecord:
-    return SessionRecord(
-        resource_id=resource_id,
-        session_id=stay.session_id,
-        arrival=stay.arrival,
-        departure=stay.departure,
-        energy_needed_kwh=stay.energy_needed_kwh,
-        battery_capacity_kwh=stay.battery_capacity_kwh,
-        battery_start_kwh=stay.battery_start_kwh,
-        delivered_kwh=delivered_kwh,
-        unplugged_at=unplugged_at,
-    )

@@ -11,9 +11,10 @@ import pytest
 from models.events import Event
 from models.intervals import IntervalGrid
 from models.plan import PlanSource
+from tests.live import real_time_stage
 from tests.unit.vpp.test_asked import running
 from vpp import real_time
-from vpp.real_time import RealTimeInputs, RealTimeStage
+from vpp.real_time import RealTimeInputs
 
 ZONE = ZoneInfo("Asia/Shanghai")
 
@@ -62,17 +63,8 @@ async def cycle(takes: list[float | None], event_id: str = "noon", **changes: An
     order = order.model_copy(update={"event_id": event_id})
     anything: Any = SimpleNamespace(columns=None, now=lambda: grid.start, forecast=lambda now, grid: None)
     builder: Any = SimpleNamespace(real_time=lambda *_, events, commitments, **__: Problem(tuple(events)))
-    stage = RealTimeStage(
-        clock=anything,
-        state=anything,
-        feed=anything,
-        builder=builder,
-        solver=anything,
-        cycle=timedelta(minutes=5),
-        zone=ZONE,
-        deadline_s=30.0,
-        gap=0.01,
-        on_plan=lambda *_: None,
+    stage = real_time_stage(
+        timedelta(minutes=5), clock=anything, state=anything, feed=anything, builder=builder, solver=anything
     )
     ladder: Any = Scripted(takes, grid, **changes)
     stage.ladder, stage.feedback["noon"] = ladder, feedback

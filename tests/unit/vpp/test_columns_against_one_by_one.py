@@ -57,7 +57,7 @@ def test_tables_are_those_of_the_rows(is_frozen: bool, reliability: dict[str, fl
         one_by_one.extend(with_end_energy(row, end_energy) for row in made)
     wanted = Fleet.from_rows(one_by_one).tables
     everyone = np.ones(len(state.columns.measured_us), dtype=np.bool_)
-    found = PlanningTables(state).make(everyone, everyone, reliability, everyone & is_frozen, end_energy)
+    found = PlanningTables(state).make(everyone, everyone, reliability, everyone & is_frozen, end_energy, now=T0)
     assert found.keys() == wanted.keys()
     for kind, table in wanted.items():
         assert found[kind].columns.keys() == table.columns.keys()
@@ -69,16 +69,16 @@ def test_who_has_no_profile_or_takes_no_part_is_in_no_table() -> None:
     state = heard()
     everyone = np.ones(len(state.columns.measured_us), dtype=np.bool_)
     tables = PlanningTables(state)
-    without_profiles = tables.make(everyone, ~everyone, None)
+    without_profiles = tables.make(everyone, ~everyone, None, now=T0)
     assert sorted(str(name) for table in without_profiles.values() for name in table.columns["resource_id"]) == [
         "b1",
         "b2",
         "gas",
     ]
-    assert tables.make(~everyone, everyone, None) == {}
+    assert tables.make(~everyone, everyone, None, now=T0) == {}
     state.put(registered(battery("b3")))
     everyone = np.ones(len(state.columns.measured_us), dtype=np.bool_)
-    assert sum(len(table) for table in tables.make(everyone, ~everyone, None).values()) == 4
+    assert sum(len(table) for table in tables.make(everyone, ~everyone, None, now=T0).values()) == 4
 
 
 def test_limits_and_releases_of_many_are_those_of_each() -> None:

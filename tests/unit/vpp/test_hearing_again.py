@@ -58,18 +58,7 @@ def test_what_a_car_has_got_is_what_it_had_got_before(tmp_path: Path, seed: int)
             before.take(each)
         store.add_readings(said, T0)
         open_stays = {"first": stay(2, 299), "second": stay(1, 58), "tells": stay(1, 58)}
-        store.save_sessions(
-            [
-                SessionRecord(
-                    resource_id=name,
-                    session_id=each.session_id,
-                    arrival=each.arrival,
-                    departure=each.departure,
-                    energy_needed_kwh=each.energy_needed_kwh,
-                )
-                for name, each in open_stays.items()
-            ]
-        )
+        store.save_sessions([SessionRecord.of(name, each) for name, each in open_stays.items()])
         now = T0 + 8 * HOUR
         _hear_again(SimpleNamespace(state=after, store=store), now, lambda _: None)  # type: ignore[arg-type]
     assert {live.resource_id for live in after if live.session is not None} == set(open_stays)
@@ -81,3 +70,21 @@ def test_what_a_car_has_got_is_what_it_had_got_before(tmp_path: Path, seed: int)
             assert live.session_delivered_kwh > 0.5
             assert again.session_delivered_kwh == pytest.approx(live.session_delivered_kwh)
             assert again.latest == live.latest
+
+
+def test_a_car_that_came_days_ago_has_what_its_record_says_and_what_it_has_drawn_since_its_newest_wish(
+    tmp_path: Path,
+) -> None:
+    """Its arrival is not among the readings that are looked at; a wish that it changed meanwhile is no arrival."""
+    long_stay, now = stay(1, -50 * 60), T0 + 8 * HOUR
+    with store_of(tmp_path, charger()) as store:
+        wish = long_stay.model_copy(update={"energy_needed_kwh": 40.0})
+        said = [reading("charger", minutes, 6.0) for minutes in range(5, 8 * 60, STEP_MIN)]
+        store.add_readings([reading("charger", 0, 6.0, session=wish), *said], T0)
+        store.save_sessions([SessionRecord.of("charger", wish, 12.0)])
+        state = LiveState([registered(charger())])
+        _hear_again(SimpleNamespace(state=state, store=store), now, lambda _: None)  # type: ignore[arg-type]
+    live = state.get("charger")
+    assert live is not None
+    assert live.session == wish
+    assert live.session_delivered_kwh == pytest.approx(12.0 + 6.0 * charger().charge_efficiency * 475 / 60)

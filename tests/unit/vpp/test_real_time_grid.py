@@ -1,9 +1,6 @@
 """The horizon of a re-plan: steps on the marks of the clock, both stretches that are ordered in the first of them."""
 
 from datetime import timedelta
-from types import SimpleNamespace
-from typing import Any
-from zoneinfo import ZoneInfo
 
 import pytest
 from hypothesis import given
@@ -11,26 +8,15 @@ from hypothesis import strategies as st
 
 from models.events import Event
 from models.intervals import IntervalGrid
+from tests.live import real_time_stage
 from tests.unit.vpp.test_feedback import HOUR, event
-from vpp.real_time import FINE, RealTimeStage
+from vpp.real_time import FINE
 
 MINUTE = timedelta(minutes=1)
 
 
 def grid(cycle_s: float, now_s: float, events: list[Event]) -> IntervalGrid:
-    nobody: Any = SimpleNamespace(columns=None)
-    stage = RealTimeStage(
-        clock=nobody,
-        state=nobody,
-        feed=nobody,
-        builder=nobody,
-        solver=nobody,
-        cycle=timedelta(seconds=cycle_s),
-        zone=ZoneInfo("Asia/Shanghai"),
-        deadline_s=30.0,
-        gap=0.01,
-        on_plan=lambda *_: None,
-    )
+    stage = real_time_stage(timedelta(seconds=cycle_s))
     return stage.grid(HOUR + timedelta(seconds=now_s), events)
 
 

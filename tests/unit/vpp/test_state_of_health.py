@@ -129,11 +129,11 @@ def test_plans_states_and_calls_count_on_what_is_there() -> None:
     known = state("old")
     told_kwh = run(known, "old", 0.8, [-40.0] * 20)
     now, everyone = T0 + timedelta(minutes=20), np.ones(len(known.columns.measured_us), dtype=np.bool_)
-    table = PlanningTables(known).make(everyone, everyone, None, None, {"old": 95.0})[ResourceKind.STORAGE]
+    table = PlanningTables(known).make(everyone, everyone, None, None, {"old": 95.0}, now=now)[ResourceKind.STORAGE]
     found = {name: float(table.columns[name][0]) for name in ("energy_min_kwh", "energy_max_kwh", "energy_start_kwh")}
     assert found == pytest.approx({"energy_min_kwh": 0.8 * FLOOR_KWH, "energy_max_kwh": 80.0, "energy_start_kwh": 40.0})
     assert float(table.columns["energy_end_min_kwh"][0]) == pytest.approx(80.0), "no more than it holds"
-    frozen = PlanningTables(known).make(everyone, everyone, None, everyone)[ResourceKind.STORAGE]
+    frozen = PlanningTables(known).make(everyone, everyone, None, everyone, now=now)[ResourceKind.STORAGE]
     assert float(frozen.columns["energy_max_kwh"][0]) == pytest.approx(0.8 * told_kwh)
     fleet = Fleet.from_rows([battery("old")])
     planning = PlanningRows(known, ZoneInfo("Asia/Shanghai"), lambda _a, _b: None)
