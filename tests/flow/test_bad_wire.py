@@ -6,7 +6,8 @@ from datetime import timedelta
 
 from simulations.far_side import Watch, broken_sequences
 from simulations.wire_faults import WireFaults, WireShares
-from tests.flow.conftest import CYCLE, EVENT_END, EVENT_START, MINUTE, MakeWorld, World
+from tests.flow.conftest import MakeWorld, World
+from tests.flow.small_city import CYCLE, EVENT_END, EVENT_START, MINUTE
 
 ORDER_KW = 300.0
 SPAN = (EVENT_START - 10 * MINUTE, EVENT_END + 20 * MINUTE)

@@ -17,7 +17,8 @@ from adapters.mqtt.broker_mosquitto import free_port
 from adapters.mqtt.credentials import FileCredentialStore
 from models.errors import BrokerError
 from simulations.wire import codec
-from tests.flow.conftest import CYCLE, EVENT_START, MINUTE, START, MakeWorld, ThreadSolver, World, really
+from tests.flow.conftest import MakeWorld, ThreadSolver, World, really
+from tests.flow.small_city import CYCLE, EVENT_START, MINUTE, START
 from vpp.api.facade import CapacityGroup
 
 

@@ -12,7 +12,8 @@ from models.events import EventRecord, EventStatus, NoticeType, ScopeKind
 from models.plan import DispatchPlan, PlanSource
 from models.records import PlanKind
 from simulations.wire.gateway import Answer
-from tests.flow.conftest import CYCLE, EVENT_START, MINUTE, PLANNED, START, MakeWorld, ThreadSolver, World, really
+from tests.flow.conftest import MakeWorld, ThreadSolver, World, really
+from tests.flow.small_city import CYCLE, EVENT_START, MINUTE, PLANNED, START
 
 OPEN = {"event_id": "night", "start": EVENT_START - 3 * CYCLE, "end": EVENT_START + 12 * CYCLE}
 

@@ -9,7 +9,8 @@ from models.errors import AccessError, EventStateError, InputError
 from models.events import EventStatus, NoticeType, ScopeKind
 from models.intervals import IntervalGrid
 from simulations.wire.gateway import Answer
-from tests.flow.conftest import CYCLE, EVENT_END, EVENT_START, MINUTE, MakeWorld, World
+from tests.flow.conftest import MakeWorld, World
+from tests.flow.small_city import CYCLE, EVENT_END, EVENT_START, MINUTE
 
 JUDGED = EVENT_END + timedelta(hours=6, minutes=31)
 

@@ -8,7 +8,8 @@ import pytest
 from models.errors import AccessError, EventStateError, StoreError
 from models.events import EventOrder, EventStatus
 from simulations.wire.gateway import Answer
-from tests.flow.conftest import CYCLE, EVENT_END, EVENT_START, MINUTE, PLANNED, MakeWorld, World
+from tests.flow.conftest import MakeWorld, World
+from tests.flow.small_city import CYCLE, EVENT_END, EVENT_START, MINUTE, PLANNED
 
 DAY = date(2025, 7, 16)
 

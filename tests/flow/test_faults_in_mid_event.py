@@ -5,7 +5,8 @@ from datetime import timedelta
 import pytest
 
 from models.plan import PlanSource
-from tests.flow.conftest import CITY_KW, CYCLE, EVENT_START, MINUTE, START, FlakySolver, MakeWorld, World, really
+from tests.flow.conftest import FlakySolver, MakeWorld, World, really
+from tests.flow.small_city import CITY_KW, CYCLE, EVENT_START, MINUTE, START
 from vpp.feedback import OWED_LIMIT
 
 ORDER_KW = 300.0

@@ -16,7 +16,8 @@ from models.dispatch.problem import DispatchProblem
 from models.plan import DispatchPlan, LadderStep
 from models.ports import Clock
 from simulations.clock import VirtualClock
-from tests.flow.conftest import CYCLE, EVENT_END, EVENT_START, MINUTE, START, FlakySolver, MakeWorld, World, really
+from tests.flow.conftest import FlakySolver, MakeWorld, World, really
+from tests.flow.small_city import CYCLE, EVENT_END, EVENT_START, MINUTE, START
 from tests.odd_solvers import Troubled
 from vpp.solver_pool import SolverPool
 

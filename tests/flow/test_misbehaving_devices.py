@@ -10,7 +10,8 @@ import pytest
 from models.conduct import Misconduct
 from models.errors import StoreError
 from models.plan import PlanSource
-from tests.flow.conftest import CYCLE, EVENT_END, EVENT_START, MINUTE, Device, MakeWorld, World
+from tests.flow.conftest import MakeWorld, World
+from tests.flow.small_city import CYCLE, EVENT_END, EVENT_START, MINUTE, Device
 from vpp.feedback import OWED_LIMIT
 
 ORDER_KW = 420.0

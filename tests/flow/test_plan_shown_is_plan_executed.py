@@ -9,7 +9,8 @@ from models.plan import PlanSource
 from models.records import Role
 from simulations.wire import codec
 from simulations.wire.gateway import AggregatorGateway
-from tests.flow.conftest import CITY_KW, CYCLE, EVENT_START, MINUTE, FlakySolver, MakeWorld, World, really
+from tests.flow.conftest import FlakySolver, MakeWorld, World, really
+from tests.flow.small_city import CITY_KW, CYCLE, EVENT_START, MINUTE
 from vpp.api import create_app
 from vpp.security import new_token
 

@@ -16,7 +16,8 @@ from adapters.mqtt.link import AnsweringLink
 from adapters.mqtt.order_link import MqttLink
 from models.errors import AccessError
 from models.events import EventStatus
-from tests.flow.conftest import CYCLE, EVENT_END, EVENT_START, MINUTE, START, MakeWorld, World, really
+from tests.flow.conftest import MakeWorld, World, really
+from tests.flow.small_city import CYCLE, EVENT_END, EVENT_START, MINUTE, START
 from vpp.day_ahead import AFTER_EVENT
 
 BROKER = "mosquitto" if find_mosquitto() is not None else "embedded"

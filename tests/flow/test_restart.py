@@ -13,7 +13,8 @@ import pytest
 from adapters.mqtt.broker import BrokerSettings, open_broker
 from models.events import EventStatus
 from simulations.wire.gateway import Answer
-from tests.flow.conftest import CYCLE, EVENT_END, EVENT_START, MINUTE, PLANNED, MakeWorld, ThreadSolver, World
+from tests.flow.conftest import MakeWorld, ThreadSolver, World
+from tests.flow.small_city import CYCLE, EVENT_END, EVENT_START, MINUTE, PLANNED
 from vpp.feedback import OWED_LIMIT
 
 DAY = date(2025, 7, 16)
@@ -148,7 +149,8 @@ CHILD = """
 import asyncio, json, sys
 from pathlib import Path
 from adapters.mqtt.broker import BrokerSettings, open_broker
-from tests.flow.conftest import CYCLE, EVENT_END, EVENT_START, PLANNED, ThreadSolver, World
+from tests.flow.conftest import ThreadSolver, World
+from tests.flow.small_city import CYCLE, EVENT_END, EVENT_START, PLANNED
 
 async def main(folder):
     async with open_broker(BrokerSettings(broker="embedded", folder=folder / "broker")) as broker:

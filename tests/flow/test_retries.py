@@ -7,7 +7,8 @@ import pytest
 from models.records import CommandRecord
 from simulations.wire.gateway import AggregatorGateway
 from simulations.wire_faults import AT_ONCE, WireFaults, WireShares
-from tests.flow.conftest import CYCLE, EVENT_START, MINUTE, START, MakeWorld, World
+from tests.flow.conftest import MakeWorld, World
+from tests.flow.small_city import CYCLE, EVENT_START, MINUTE, START
 
 ORDER_KW = 300.0
 SENT_AT = timedelta(seconds=15)

@@ -5,7 +5,8 @@ from datetime import timedelta
 
 import pytest
 
-from tests.flow.conftest import EVENT_END, EVENT_START, MINUTE, MakeWorld, World
+from tests.flow.conftest import MakeWorld, World
+from tests.flow.small_city import EVENT_END, EVENT_START, MINUTE
 
 ORDERED_KW = 300.0
 RAMPED = EVENT_START + 2 * MINUTE
