@@ -6,7 +6,7 @@ its own on a real broker.
 """
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -20,7 +20,7 @@ from models.errors import VppError
 from models.events import EventOrder, EventStatus
 from models.reading_columns import ReadingColumns, microseconds
 from models.records import SessionRecord
-from models.resources import EvCharger
+from models.resources import EvCharger, RegisteredResource, Storage
 from models.telemetry import ChargingSession
 from simulations.large_fleet import FleetSize, filled_service
 from simulations.quiet_logs import quiet_logs
@@ -81,9 +81,8 @@ async def _lived_through(setup: RestartSetup, folder: Path, told: Callable[[str]
     async with filled_service(size, folder, setup.broker) as (service, _):
         now = service.clock.now()
         told(f"{setup.resources:,} devices registered")
-        ids = [live.resource_id for live in service.state]
-        chargers = [live.resource_id for live in service.state if isinstance(live.record.resource, EvCharger)]
-        count = await asyncio.to_thread(_a_day, service.store, setup, ids, set(chargers), now)
+        things = [live.record.resource for live in service.state]
+        count = await asyncio.to_thread(_a_day, service.store, setup, things, now, told)
         told(f"{count:,} readings in the database")
         ordered_kw = CALLED_KW_PER_DEVICE * setup.resources
         start, end = now - timedelta(minutes=5), now + timedelta(hours=2)
@@ -93,13 +92,24 @@ async def _lived_through(setup: RestartSetup, folder: Path, told: Callable[[str]
     return count
 
 
-def _a_day(store: Store, setup: RestartSetup, ids: list[str], chargers: set[str], now: datetime) -> int:
-    """Readings of everybody every ``telemetry_s``, oldest first, and the cars that have come meanwhile."""
+def _a_day(
+    store: Store,
+    setup: RestartSetup,
+    things: Sequence[RegisteredResource],
+    now: datetime,
+    told: Callable[[str], None],
+) -> int:
+    """Readings of everybody every ``telemetry_s``, oldest first, and the cars that have come meanwhile.
+
+    Only batteries tell a level: what a car has got has to be summed from its charger's readings.
+    """
     dice = np.random.default_rng(setup.seed)
     stay = ChargingSession(
         session_id="stay", arrival=now - PLUGGED_IN_SINCE, departure=now + LEAVES_AFTER, energy_needed_kwh=15.0
     )
-    places, count, has_come = {k: stay for k, name in enumerate(ids) if name in chargers}, len(ids), False
+    ids, count, has_come = [each.resource_id for each in things], len(things), False
+    stays = {place: stay for place, each in enumerate(things) if isinstance(each, EvCharger)}
+    is_battery = np.array([isinstance(each, Storage) for each in things])
     rounds = int(setup.hours * 3600 / setup.telemetry_s)
     for number in range(rounds, -1, -1):
         measured_at = now - number * timedelta(seconds=setup.telemetry_s)
@@ -109,12 +119,14 @@ def _a_day(store: Store, setup: RestartSetup, ids: list[str], chargers: set[str]
             ids,
             np.full(count, microseconds(measured_at), dtype=np.int64),
             dice.uniform(0, 7, count),
-            dice.uniform(5, 50, count),
+            np.where(is_battery, dice.uniform(5, 50, count), np.nan),
             np.full(count, np.nan),
             np.ones(count, dtype=np.bool_),
             np.full(count, rounds - number, dtype=np.int64),
-            places if comes else {},
+            stays if comes else {},
         )
         store.add_readings(readings, measured_at)
-    store.save_sessions([SessionRecord.of(name, stay) for name in sorted(chargers)])
+        if number and number % max(1, rounds // 4) == 0:
+            told(f"their readings until {measured_at:%H:%M} UTC")
+    store.save_sessions([SessionRecord.of(ids[place], stay) for place in stays])
     return (rounds + 1) * count
