@@ -57,6 +57,8 @@ TOLERANCE = 0.03
 """A plan that gives so much more or less than it should is asked again."""
 HINDSIGHT = timedelta(minutes=15)
 """Cycles that end so long ago are counted again, three at least: misconduct is found within two."""
+IN_HAND_SHARE = 0.5
+"""A plan that hardly had any devices, while nothing was heard of them, says nothing of what they do when told."""
 READING_WITHIN = timedelta(minutes=5)
 """A cycle stands in a reading that is taken so soon after it, or in none."""
 CORRECTION_LIMITS = (LASTING_LIMITS[0] - OWED_LIMIT, LASTING_LIMITS[1] + OWED_LIMIT)
@@ -129,16 +131,17 @@ class EventFeedback:
 
         ``planned_kw``: what the plan in force expected in it of those who can be ordered again (``trusted``, rows of
         the live state); None where that says little (the first cycle of an event holds the ramp of the devices): what
-        it missed is owed, and teaches nothing.  ``on_the_way_kw``: what of it was new and not reached yet
-        (``vpp.ramp_up``), which is owed as well.  ``is_reported`` False: gateways report less often than we plan, and
-        this cycle stands in readings that are still to come; when they have, it is compared with them.
+        it missed is owed, and teaches nothing.  Nor does what comes of older orders while a plan has hardly any
+        devices.  ``on_the_way_kw``: what of it was new and not reached yet (``vpp.ramp_up``), which is owed as well.
+        ``is_reported`` False: gateways report less often than we plan, and this cycle stands in readings that are
+        still to come; when they have, it is compared with them.
         """
         self.measured.append(cycle)
         if counted is not None:
             self._counted[cycle.start] = counted
             for old in sorted(self._counted)[: -max(3, HINDSIGHT // (cycle.end - cycle.start))]:
                 del self._counted[old]
-        if planned_kw is None:
+        if planned_kw is None or planned_kw < IN_HAND_SHARE * cycle.ordered_kw:
             self._unreported_kw.clear()
         elif not is_reported:
             self._unreported_kw.append(planned_kw - on_the_way_kw)

@@ -131,6 +131,12 @@ def test_a_cycle_of_which_nothing_is_known_but_what_came_teaches_nothing() -> No
     assert feedback.owed_kw > 0, "it is owed all the same"
 
 
+def test_what_older_orders_bring_while_a_plan_has_nobody_teaches_nothing() -> None:
+    feedback = EventFeedback()  # cut off for two cycles: the plan has nobody, devices go on with what they last heard
+    feedback.take(cycle(0, 0.95 * ORDERED_KW), 0.0)
+    assert feedback.lasting_kw == 0.0
+
+
 @settings(max_examples=40, deadline=None)
 @given(most=st.floats(20, 95), least=st.floats(105, 180))
 def test_where_devices_can_do_no_more_or_no_less_nothing_runs_away(most: float, least: float) -> None:
