@@ -45,6 +45,7 @@ from vpp.ramp import whole_event
 from vpp.real_time import RealTimeInputs, RealTimeStage
 from vpp.rhythm import Rhythm
 from vpp.session_baseline import SessionBaselines
+from vpp.standing_orders import StandingOrders
 from vpp.state import LiveState
 from vpp.window_means import Window, window_means
 
@@ -94,6 +95,7 @@ class RealTimeCycle:
         self._expected_sessions = expected_sessions
         self._in_force = in_force
         self._limits = OrderLimits(state)
+        self._standing = StandingOrders(state)
         self._learned_at: datetime | None = None
         self.current: tuple[DispatchProblem, DispatchPlan] | None = None
 
@@ -189,7 +191,10 @@ class RealTimeCycle:
         running = {whole_event(event.event_id) for event in self._events.planned(start)}
         held_back = {live.resource_id for live in self._state if live.opted_out_of & running}
         leads = self._real_time.responses.leads(start, self._direction_in(windows[-1]))
-        ordered = await self._delivery.deliver(plan, windows, held_back, era, leads)
+        areas = {} if self.current is None else self.current[0].areas
+        planned, after = self._events.planned(start), windows[-1].valid_until
+        standing = self._standing.of_cycle(self._clock.now(), after, plan, planned, areas, held_back)
+        ordered = await self._delivery.deliver(plan, windows, held_back, era, leads, standing)
         if era != self._delivery.era:
             return  # what is in force now is the call's
         for window in windows:

@@ -6,7 +6,7 @@ no way out of the house: no link, no command, no sequence number.  What becomes 
 until somebody answers) stands in ``vpp.outgoing``.
 """
 
-from collections.abc import Container, Iterator, Sequence
+from collections.abc import Container, Iterator, Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime, timedelta
 
@@ -22,6 +22,7 @@ from vpp.metrics import Metrics
 from vpp.order_limits import OrderLimits
 from vpp.outgoing import Order, Outgoing, RetryRules
 from vpp.response import Leads
+from vpp.standing_orders import StandingOrder
 from vpp.state import LiveState
 from vpp.window_means import Window, window_means
 
@@ -66,12 +67,13 @@ class DeliveryStage:
         held_back: Container[str] = (),
         era: int | None = None,
         leads: Leads | None = None,
+        standing: Sequence[StandingOrder] = (),
     ) -> frozenset[str]:
         """Send the plan's power over each window to every aggregator whose devices may be ordered now.
 
         Resources in ``held_back`` (opted out) get no order.  Returns who was sent one for the first window.  A plan of
         an earlier ``era`` than the present one stops where it is.  ``leads``: who is slow is told to begin with what
-        comes after the first window so much earlier.
+        comes after the first window so much earlier.  ``standing``: what is told besides (``vpp.standing_orders``).
         """
         era = self.era if era is None else era
         now = self._clock.now()
@@ -97,22 +99,24 @@ class DeliveryStage:
                 begins = max(windows[0].valid_from, window.valid_from - timedelta(seconds=seconds))
                 told = replace(window, valid_from=begins)
                 of_chosen = [names[place] for place in chosen.tolist()], rows[chosen]
-                for aggregator_id, part in self._batches(*of_chosen, means[0][chosen], means[1][chosen]):
+                for aggregator_id, part in _batches(self._setpoints(*of_chosen, means[0][chosen], means[1][chosen])):
                     made += 1
                     left = await self._send(aggregator_id, plan_hash, told, part, now, era)
                     if left and window is windows[0]:
                         first.extend(setpoint.resource_id for setpoint in part)
+        for order in standing:
+            for aggregator_id, part in _batches(self._standing_setpoints(order)):
+                await self._send(aggregator_id, plan_hash, order, part, now, era)
         if not made and self.outgoing is not None and era == self.era:
             self.outgoing.put_in_force(plan_hash)  # it has nothing to say to anybody, and that is in force now
         return frozenset(first)
 
-    def _batches(
-        self, names: Sequence[str], rows: NDArray[np.int64], power_kw: FloatArray, baseline_kw: FloatArray
-    ) -> Iterator[tuple[str, list[Setpoint]]]:
-        """Setpoints in batches as large as a message may be, each with its aggregator."""
-        for aggregator_id, setpoints in sorted(self._setpoints(names, rows, power_kw, baseline_kw).items()):
-            for low in range(0, len(setpoints), MOST_SETPOINTS):
-                yield aggregator_id, setpoints[low : low + MOST_SETPOINTS]
+    def _standing_setpoints(self, order: StandingOrder) -> dict[str, list[Setpoint]]:
+        lives = [live for live in map(self._state.at, order.rows.tolist()) if live is not None]
+        rows = np.array([live.row for live in lives], dtype=np.int64)
+        power_kw = order.power_kw[np.isin(order.rows, rows)]
+        told = np.where(np.isnan(power_kw), None, self._limits.clamped(rows, power_kw, power_kw))  # type: ignore[call-overload]
+        return self._by_aggregator([live.resource_id for live in lives], rows, told)
 
     def _may_be_ordered(self, plan: DispatchPlan, now: datetime, held_back: Container[str]) -> NDArray[np.int64]:
         """Rows of the plan whose devices may be given orders now, in the order of the live state."""
@@ -136,8 +140,14 @@ class DeliveryStage:
                 self._metrics.setpoint_clamps.labels(kind=type(live.record.resource).__name__).inc()
         ordered = clamped.astype(object)
         ordered[released] = None
+        return self._by_aggregator(names, rows, ordered)
+
+    def _by_aggregator(
+        self, names: Sequence[str], rows: NDArray[np.int64], ordered_kw: NDArray[np.object_]
+    ) -> dict[str, list[Setpoint]]:
+        """Setpoints by aggregator; ``rows``: of ``names`` in the live state, ``ordered_kw``: None where released."""
         made = _SETPOINTS.validate_python(
-            [{"resource_id": name, "power_kw": value} for name, value in zip(names, ordered.tolist(), strict=True)]
+            [{"resource_id": name, "power_kw": value} for name, value in zip(names, ordered_kw.tolist(), strict=True)]
         )
         by_aggregator: dict[str, list[Setpoint]] = {}
         owners = {code: name for name, code in self._state.columns.owner_code.items()}
@@ -150,7 +160,7 @@ class DeliveryStage:
         self,
         aggregator_id: str,
         plan_hash: str,
-        window: Window,
+        window: Window | StandingOrder,
         setpoints: Sequence[Setpoint],
         made_at: datetime,
         era: int | None,
@@ -232,6 +242,13 @@ class DeliveryStage:
         if self.outgoing is not None:
             self.outgoing.put_in_force(executed_hash)
             await self.outgoing.take_up()
+
+
+def _batches(by_aggregator: Mapping[str, Sequence[Setpoint]]) -> Iterator[tuple[str, Sequence[Setpoint]]]:
+    """Setpoints in batches as large as a message may be, each with its aggregator."""
+    for aggregator_id, setpoints in sorted(by_aggregator.items()):
+        for low in range(0, len(setpoints), MOST_SETPOINTS):
+            yield aggregator_id, setpoints[low : low + MOST_SETPOINTS]
 
 
 def _parts(places: NDArray[np.int64], first: int) -> Iterator[NDArray[np.int64]]:

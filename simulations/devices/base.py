@@ -52,36 +52,35 @@ class GroupReading:
 
 
 class Orders:
-    """The standing order of every device of a group, and the one after it."""
+    """The order of every device of a group that holds now, and those for later: of one time, the newest."""
+
+    PLACES = 3
+    """So many orders a device remembers: for this stretch, for the next, and for when it hears nothing more."""
 
     def __init__(self, count: int) -> None:
-        self._power = np.full(count, np.nan)
-        self._since = np.full(count, -np.inf)
-        self._until = np.full(count, -np.inf)
-        self._next_power = np.full(count, np.nan)
-        self._next_since = np.full(count, np.inf)
-        self._next_until = np.full(count, -np.inf)
+        self._power = np.full((self.PLACES, count), np.nan)
+        self._since = np.full((self.PLACES, count), np.inf)
+        self._until = np.full((self.PLACES, count), -np.inf)
 
     def give(self, index: int, power_kw: float | None, since_s: float, until_s: float, now_s: float) -> None:
-        """Take an order; it replaces what was ordered for any time between its ends.  None releases."""
-        power = np.nan if power_kw is None else power_kw
-        if since_s <= now_s:
-            self._power[index], self._since[index], self._until[index] = power, since_s, until_s
-            if self._next_since[index] < until_s:
-                self._next_since[index] = np.inf
-        else:
-            self._until[index] = min(self._until[index], since_s)
-            self._next_power[index] = power
-            self._next_since[index], self._next_until[index] = since_s, until_s
+        """Take an order; it replaces what was ordered for any time between its ends.  None releases.
+
+        An order that began before it ends where it begins and does not come back after it.
+        """
+        columns = self._since[:, index], self._until[:, index], self._power[:, index]
+        held = [(since, until, kw) for since, until, kw in zip(*columns, strict=True) if until > max(since, now_s)]
+        earlier = [(since, min(until, since_s), kw) for since, until, kw in held if since < since_s]
+        later = [each for each in held if each[0] >= until_s]
+        orders = [*earlier, (since_s, until_s, np.nan if power_kw is None else power_kw), *later]
+        orders = sorted(each for each in orders if each[1] > now_s)[: self.PLACES]
+        orders += [(np.inf, -np.inf, np.nan)] * (self.PLACES - len(orders))
+        self._since[:, index], self._until[:, index], self._power[:, index] = zip(*orders, strict=True)
 
     def at(self, second: float) -> FloatArray:
         """Ordered power at an instant, (n,); NaN where no order holds: the device does as it likes."""
-        due = self._next_since <= second
-        if due.any():
-            self._power[due], self._since[due] = self._next_power[due], self._next_since[due]
-            self._until[due] = self._next_until[due]
-            self._next_since[due] = np.inf
-        return np.where((self._since <= second) & (second < self._until), self._power, np.nan)
+        holds = (self._since <= second) & (second < self._until)
+        ordered_kw = np.where(holds, self._power, 0.0).sum(axis=0)
+        return np.where(holds.any(axis=0), ordered_kw, np.nan)
 
 
 class DeviceGroup(ABC):

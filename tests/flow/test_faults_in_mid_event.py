@@ -6,7 +6,7 @@ import pytest
 
 from models.plan import PlanSource
 from tests.flow.conftest import FlakySolver, MakeWorld, World, really
-from tests.flow.small_city import CITY_KW, CYCLE, EVENT_START, MINUTE, START
+from tests.flow.small_city import CITY_KW, CYCLE, EVENT_END, EVENT_START, MINUTE, START
 from vpp.feedback import OWED_LIMIT
 
 ORDER_KW = 300.0
@@ -67,8 +67,11 @@ async def test_a_gateway_that_is_cut_off_leaves_no_device_under_an_old_order(mak
     await world.until(EVENT_START + 3 * CYCLE + MINUTE)
     await world.aggregators["gamma"].gateway.stop()
     world.cut.add("gamma")
-    latest = max(end for device in world.aggregators["gamma"].devices.values() for _, end, _ in device.orders)
+    orders = {name: device.orders for name, device in world.aggregators["gamma"].devices.items()}
+    latest = max(end for each in orders.values() for _, end, _ in each if end != EVENT_END)
     assert latest <= EVENT_START + 6 * CYCLE  # this interval, the next one, and one of grace
+    stand = {name for name, each in orders.items() if each[-1][1] == EVENT_END}
+    assert stand == {"c0", "c1"}
     await world.until(EVENT_START + 10 * CYCLE)
     for name in ("g0", "g1", "g2"):
         late = [abs(kw) for at, kw in world.devices[name].power_kw if at >= latest]

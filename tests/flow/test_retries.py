@@ -145,4 +145,4 @@ async def test_after_a_kill_the_tries_that_are_left_are_made_and_no_more(make_wo
     assert all(each.given_up_at is not None for each in sent)
     assert world.metric("vpp_commands_given_up_total") == 2
     others = [each for each in commands(world, "gamma") if each.sent_at == EVENT_START + SENT_AT]
-    assert [each.tries for each in others] == [1, 1]  # they had answered before
+    assert {each.tries for each in others} == {1}  # they had answered before

@@ -1,0 +1,123 @@
+"""Standing orders: what a device does for the rest of an event if it hears nothing more of us.
+
+An order ends by itself, and the device falls back to its own control.  In the middle of an event that is the wrong
+moment: a building that was held warm cools at full power, a car that waited charges at once, and what comes back so is
+on no meter that we hear.  So whoever can stand it is told, along with every cycle's orders, to stay at its baseline
+from where they end until the event does:
+
+    orders of this stretch and the next    ▁▁▁▁▁▁▁▁▁▁▁▁
+    standing order: the baseline                       ────────────────────────┐
+    its own control, taking back                                               └────
+                                     now             after                event ends
+
+Neither more nor less than without an event: of who is not heard nothing is counted, and nothing is missing either.
+
+Who can stand it: thermal loads, whose own control keeps their comfort limits whatever the order, and chargers whose car
+gets what it was promised after the event as well.  All others fall back as they registered.  Who may not stand any more
+(the event is over early, it opted out, the car is another) is released from it.
+"""
+
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+
+import numpy as np
+from numpy.typing import NDArray
+
+from models.events import Direction, Event, ScopeKind
+from models.intervals import FloatArray
+from models.plan import DispatchPlan
+from models.reading_columns import microseconds, moment_of
+from vpp.event_scope import is_in_scope
+from vpp.heard import NEVER_US
+from vpp.ramp import is_guard, is_ramp
+from vpp.state import LiveState
+from vpp.window_means import Window, window_means
+
+SURE_POWER_SHARE = 0.5
+"""Of a charger's power so much is sure for the rest of a stay: cars take less than chargers give, and less when nearly
+full."""
+
+_HOUR_US = 3_600_000_000
+
+
+@dataclass(frozen=True)
+class StandingOrder:
+    """What some are told for the same stretch of time; ``rows`` of the live state, ``power_kw`` (n,), NaN releases."""
+
+    valid_from: datetime
+    valid_until: datetime
+    rows: NDArray[np.int64]
+    power_kw: FloatArray
+
+
+class StandingOrders:
+    """Decides cycle by cycle, and remembers by row until when somebody was told to stay; a restart forgets that."""
+
+    def __init__(self, state: LiveState) -> None:
+        self._state = state
+        self._told_until_us = np.empty(0, dtype=np.int64)
+
+    def of_cycle(
+        self,
+        now: datetime,
+        after: datetime,
+        plan: DispatchPlan,
+        events: Sequence[Event],
+        areas: Mapping[str, Collection[str]],
+        opted_out: Collection[str] = (),
+    ) -> list[StandingOrder]:
+        """What is to be told beside the orders of ``plan``, which end at ``after``; ``events``: of ``planned``."""
+        columns, made = self._state.columns, []
+        missing = len(columns.measured_us) - len(self._told_until_us)
+        self._told_until_us = np.concatenate([self._told_until_us, np.full(missing, NEVER_US)])
+        until_us = self._stays_until_us(after, events, areas)
+        until_us[self._state.rows([name for name in opted_out if self._state.get(name) is not None])] = NEVER_US
+        after_us, told_us = microseconds(after), self._told_until_us
+
+        freed = np.flatnonzero((told_us > after_us) & (told_us > until_us))
+        begins_us = np.maximum(until_us[freed], after_us)
+        for begin in np.unique(begins_us).tolist():
+            rows = freed[begins_us == begin]
+            end = moment_of(int(told_us[rows].max()))
+            made.append(StandingOrder(moment_of(begin), end, rows, np.full(len(rows), np.nan)))
+        told_us[freed] = until_us[freed]
+
+        rows_of_plan = self._state.rows(plan.resource_ids)
+        may = columns.is_dispatchable(now) & (until_us > after_us)
+        in_plan = np.flatnonzero((rows_of_plan >= 0) & may[rows_of_plan])
+        for end in np.unique(until_us[rows_of_plan[in_plan]]).tolist():
+            places = in_plan[until_us[rows_of_plan[in_plan]] == end]
+            rows, window = rows_of_plan[places], Window(after, moment_of(end), moment_of(end))
+            means = window_means(plan, places, rows, columns, window)
+            if means is not None:
+                made.append(StandingOrder(after, window.valid_until, rows, np.maximum(means[1], 0.0)))
+                told_us[rows] = end
+        return made
+
+    def _stays_until_us(
+        self, after: datetime, events: Sequence[Event], areas: Mapping[str, Collection[str]]
+    ) -> NDArray[np.int64]:
+        """Until when everybody would stay at its baseline, by row; ``NEVER_US`` for who does not."""
+        columns = self._state.columns
+        until_us = np.full(len(columns.measured_us), NEVER_US)
+        for event in events:
+            runs = event.start <= after < event.end and event.target_kw > 0
+            if (
+                not runs
+                or event.direction is not Direction.SHAVE
+                or is_ramp(event.event_id)
+                or is_guard(event.event_id)
+            ):
+                continue
+            end_us = microseconds(event.end)
+            left_h = (np.maximum(columns.departure_us, end_us) - end_us) / _HOUR_US
+            missing_kwh = np.nan_to_num(columns.session_needed_kwh - columns.session_delivered_kwh, nan=np.inf)
+            in_time = missing_kwh <= SURE_POWER_SHARE * columns.limit_kw * left_h
+            can = columns.is_thermal | (columns.is_charger & columns.has_session & in_time)
+            if event.scope_kind is not ScopeKind.CITY:
+                for row in np.flatnonzero(can).tolist():
+                    live = self._state.at(row)
+                    can[row] = live is not None and is_in_scope(live.record.resource, event, areas)
+            until_us[can] = np.maximum(until_us[can], end_us)
+        return until_us
