@@ -115,8 +115,9 @@ class DeliveryStage:
         lives = [live for live in map(self._state.at, order.rows.tolist()) if live is not None]
         rows = np.array([live.row for live in lives], dtype=np.int64)
         power_kw = order.power_kw[np.isin(order.rows, rows)]
-        told = np.where(np.isnan(power_kw), None, self._limits.clamped(rows, power_kw, power_kw))  # type: ignore[call-overload]
-        return self._by_aggregator([live.resource_id for live in lives], rows, told)
+        told_kw = self._limits.clamped(rows, power_kw, power_kw).astype(object)
+        told_kw[np.isnan(power_kw)] = None
+        return self._by_aggregator([live.resource_id for live in lives], rows, told_kw)
 
     def _may_be_ordered(self, plan: DispatchPlan, now: datetime, held_back: Container[str]) -> NDArray[np.int64]:
         """Rows of the plan whose devices may be given orders now, in the order of the live state."""

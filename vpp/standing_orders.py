@@ -6,11 +6,13 @@ on no meter that we hear.  So whoever can stand it is told, along with every cyc
 from where they end until the event does:
 
     orders of this stretch and the next    ▁▁▁▁▁▁▁▁▁▁▁▁
-    standing order: the baseline                       ────────────────────────┐
-    its own control, taking back                                               └────
+    standing order: the baseline                       ────────────────────────┬┐
+    its own control, taking back                                               └┴┬┐
+                                                                                 └┴──
                                      now             after                event ends
 
 Neither more nor less than without an event: of who is not heard nothing is counted, and nothing is missing either.
+They are let go one after the other, over an hour: all at once they would lift the city after the event.
 
 Who can stand it: thermal loads, whose own control keeps their comfort limits whatever the order, and chargers whose car
 gets what it was promised after the event as well.  All others fall back as they registered.  Who may not stand any more
@@ -19,7 +21,7 @@ gets what it was promised after the event as well.  All others fall back as they
 
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 
 import numpy as np
 from numpy.typing import NDArray
@@ -38,7 +40,12 @@ SURE_POWER_SHARE = 0.5
 """Of a charger's power so much is sure for the rest of a stay: cars take less than chargers give, and less when nearly
 full."""
 
+LET_GO_OVER, PARTS = timedelta(hours=1), 6
+"""Standing orders end in so many parts, the first with the event."""
+
 _HOUR_US = 3_600_000_000
+_EVENLY = (5**0.5 - 1) / 2
+"""Multiples of it modulo 1 lie evenly, however many there are."""
 
 
 @dataclass(frozen=True)
@@ -76,11 +83,10 @@ class StandingOrders:
         after_us, told_us = microseconds(after), self._told_until_us
 
         freed = np.flatnonzero((told_us > after_us) & (told_us > until_us))
-        begins_us = np.maximum(until_us[freed], after_us)
-        for begin in np.unique(begins_us).tolist():
-            rows = freed[begins_us == begin]
-            end = moment_of(int(told_us[rows].max()))
-            made.append(StandingOrder(moment_of(begin), end, rows, np.full(len(rows), np.nan)))
+        spans_us = np.stack([np.maximum(until_us[freed], after_us), told_us[freed]])
+        for begin, end in np.unique(spans_us, axis=1).T.tolist():
+            rows = freed[(spans_us[0] == begin) & (spans_us[1] == end)]
+            made.append(StandingOrder(moment_of(begin), moment_of(end), rows, np.full(len(rows), np.nan)))
         told_us[freed] = until_us[freed]
 
         rows_of_plan = self._state.rows(plan.resource_ids)
@@ -110,7 +116,7 @@ class StandingOrders:
                 or is_guard(event.event_id)
             ):
                 continue
-            end_us = microseconds(event.end)
+            end_us = microseconds(event.end) + self._longer_us()
             left_h = (np.maximum(columns.departure_us, end_us) - end_us) / _HOUR_US
             missing_kwh = np.nan_to_num(columns.session_needed_kwh - columns.session_delivered_kwh, nan=np.inf)
             in_time = missing_kwh <= SURE_POWER_SHARE * columns.limit_kw * left_h
@@ -119,5 +125,10 @@ class StandingOrders:
                 for row in np.flatnonzero(can).tolist():
                     live = self._state.at(row)
                     can[row] = live is not None and is_in_scope(live.record.resource, event, areas)
-            until_us[can] = np.maximum(until_us[can], end_us)
+            until_us[can] = np.maximum(until_us, end_us)[can]
         return until_us
+
+    def _longer_us(self) -> NDArray[np.int64]:
+        """How much longer than an event everybody stays, by row."""
+        part = np.floor(np.arange(len(self._told_until_us)) * _EVENLY % 1.0 * PARTS).astype(np.int64)
+        return np.asarray(part * (LET_GO_OVER // PARTS // timedelta(microseconds=1)))

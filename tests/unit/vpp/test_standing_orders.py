@@ -9,13 +9,14 @@ import pytest
 from models.events import Direction, Event, ScopeKind
 from models.plan import DispatchPlan
 from tests.live import HOUR, T0, battery, charger, curtailable, plan_made, reading, registered, stay, thermal
-from vpp.standing_orders import StandingOrder, StandingOrders
+from vpp.standing_orders import LET_GO_OVER, PARTS, StandingOrder, StandingOrders
 from vpp.state import LiveState
 
 MINUTE = timedelta(minutes=1)
 AFTER = T0 + 15 * MINUTE
 END = T0 + 2 * HOUR
 NAMES = ("battery", "car", "cool", "load")
+LONGER = {"car": LET_GO_OVER * 3 / PARTS, "cool": LET_GO_OVER * 1 / PARTS}  # 0.618 and 0.236 of 6 parts
 
 
 def event(**changes: Any) -> Event:
@@ -63,7 +64,7 @@ def of_cycle(orders: StandingOrders, state: LiveState, *events: Event, after: da
 def test_air_conditioning_and_cars_with_time_stay_at_their_baseline_until_the_event_ends() -> None:
     state = state_with(departure=T0 + 10 * HOUR)  # 8 h after the event at half of 7 kW
     found = of_cycle(StandingOrders(state), state, event())
-    assert found == {"car": (AFTER, END, 6.0), "cool": (AFTER, END, 6.0)}
+    assert found == {name: (AFTER, END + longer, 6.0) for name, longer in LONGER.items()}
 
 
 @pytest.mark.parametrize(("departure", "needed_kwh"), [(T0 + HOUR, 1.0), (T0 + 4 * HOUR, 8.0), (T0 + 10 * HOUR, 50.0)])
@@ -105,9 +106,10 @@ def test_whose_event_ends_early_is_let_go_from_then_on_even_if_it_is_not_heard()
     state.columns.measured_us[state.rows(["cool"])] -= 10**10
     earlier = event(end=END - HOUR)
     found = orders.of_cycle(T0 + MINUTE, AFTER, PLAN, [earlier], {})
-    assert told(found[:1], state) == {"car": (END - HOUR, END, None), "cool": (END - HOUR, END, None)}
-    assert told(found[1:], state) == {"car": (AFTER, END - HOUR, 6.0)}
-    assert of_cycle(orders, state) == {"car": (AFTER, END - HOUR, None), "cool": (AFTER, END - HOUR, None)}
+    until = {name: END - HOUR + longer for name, longer in LONGER.items()}
+    assert told(found[:2], state) == {name: (until[name], END + longer, None) for name, longer in LONGER.items()}
+    assert told(found[2:], state) == {"car": (AFTER, until["car"], 6.0)}
+    assert of_cycle(orders, state) == {name: (AFTER, end, None) for name, end in until.items()}
     assert of_cycle(orders, state) == {}, "once"
 
 
@@ -117,7 +119,7 @@ def test_who_opts_out_is_let_go_and_so_is_another_car() -> None:
     of_cycle(orders, state, event())
     state.take(reading("car", 0.2, 4.0, session=stay(session_id="s2", departure=END)))
     found = of_cycle(orders, state, event(), opted_out={"cool", "unknown"})
-    assert found == {"car": (AFTER, END, None), "cool": (AFTER, END, None)}
+    assert found == {name: (AFTER, END + longer, None) for name, longer in LONGER.items()}
 
 
 def test_who_registers_later_is_told_too() -> None:
