@@ -6,7 +6,7 @@ no way out of the house: no link, no command, no sequence number.  What becomes 
 until somebody answers) stands in ``vpp.outgoing``.
 """
 
-from collections.abc import Container, Iterator, Mapping, Sequence
+from collections.abc import Container, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime, timedelta
 
@@ -18,11 +18,12 @@ from adapters.store.store import Store
 from models.intervals import FloatArray
 from models.plan import DispatchPlan, Setpoint
 from models.ports import Clock, DeviceLink
+from models.reading_columns import microseconds, moment_of
 from vpp.metrics import Metrics
 from vpp.order_limits import OrderLimits
 from vpp.outgoing import Order, Outgoing, RetryRules
 from vpp.response import Leads
-from vpp.standing_orders import StandingOrder
+from vpp.standing_orders import PlainOrder
 from vpp.state import LiveState
 from vpp.window_means import Window, window_means
 
@@ -59,6 +60,7 @@ class DeliveryStage:
         self.era = 0
         """Counts direct calls: what was planned before the newest one is not sent any more."""
         self._limits = OrderLimits(state)
+        self._delivered_at: datetime | None = None
 
     async def deliver(
         self,
@@ -67,7 +69,7 @@ class DeliveryStage:
         held_back: Container[str] = (),
         era: int | None = None,
         leads: Leads | None = None,
-        standing: Sequence[StandingOrder] = (),
+        standing: Sequence[PlainOrder] = (),
     ) -> frozenset[str]:
         """Send the plan's power over each window to every aggregator whose devices may be ordered now.
 
@@ -79,6 +81,7 @@ class DeliveryStage:
         now = self._clock.now()
         if self.outgoing is not None and era == self.era:
             self.outgoing.supersede()
+            self._delivered_at = now
         first: list[str] = []
         first_kw: FloatArray | None = None
         made = 0
@@ -105,19 +108,33 @@ class DeliveryStage:
                     if left and window is windows[0]:
                         first.extend(setpoint.resource_id for setpoint in part)
         for order in standing:
-            for aggregator_id, part in _batches(self._standing_setpoints(order)):
-                await self._send(aggregator_id, plan_hash, order, part, now, era)
+            await self._send_plain(order, plan_hash, now, era)
         if not made and self.outgoing is not None and era == self.era:
             self.outgoing.put_in_force(plan_hash)  # it has nothing to say to anybody, and that is in force now
         return frozenset(first)
 
-    def _standing_setpoints(self, order: StandingOrder) -> dict[str, list[Setpoint]]:
+    async def _send_plain(self, order: PlainOrder, plan_hash: str, made_at: datetime, era: int | None) -> None:
         lives = [live for live in map(self._state.at, order.rows.tolist()) if live is not None]
         rows = np.array([live.row for live in lives], dtype=np.int64)
         power_kw = order.power_kw[np.isin(order.rows, rows)]
         told_kw = self._limits.clamped(rows, power_kw, power_kw).astype(object)
         told_kw[np.isnan(power_kw)] = None
-        return self._by_aggregator([live.resource_id for live in lives], rows, told_kw)
+        for aggregator_id, part in _batches(self._by_aggregator([live.resource_id for live in lives], rows, told_kw)):
+            await self._send(aggregator_id, plan_hash, order, part, made_at, era)
+
+    async def let_go(self, resource_ids: Iterable[str]) -> int:
+        """Release devices from the orders that they have, as a part of the last delivery; how many had any."""
+        columns, now = self._state.columns, self._clock.now()
+        rows = self._state.rows([name for name in resource_ids if self._state.get(name) is not None])
+        rows = rows[(columns.ordered_until_us[rows] > microseconds(now)) & ~np.isnan(columns.ordered_kw[rows])]
+        if self.executed_hash is None or not len(rows):
+            return 0
+        for until_us in np.unique(columns.ordered_until_us[rows]).tolist():
+            of_span = rows[columns.ordered_until_us[rows] == until_us]
+            order = PlainOrder(now, moment_of(until_us), of_span, np.full(len(of_span), np.nan))
+            await self._send_plain(order, self.executed_hash, self._delivered_at or now, None)
+        columns.ordered_kw[rows] = np.nan
+        return len(rows)
 
     def _may_be_ordered(self, plan: DispatchPlan, now: datetime, held_back: Container[str]) -> NDArray[np.int64]:
         """Rows of the plan whose devices may be given orders now, in the order of the live state."""
@@ -161,7 +178,7 @@ class DeliveryStage:
         self,
         aggregator_id: str,
         plan_hash: str,
-        window: Window | StandingOrder,
+        window: Window | PlainOrder,
         setpoints: Sequence[Setpoint],
         made_at: datetime,
         era: int | None,

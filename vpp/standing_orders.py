@@ -49,8 +49,8 @@ _EVENLY = (5**0.5 - 1) / 2
 
 
 @dataclass(frozen=True)
-class StandingOrder:
-    """What some are told for the same stretch of time; ``rows`` of the live state, ``power_kw`` (n,), NaN releases."""
+class PlainOrder:
+    """What some are told beside a plan; ``rows`` of the live state, ``power_kw`` (n,), NaN releases."""
 
     valid_from: datetime
     valid_until: datetime
@@ -73,7 +73,7 @@ class StandingOrders:
         events: Sequence[Event],
         areas: Mapping[str, Collection[str]],
         opted_out: Collection[str] = (),
-    ) -> list[StandingOrder]:
+    ) -> list[PlainOrder]:
         """What is to be told beside the orders of ``plan``, which end at ``after``; ``events``: of ``planned``."""
         columns, made = self._state.columns, []
         missing = len(columns.measured_us) - len(self._told_until_us)
@@ -86,7 +86,7 @@ class StandingOrders:
         spans_us = np.stack([np.maximum(until_us[freed], after_us), told_us[freed]])
         for begin, end in np.unique(spans_us, axis=1).T.tolist():
             rows = freed[(spans_us[0] == begin) & (spans_us[1] == end)]
-            made.append(StandingOrder(moment_of(begin), moment_of(end), rows, np.full(len(rows), np.nan)))
+            made.append(PlainOrder(moment_of(begin), moment_of(end), rows, np.full(len(rows), np.nan)))
         told_us[freed] = until_us[freed]
 
         rows_of_plan = self._state.rows(plan.resource_ids)
@@ -97,7 +97,7 @@ class StandingOrders:
             rows, window = rows_of_plan[places], Window(after, moment_of(end), moment_of(end))
             means = window_means(plan, places, rows, columns, window)
             if means is not None:
-                made.append(StandingOrder(after, window.valid_until, rows, np.maximum(means[1], 0.0)))
+                made.append(PlainOrder(after, window.valid_until, rows, np.maximum(means[1], 0.0)))
                 told_us[rows] = end
         return made
 

@@ -9,6 +9,7 @@ from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import replace
 from datetime import datetime, timedelta
+from functools import partial
 
 import holidays
 import structlog
@@ -259,7 +260,7 @@ async def _assemble(
     )
     runtime.shows_shapes = settings.solver.method == "reference"
 
-    def on_session(reading: Reading) -> None:
+    def on_session(reading: Reading, *, is_news: bool = True) -> None:
         live = state.get(reading.resource_id)
         if live is None or not isinstance(live.record.resource, EvCharger):
             return
@@ -267,6 +268,8 @@ async def _assemble(
             sessions.plugged_in(live.record.resource, reading.session)
         else:
             sessions.unplugged(reading.resource_id, reading.measured_at)
+        stay = None if reading.session is None else reading.session.session_id
+        runtime.car_is_there(reading.resource_id, stay, is_news=is_news)
 
     def is_member(aggregator_id: str) -> bool:
         return store.aggregator(aggregator_id) is not None
@@ -287,7 +290,7 @@ async def _assemble(
         link = AnsweringLink(broker.platform, uplink, clock)
     else:
         link = late.link = MqttLink(broker.platform, uplink, clock)
-    await take_up(runtime, cycle, on_session)
+    await take_up(runtime, cycle, partial(on_session, is_news=False))
     return Service(settings, clock, store, state, metrics, broker, link, uplink, runtime)
 
 

@@ -9,7 +9,7 @@ import pytest
 from models.events import Direction, Event, ScopeKind
 from models.plan import DispatchPlan
 from tests.live import HOUR, T0, battery, charger, curtailable, plan_made, reading, registered, stay, thermal
-from vpp.standing_orders import LET_GO_OVER, PARTS, StandingOrder, StandingOrders
+from vpp.standing_orders import LET_GO_OVER, PARTS, PlainOrder, StandingOrders
 from vpp.state import LiveState
 
 MINUTE = timedelta(minutes=1)
@@ -46,7 +46,7 @@ def state_with(**session: Any) -> LiveState:
 PLAN: DispatchPlan = plan_made(NAMES, np.full((4, 36), 1.0), step=5 * MINUTE, baseline_kw=6.0)
 
 
-def told(made: list[StandingOrder], state: LiveState) -> dict[str, tuple[datetime, datetime, float | None]]:
+def told(made: list[PlainOrder], state: LiveState) -> dict[str, tuple[datetime, datetime, float | None]]:
     found = {}
     for order in made:
         for row, power_kw in zip(order.rows.tolist(), order.power_kw.tolist(), strict=True):

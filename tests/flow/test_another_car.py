@@ -1,0 +1,66 @@
+"""What a car was ordered says nothing of the next one at its charger."""
+
+from datetime import timedelta
+
+import pytest
+
+from simulations.wire import codec
+from tests.flow.conftest import MakeWorld, World
+from tests.flow.small_city import CYCLE, EVENT_START, MINUTE
+
+QUIET = timedelta(minutes=30)
+NEXT_CAR = {"session_id": "next", "energy_needed_kwh": 20.0}
+
+
+async def in_a_quiet_cycle(make_world: MakeWorld) -> World:
+    """A car stands at c0 and has an order for half an hour."""
+    world = await make_world("embedded")
+    await world.until(EVENT_START - QUIET + MINUTE)
+    begins, until, kw = world.devices["c0"].orders[-1]
+    assert begins <= world.clock.now() < until - QUIET + CYCLE
+    assert kw is not None
+    return world
+
+
+@pytest.mark.parametrize("says_nothing_between", [True, False])
+async def test_the_next_car_is_not_held_by_the_order_of_the_one_before(
+    make_world: MakeWorld, says_nothing_between: bool
+) -> None:
+    world = await in_a_quiet_cycle(make_world)
+    device = world.devices["c0"]
+    until, arrival = device.orders[-1][1], world.clock.now() + CYCLE
+    session = {"arrival": codec.stamp(arrival), "departure": codec.stamp(arrival + timedelta(hours=4)), **NEXT_CAR}
+    device.session, device.told = session if says_nothing_between else None, False
+    await world.until(world.clock.now() + CYCLE + MINUTE)
+    begins, ends, kw = device.orders[-1]
+    assert kw is None
+    assert begins <= world.clock.now()
+    assert ends == until
+    told = len(device.orders)
+    device.session, device.told = session, False
+    await world.until(world.clock.now() + CYCLE)
+    assert len(device.orders) == told, "once"
+    others = [order for name in ("c1", "g0") for order in world.devices[name].orders]
+    assert all(kw is not None for _, _, kw in others)
+
+
+async def test_a_car_that_stays_keeps_its_order(make_world: MakeWorld) -> None:
+    world = await in_a_quiet_cycle(make_world)
+    device = world.devices["c0"]
+    told = len(device.orders)
+    device.told = False  # the same stay once more
+    await world.until(world.clock.now() + 2 * CYCLE)
+    assert len(device.orders) == told
+
+
+async def test_near_an_event_the_next_cycle_has_an_order_for_it(make_world: MakeWorld) -> None:
+    world = await make_world("embedded")
+    await world.order(300.0)
+    await world.until(EVENT_START + 2 * CYCLE + MINUTE)
+    device = world.devices["c0"]
+    device.session, device.told = {**(device.session or {}), "session_id": "next"}, False
+    told = len(device.orders)
+    await world.until(EVENT_START + 3 * CYCLE + timedelta(seconds=10))
+    assert all(kw is not None for _, _, kw in device.orders[told:])
+    await world.until(EVENT_START + 3 * CYCLE + MINUTE)
+    assert len(device.orders) > told
