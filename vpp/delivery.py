@@ -19,6 +19,7 @@ from models.intervals import FloatArray
 from models.plan import DispatchPlan, Setpoint
 from models.ports import Clock, DeviceLink
 from models.reading_columns import microseconds, moment_of
+from vpp.heard import NEVER_US
 from vpp.metrics import Metrics
 from vpp.order_limits import OrderLimits
 from vpp.outgoing import Order, Outgoing, RetryRules
@@ -61,6 +62,8 @@ class DeliveryStage:
         """Counts direct calls: what was planned before the newest one is not sent any more."""
         self._limits = OrderLimits(state)
         self._delivered_at: datetime | None = None
+        self._told_until_us: NDArray[np.int64] = np.empty(0, dtype=np.int64)
+        """By row of the live state: until when somebody has orders, the next stretch's among them."""
 
     async def deliver(
         self,
@@ -88,12 +91,14 @@ class DeliveryStage:
         plan_rows, plan_hash = self._may_be_ordered(plan, now, held_back), plan.plan_hash
         names = [plan.resource_ids[row] for row in plan_rows.tolist()]
         rows = self._state.rows(names)
+        self._told_until_us = _grown(self._told_until_us, len(self._state.columns.measured_us))
         for window in windows:
             means = window_means(plan, plan_rows, rows, self._state.columns, window)
             if means is None:
                 continue
             if window is windows[0]:
                 first_kw = means[0]
+            self._told_until_us[rows] = np.maximum(self._told_until_us[rows], microseconds(window.valid_until))
             early_s = np.zeros(len(rows))
             if leads is not None and window is not windows[0] and first_kw is not None:
                 early_s = leads(rows, means[1] - means[0], first_kw - means[0])
@@ -124,16 +129,18 @@ class DeliveryStage:
 
     async def let_go(self, resource_ids: Iterable[str]) -> int:
         """Release devices from the orders that they have, as a part of the last delivery; how many had any."""
-        columns, now = self._state.columns, self._clock.now()
+        now, told_us = self._clock.now(), _grown(self._told_until_us, len(self._state.columns.measured_us))
         rows = self._state.rows([name for name in resource_ids if self._state.get(name) is not None])
-        rows = rows[(columns.ordered_until_us[rows] > microseconds(now)) & ~np.isnan(columns.ordered_kw[rows])]
+        rows = rows[told_us[rows] > microseconds(now)]
         if self.executed_hash is None or not len(rows):
             return 0
-        for until_us in np.unique(columns.ordered_until_us[rows]).tolist():
-            of_span = rows[columns.ordered_until_us[rows] == until_us]
+        for until_us in np.unique(told_us[rows]).tolist():
+            of_span = rows[told_us[rows] == until_us]
             order = PlainOrder(now, moment_of(until_us), of_span, np.full(len(of_span), np.nan))
             await self._send_plain(order, self.executed_hash, self._delivered_at or now, None)
-        columns.ordered_kw[rows] = np.nan
+        told_us[rows] = NEVER_US
+        self._told_until_us = told_us
+        self._state.columns.ordered_kw[rows] = np.nan
         return len(rows)
 
     def _may_be_ordered(self, plan: DispatchPlan, now: datetime, held_back: Container[str]) -> NDArray[np.int64]:
@@ -260,6 +267,10 @@ class DeliveryStage:
         if self.outgoing is not None:
             self.outgoing.put_in_force(executed_hash)
             await self.outgoing.take_up()
+
+
+def _grown(until_us: NDArray[np.int64], count: int) -> NDArray[np.int64]:
+    return np.concatenate([until_us, np.full(count - len(until_us), NEVER_US)])
 
 
 def _batches(by_aggregator: Mapping[str, Sequence[Setpoint]]) -> Iterator[tuple[str, Sequence[Setpoint]]]:

@@ -157,7 +157,7 @@ class Runtime:
         was = self._stays.get(charger)
         self._stays[charger] = session_id
         now = self.clock.now()
-        if is_news and was is not None and was != session_id and self._next_cycle(now) - now > self.rhythm.cycle:
+        if is_news and was != session_id and self._next_cycle(now) - now > self.rhythm.cycle:
             self._cars_changed.add(charger)
             self._waking.wake()
 

@@ -44,6 +44,29 @@ async def test_the_next_car_is_not_held_by_the_order_of_the_one_before(
     assert all(kw is not None for _, _, kw in others)
 
 
+async def test_a_car_that_comes_to_a_free_place_is_not_held_by_what_was_sent_ahead_for_the_one_before(
+    make_world: MakeWorld,
+) -> None:
+    world = await make_world("embedded")
+    await world.order(300.0, end=EVENT_START + 3 * CYCLE)
+    # around an event the next stretch is sent along, of the last cycle an hour that begins when the car has left
+    last_busy = EVENT_START + 5 * CYCLE
+    await world.until(last_busy + MINUTE)
+    device = world.devices["c0"]
+    begins, until, _ = device.orders[-1]
+    assert begins > last_busy
+    assert until >= begins + QUIET
+    device.session, device.told = None, False
+    await world.until(begins + MINUTE)
+    arrival = begins + CYCLE
+    session = {"arrival": codec.stamp(arrival), "departure": codec.stamp(arrival + timedelta(hours=4)), **NEXT_CAR}
+    device.session, device.told = session, False
+    await world.until(arrival + MINUTE)
+    _, ends, kw = device.orders[-1]
+    assert kw is None
+    assert ends >= until
+
+
 async def test_a_car_that_stays_keeps_its_order(make_world: MakeWorld) -> None:
     world = await in_a_quiet_cycle(make_world)
     device = world.devices["c0"]
