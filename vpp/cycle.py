@@ -45,7 +45,7 @@ from vpp.ramp import whole_event
 from vpp.real_time import RealTimeInputs, RealTimeStage
 from vpp.rhythm import Rhythm
 from vpp.session_baseline import SessionBaselines
-from vpp.standing_orders import StandingOrders
+from vpp.standing_orders import standing_orders
 from vpp.state import LiveState
 from vpp.window_means import Window, window_means
 
@@ -95,7 +95,6 @@ class RealTimeCycle:
         self._expected_sessions = expected_sessions
         self._in_force = in_force
         self._limits = OrderLimits(state)
-        self._standing = StandingOrders(state)
         self._learned_at: datetime | None = None
         self.current: tuple[DispatchProblem, DispatchPlan] | None = None
 
@@ -188,12 +187,13 @@ class RealTimeCycle:
             # the next stretch is sent along: who does not hear the next cycle still does the right thing
             later = self._rhythm.cycle_after(following, busy)
             windows.append(Window(following, later, later + grace))
-        running = {whole_event(event.event_id) for event in self._events.planned(start)}
+        planned = self._events.planned(start)
+        running = {whole_event(event.event_id) for event in planned}
         held_back = {live.resource_id for live in self._state if live.opted_out_of & running}
         leads = self._real_time.responses.leads(start, self._direction_in(windows[-1]))
         areas = {} if self.current is None else self.current[0].areas
-        planned, after = self._events.planned(start), windows[-1].valid_until
-        standing = self._standing.of_cycle(self._clock.now(), after, plan, planned, areas, held_back)
+        now, after = self._clock.now(), windows[-1].valid_until
+        standing = standing_orders(self._state, now, after, plan, planned, areas, held_back)
         ordered = await self._delivery.deliver(plan, windows, held_back, era, leads, standing)
         if era != self._delivery.era:
             return  # what is in force now is the call's

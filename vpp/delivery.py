@@ -62,8 +62,6 @@ class DeliveryStage:
         """Counts direct calls: what was planned before the newest one is not sent any more."""
         self._limits = OrderLimits(state)
         self._delivered_at: datetime | None = None
-        self._told_until_us: NDArray[np.int64] = np.empty(0, dtype=np.int64)
-        """By row of the live state: until when somebody has orders, the next stretch's among them."""
 
     async def deliver(
         self,
@@ -91,14 +89,14 @@ class DeliveryStage:
         plan_rows, plan_hash = self._may_be_ordered(plan, now, held_back), plan.plan_hash
         names = [plan.resource_ids[row] for row in plan_rows.tolist()]
         rows = self._state.rows(names)
-        self._told_until_us = _grown(self._told_until_us, len(self._state.columns.measured_us))
+        told_us = self._state.columns.told_until_us
         for window in windows:
             means = window_means(plan, plan_rows, rows, self._state.columns, window)
             if means is None:
                 continue
             if window is windows[0]:
                 first_kw = means[0]
-            self._told_until_us[rows] = np.maximum(self._told_until_us[rows], microseconds(window.valid_until))
+            told_us[rows] = np.maximum(told_us[rows], microseconds(window.valid_until))
             early_s = np.zeros(len(rows))
             if leads is not None and window is not windows[0] and first_kw is not None:
                 early_s = leads(rows, means[1] - means[0], first_kw - means[0])
@@ -129,18 +127,16 @@ class DeliveryStage:
 
     async def let_go(self, resource_ids: Iterable[str]) -> int:
         """Release devices from the orders that they have, as a part of the last delivery; how many had any."""
-        now, told_us = self._clock.now(), _grown(self._told_until_us, len(self._state.columns.measured_us))
-        rows = self._state.rows([name for name in resource_ids if self._state.get(name) is not None])
-        rows = rows[told_us[rows] > microseconds(now)]
+        now, columns, rows = self._clock.now(), self._state.columns, self._state.rows(resource_ids)
+        told_us = columns.told_until_us
+        rows = rows[(rows >= 0) & (told_us[rows] > microseconds(now))]
         if self.executed_hash is None or not len(rows):
             return 0
         for until_us in np.unique(told_us[rows]).tolist():
             of_span = rows[told_us[rows] == until_us]
             order = PlainOrder(now, moment_of(until_us), of_span, np.full(len(of_span), np.nan))
             await self._send_plain(order, self.executed_hash, self._delivered_at or now, None)
-        told_us[rows] = NEVER_US
-        self._told_until_us = told_us
-        self._state.columns.ordered_kw[rows] = np.nan
+        told_us[rows], columns.ordered_kw[rows] = NEVER_US, np.nan
         return len(rows)
 
     def _may_be_ordered(self, plan: DispatchPlan, now: datetime, held_back: Container[str]) -> NDArray[np.int64]:
@@ -267,10 +263,6 @@ class DeliveryStage:
         if self.outgoing is not None:
             self.outgoing.put_in_force(executed_hash)
             await self.outgoing.take_up()
-
-
-def _grown(until_us: NDArray[np.int64], count: int) -> NDArray[np.int64]:
-    return np.concatenate([until_us, np.full(count - len(until_us), NEVER_US)])
 
 
 def _batches(by_aggregator: Mapping[str, Sequence[Setpoint]]) -> Iterator[tuple[str, Sequence[Setpoint]]]:

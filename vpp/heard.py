@@ -34,6 +34,8 @@ _COLUMNS: dict[str, tuple[str, float | int | bool]] = {
     "comfort_store_kwh": ("f8", 0.0),
     "ordered_kw": ("f8", np.nan),
     "ordered_until_us": ("i8", NEVER_US),
+    "told_until_us": ("i8", NEVER_US),
+    "stands_until_us": ("i8", NEVER_US),
     "gave_up": ("?", False),
     "begins_early": ("?", False),
     "refused_until_us": ("i8", NEVER_US),
@@ -81,6 +83,9 @@ class HeardColumns:
     ``gave_up``: whether a load has given up anything in the last day.  ``begins_early``: whether it was told to begin
     in this cycle with its order for the next.
 
+    ``ordered_until_us``: until when the order of the present stretch holds.  ``told_until_us``: until when it has any,
+    those for later among them.  ``stands_until_us``: until when its standing order holds (``vpp.standing_orders``).
+
     ``received_us``: when the newest reading came, by our clock.  ``repeats``: how many readings before it said exactly
     the same; ``repeat_count`` of ``heard_count`` ever did.  ``unusable``: the ``Misconduct`` for which its readings
     were refused last, at ``unusable_us``.  ``misconduct``: why it is in quarantine since ``quarantined_us``,
@@ -101,6 +106,8 @@ class HeardColumns:
     comfort_store_kwh: FloatArray
     ordered_kw: FloatArray
     ordered_until_us: NDArray[np.int64]
+    told_until_us: NDArray[np.int64]
+    stands_until_us: NDArray[np.int64]
     gave_up: NDArray[np.bool_]
     begins_early: NDArray[np.bool_]
     refused_until_us: NDArray[np.int64]

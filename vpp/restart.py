@@ -30,7 +30,7 @@ from models.errors import InputError
 from models.events import EventRecord, EventStatus
 from models.intervals import IntervalGrid
 from models.plan import PlanSource
-from models.reading_columns import ReadingColumns, moment_of
+from models.reading_columns import ReadingColumns, microseconds, moment_of
 from models.records import AckOutcome, BaselineTable, SentSetpoint, SessionRecord
 from models.resources import EvCharger, Generator, ShiftableLoad, Storage, ThermalLoad
 from models.settlement.performance import delivered_kw
@@ -222,9 +222,13 @@ async def _delivery(runtime: Runtime, now: datetime) -> None:
 
 
 def _orders_in_force(state: LiveState, sent: Sequence[SentSetpoint], now: datetime) -> None:
+    told_us = state.columns.told_until_us
     for setpoint in sent:
         live = state.get(setpoint.resource_id)
-        if live is not None and setpoint.valid_from <= now:
+        if live is None:
+            continue
+        told_us[live.row] = max(told_us[live.row], microseconds(setpoint.valid_until))
+        if setpoint.valid_from <= now:
             live.ordered_kw = None if setpoint.outcome is AckOutcome.REFUSED else setpoint.power_kw
             live.ordered_until = setpoint.valid_until
 

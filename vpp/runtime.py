@@ -128,7 +128,6 @@ class Runtime:
         self._cycled_at: datetime | None = None
         self._again_at: datetime | None = None
         self.days_wanted: set[date] = set()
-        self._stays: dict[str, str | None] = {}
         self._cars_changed: set[str] = set()
         self._failing: dict[str, str] = {}
 
@@ -150,21 +149,19 @@ class Runtime:
         finally:
             self._waking.asleep.set()  # whoever waits until we are through would wait for ever
 
-    def car_is_there(self, charger: str, session_id: str | None, *, is_news: bool = True) -> None:
-        """Whose car stands at a charger now.  What the one before was ordered says nothing of this one: it is let go
-        at once, unless the next cycle is near.
+    def another_car(self, charger: str) -> None:
+        """What the car before was ordered says nothing of this one: it is let go at once, unless the next cycle is
+        near.
         """
-        was = self._stays.get(charger)
-        self._stays[charger] = session_id
         now = self.clock.now()
-        if is_news and was != session_id and self._next_cycle(now) - now > self.rhythm.cycle:
+        if self._next_cycle(now) - now > self.rhythm.cycle:
             self._cars_changed.add(charger)
             self._waking.wake()
 
     async def _let_cars_go(self) -> None:
         changed = sorted(self._cars_changed)
-        self._cars_changed.clear()
         await self.delivery.let_go(changed)
+        self._cars_changed.difference_update(changed)
 
     def _clock_was_set(self, now: datetime) -> None:
         """No age of a reading means anything for a while, and what was due again is due by another time."""

@@ -71,15 +71,16 @@ class SessionBaselines:
         self._price = price
         self._stays: dict[str, list[JudgedStay]] = {}
 
-    def plugged_in(self, charger: EvCharger, session: ChargingSession) -> None:
-        """Compute b of a new stay (a changed wish of the same stay changes nothing any more)."""
+    def plugged_in(self, charger: EvCharger, session: ChargingSession) -> bool:
+        """Compute b of a new stay; False if it is known (a changed wish of the same stay changes nothing any more)."""
         stays = self._stays.setdefault(charger.resource_id, [])
         if any(stay.session.session_id == session.session_id for stay in stays):
-            return
+            return False
         self.unplugged(charger.resource_id, session.arrival)  # one car at a time: who was there has left
         stays.append(cheapest_charging(session, charger, lambda grid: self._price(charger.tariff_id, grid)))
         newest = max(stay.session.arrival for stay in stays)
         self._stays[charger.resource_id] = [stay for stay in stays if stay.session.departure > newest - FORGET_AFTER]
+        return True
 
     def unplugged(self, resource_id: str, at: datetime) -> None:
         """The place is empty: from now on b is 0, although the stay may have been meant to be longer."""

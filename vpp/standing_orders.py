@@ -43,7 +43,6 @@ full."""
 LET_GO_OVER, PARTS = timedelta(hours=1), 6
 """Standing orders end in so many parts, the first with the event."""
 
-_HOUR_US = 3_600_000_000
 _EVENLY = (5**0.5 - 1) / 2
 """Multiples of it modulo 1 lie evenly, however many there are."""
 
@@ -58,77 +57,77 @@ class PlainOrder:
     power_kw: FloatArray
 
 
-class StandingOrders:
-    """Decides cycle by cycle, and remembers by row until when somebody was told to stay; a restart forgets that."""
+def standing_orders(
+    state: LiveState,
+    now: datetime,
+    after: datetime,
+    plan: DispatchPlan,
+    events: Sequence[Event],
+    areas: Mapping[str, Collection[str]],
+    opted_out: Collection[str] = (),
+) -> list[PlainOrder]:
+    """What is to be told beside the orders of ``plan``, which end at ``after``; ``events``: as they are planned.
 
-    def __init__(self, state: LiveState) -> None:
-        self._state = state
-        self._told_until_us = np.empty(0, dtype=np.int64)
+    Notes by row until when everybody is to stay (``HeardColumns.stands_until_us``); a restart forgets that.
+    """
+    columns = state.columns
+    stands_us, after_us = columns.stands_until_us, microseconds(after)
+    until_us = _stays_until_us(state, after, events, areas)
+    left_alone = state.rows(opted_out)
+    until_us[left_alone[left_alone >= 0]] = NEVER_US
+    made = []
 
-    def of_cycle(
-        self,
-        now: datetime,
-        after: datetime,
-        plan: DispatchPlan,
-        events: Sequence[Event],
-        areas: Mapping[str, Collection[str]],
-        opted_out: Collection[str] = (),
-    ) -> list[PlainOrder]:
-        """What is to be told beside the orders of ``plan``, which end at ``after``; ``events``: of ``planned``."""
-        columns, made = self._state.columns, []
-        missing = len(columns.measured_us) - len(self._told_until_us)
-        self._told_until_us = np.concatenate([self._told_until_us, np.full(missing, NEVER_US)])
-        until_us = self._stays_until_us(after, events, areas)
-        until_us[self._state.rows([name for name in opted_out if self._state.get(name) is not None])] = NEVER_US
-        after_us, told_us = microseconds(after), self._told_until_us
+    freed = np.flatnonzero((stands_us > after_us) & (stands_us > until_us))
+    spans_us = np.stack([np.maximum(until_us[freed], after_us), stands_us[freed]])
+    for begin, end in np.unique(spans_us, axis=1).T.tolist():
+        rows = freed[(spans_us[0] == begin) & (spans_us[1] == end)]
+        made.append(PlainOrder(moment_of(begin), moment_of(end), rows, np.full(len(rows), np.nan)))
+    stands_us[freed] = until_us[freed]
 
-        freed = np.flatnonzero((told_us > after_us) & (told_us > until_us))
-        spans_us = np.stack([np.maximum(until_us[freed], after_us), told_us[freed]])
-        for begin, end in np.unique(spans_us, axis=1).T.tolist():
-            rows = freed[(spans_us[0] == begin) & (spans_us[1] == end)]
-            made.append(PlainOrder(moment_of(begin), moment_of(end), rows, np.full(len(rows), np.nan)))
-        told_us[freed] = until_us[freed]
+    rows_of_plan = state.rows(plan.resource_ids)
+    may = columns.is_dispatchable(now) & (until_us > after_us)
+    in_plan = np.flatnonzero((rows_of_plan >= 0) & may[rows_of_plan])
+    ends_us = until_us[rows_of_plan[in_plan]]
+    for end in np.unique(ends_us).tolist():
+        places = in_plan[ends_us == end]
+        rows, window = rows_of_plan[places], Window(after, moment_of(end), moment_of(end))
+        means = window_means(plan, places, rows, columns, window)
+        if means is not None:
+            made.append(PlainOrder(after, window.valid_until, rows, np.maximum(means[1], 0.0)))
+            stands_us[rows] = end
+    return made
 
-        rows_of_plan = self._state.rows(plan.resource_ids)
-        may = columns.is_dispatchable(now) & (until_us > after_us)
-        in_plan = np.flatnonzero((rows_of_plan >= 0) & may[rows_of_plan])
-        for end in np.unique(until_us[rows_of_plan[in_plan]]).tolist():
-            places = in_plan[until_us[rows_of_plan[in_plan]] == end]
-            rows, window = rows_of_plan[places], Window(after, moment_of(end), moment_of(end))
-            means = window_means(plan, places, rows, columns, window)
-            if means is not None:
-                made.append(PlainOrder(after, window.valid_until, rows, np.maximum(means[1], 0.0)))
-                told_us[rows] = end
-        return made
 
-    def _stays_until_us(
-        self, after: datetime, events: Sequence[Event], areas: Mapping[str, Collection[str]]
-    ) -> NDArray[np.int64]:
-        """Until when everybody would stay at its baseline, by row; ``NEVER_US`` for who does not."""
-        columns = self._state.columns
-        until_us = np.full(len(columns.measured_us), NEVER_US)
-        for event in events:
-            runs = event.start <= after < event.end and event.target_kw > 0
-            if (
-                not runs
-                or event.direction is not Direction.SHAVE
-                or is_ramp(event.event_id)
-                or is_guard(event.event_id)
-            ):
-                continue
-            end_us = microseconds(event.end) + self._longer_us()
-            left_h = (np.maximum(columns.departure_us, end_us) - end_us) / _HOUR_US
-            missing_kwh = np.nan_to_num(columns.session_needed_kwh - columns.session_delivered_kwh, nan=np.inf)
-            in_time = missing_kwh <= SURE_POWER_SHARE * columns.limit_kw * left_h
-            can = columns.is_thermal | (columns.is_charger & columns.has_session & in_time)
-            if event.scope_kind is not ScopeKind.CITY:
-                for row in np.flatnonzero(can).tolist():
-                    live = self._state.at(row)
-                    can[row] = live is not None and is_in_scope(live.record.resource, event, areas)
-            until_us[can] = np.maximum(until_us, end_us)[can]
-        return until_us
+def _stays_until_us(
+    state: LiveState, after: datetime, events: Sequence[Event], areas: Mapping[str, Collection[str]]
+) -> NDArray[np.int64]:
+    """Until when everybody would stay at its baseline, by row; ``NEVER_US`` for who does not."""
+    columns = state.columns
+    until_us = np.full(len(columns.measured_us), NEVER_US)
+    for event in events:
+        if not _holds(event, after):
+            continue
+        end_us = microseconds(event.end) + _longer_us(len(until_us))
+        left_h = (np.maximum(columns.departure_us, end_us) - end_us) / 3.6e9
+        missing_kwh = np.nan_to_num(columns.session_needed_kwh - columns.session_delivered_kwh, nan=np.inf)
+        in_time = missing_kwh <= SURE_POWER_SHARE * columns.limit_kw * left_h
+        can = columns.is_thermal | (columns.is_charger & columns.has_session & in_time)
+        if event.scope_kind is not ScopeKind.CITY:
+            for row in np.flatnonzero(can).tolist():
+                live = state.at(row)
+                can[row] = live is not None and is_in_scope(live.record.resource, event, areas)
+        until_us[can] = np.maximum(until_us, end_us)[can]
+    return until_us
 
-    def _longer_us(self) -> NDArray[np.int64]:
-        """How much longer than an event everybody stays, by row."""
-        part = np.floor(np.arange(len(self._told_until_us)) * _EVENLY % 1.0 * PARTS).astype(np.int64)
-        return np.asarray(part * (LET_GO_OVER // PARTS // timedelta(microseconds=1)))
+
+def _holds(event: Event, moment: datetime) -> bool:
+    """True if devices are to use less for an event at that moment; the way down and the guard before it hold nobody."""
+    is_piece = is_ramp(event.event_id) or is_guard(event.event_id)
+    runs = event.start <= moment < event.end and event.target_kw > 0
+    return runs and event.direction is Direction.SHAVE and not is_piece
+
+
+def _longer_us(count: int) -> NDArray[np.int64]:
+    """How much longer than an event everybody stays, by row, (count,)."""
+    part = np.floor(np.arange(count) * _EVENLY % 1.0 * PARTS).astype(np.int64)
+    return np.asarray(part * (LET_GO_OVER // PARTS // timedelta(microseconds=1)))

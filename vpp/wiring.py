@@ -264,12 +264,10 @@ async def _assemble(
         live = state.get(reading.resource_id)
         if live is None or not isinstance(live.record.resource, EvCharger):
             return
-        if reading.session is not None:
-            sessions.plugged_in(live.record.resource, reading.session)
-        else:
+        if reading.session is None:
             sessions.unplugged(reading.resource_id, reading.measured_at)
-        stay = None if reading.session is None else reading.session.session_id
-        runtime.car_is_there(reading.resource_id, stay, is_news=is_news)
+        elif sessions.plugged_in(live.record.resource, reading.session) and is_news:
+            runtime.another_car(reading.resource_id)
 
     def is_member(aggregator_id: str) -> bool:
         return store.aggregator(aggregator_id) is not None

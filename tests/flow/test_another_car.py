@@ -23,25 +23,35 @@ async def in_a_quiet_cycle(make_world: MakeWorld) -> World:
 
 
 @pytest.mark.parametrize("says_nothing_between", [True, False])
+@pytest.mark.parametrize("killed", [True, False])
 async def test_the_next_car_is_not_held_by_the_order_of_the_one_before(
-    make_world: MakeWorld, says_nothing_between: bool
+    make_world: MakeWorld, says_nothing_between: bool, killed: bool
 ) -> None:
     world = await in_a_quiet_cycle(make_world)
     device = world.devices["c0"]
-    until, arrival = device.orders[-1][1], world.clock.now() + CYCLE
-    session = {"arrival": codec.stamp(arrival), "departure": codec.stamp(arrival + timedelta(hours=4)), **NEXT_CAR}
-    device.session, device.told = session if says_nothing_between else None, False
-    await world.until(world.clock.now() + CYCLE + MINUTE)
+    told, until = len(device.orders), device.orders[-1][1]
+    if killed:
+        await world.kill_service()
+        await world.start_service()
+        await world.service.link.wait_connected()
+    if not says_nothing_between:
+        device.session, device.told = None, False
+        await world.until(world.clock.now() + CYCLE)
+        assert len(device.orders) == told, "nobody is there who could want to charge"
+    arrival = world.clock.now() + CYCLE
+    departure = arrival + timedelta(hours=4)
+    device.session = {"arrival": codec.stamp(arrival), "departure": codec.stamp(departure), **NEXT_CAR}
+    device.told = False
+    await world.until(arrival + MINUTE)
     begins, ends, kw = device.orders[-1]
     assert kw is None
     assert begins <= world.clock.now()
     assert ends == until
-    told = len(device.orders)
-    device.session, device.told = session, False
-    await world.until(world.clock.now() + CYCLE)
-    assert len(device.orders) == told, "once"
     others = [order for name in ("c1", "g0") for order in world.devices[name].orders]
     assert all(kw is not None for _, _, kw in others)
+    told, device.told = len(device.orders), False
+    await world.until(arrival + CYCLE + MINUTE)
+    assert len(device.orders) == told, "once"
 
 
 async def test_a_car_that_comes_to_a_free_place_is_not_held_by_what_was_sent_ahead_for_the_one_before(

@@ -9,7 +9,7 @@ import pytest
 from models.events import Direction, Event, ScopeKind
 from models.plan import DispatchPlan
 from tests.live import HOUR, T0, battery, charger, curtailable, plan_made, reading, registered, stay, thermal
-from vpp.standing_orders import LET_GO_OVER, PARTS, PlainOrder, StandingOrders
+from vpp.standing_orders import LET_GO_OVER, PARTS, PlainOrder, standing_orders
 from vpp.state import LiveState
 
 MINUTE = timedelta(minutes=1)
@@ -57,13 +57,13 @@ def told(made: list[PlainOrder], state: LiveState) -> dict[str, tuple[datetime, 
     return found
 
 
-def of_cycle(orders: StandingOrders, state: LiveState, *events: Event, after: datetime = AFTER, **more: Any) -> Any:
-    return told(orders.of_cycle(T0 + MINUTE, after, PLAN, events, {"east": {"Z01"}}, **more), state)
+def of_cycle(state: LiveState, *events: Event, after: datetime = AFTER, **more: Any) -> Any:
+    return told(standing_orders(state, T0 + MINUTE, after, PLAN, events, {"east": {"Z01"}}, **more), state)
 
 
 def test_air_conditioning_and_cars_with_time_stay_at_their_baseline_until_the_event_ends() -> None:
     state = state_with(departure=T0 + 10 * HOUR)  # 8 h after the event at half of 7 kW
-    found = of_cycle(StandingOrders(state), state, event())
+    found = of_cycle(state, event())
     assert found == {name: (AFTER, END + longer, 6.0) for name, longer in LONGER.items()}
 
 
@@ -72,7 +72,7 @@ def test_a_car_that_could_not_get_its_energy_afterwards_charges_by_itself(
     departure: datetime, needed_kwh: float
 ) -> None:
     state = state_with(departure=departure, energy_needed_kwh=needed_kwh)
-    assert of_cycle(StandingOrders(state), state, event()).keys() == {"cool"}
+    assert of_cycle(state, event()).keys() == {"cool"}
 
 
 @pytest.mark.parametrize(
@@ -88,47 +88,43 @@ def test_a_car_that_could_not_get_its_energy_afterwards_charges_by_itself(
 )
 def test_no_other_event_holds_anybody(other: Event) -> None:
     state = state_with(departure=T0 + 10 * HOUR)
-    assert of_cycle(StandingOrders(state), state, other) == {}
+    assert of_cycle(state, other) == {}
 
 
 def test_who_is_not_heard_is_told_nothing_new_and_is_not_let_go() -> None:
     state = state_with(departure=T0 + 10 * HOUR)
-    orders = StandingOrders(state)
-    of_cycle(orders, state, event())
+    of_cycle(state, event())
     state.columns.measured_us[state.rows(["cool"])] -= 10**10
-    assert of_cycle(orders, state, event(), after=AFTER + 5 * MINUTE).keys() == {"car"}
+    assert of_cycle(state, event(), after=AFTER + 5 * MINUTE).keys() == {"car"}
 
 
 def test_whose_event_ends_early_is_let_go_from_then_on_even_if_it_is_not_heard() -> None:
     state = state_with(departure=T0 + 10 * HOUR)
-    orders = StandingOrders(state)
-    of_cycle(orders, state, event())
+    of_cycle(state, event())
     state.columns.measured_us[state.rows(["cool"])] -= 10**10
     earlier = event(end=END - HOUR)
-    found = orders.of_cycle(T0 + MINUTE, AFTER, PLAN, [earlier], {})
+    found = standing_orders(state, T0 + MINUTE, AFTER, PLAN, [earlier], {})
     until = {name: END - HOUR + longer for name, longer in LONGER.items()}
     assert told(found[:2], state) == {name: (until[name], END + longer, None) for name, longer in LONGER.items()}
     assert told(found[2:], state) == {"car": (AFTER, until["car"], 6.0)}
-    assert of_cycle(orders, state) == {name: (AFTER, end, None) for name, end in until.items()}
-    assert of_cycle(orders, state) == {}, "once"
+    assert of_cycle(state) == {name: (AFTER, end, None) for name, end in until.items()}
+    assert of_cycle(state) == {}, "once"
 
 
 def test_who_opts_out_is_let_go_and_so_is_another_car() -> None:
     state = state_with(departure=T0 + 10 * HOUR)
-    orders = StandingOrders(state)
-    of_cycle(orders, state, event())
+    of_cycle(state, event())
     state.take(reading("car", 0.2, 4.0, session=stay(session_id="s2", departure=END)))
-    found = of_cycle(orders, state, event(), opted_out={"cool", "unknown"})
+    found = of_cycle(state, event(), opted_out={"cool", "unknown"})
     assert found == {name: (AFTER, END + longer, None) for name, longer in LONGER.items()}
 
 
 def test_who_registers_later_is_told_too() -> None:
     state = state_with(departure=T0 + 10 * HOUR)
-    orders = StandingOrders(state)
-    of_cycle(orders, state, event())
+    of_cycle(state, event())
     for k in range(100):
         state.put(registered(thermal(f"new{k}")))
     state.take(reading("new99", 0, 4.0))
     plan = plan_made((*NAMES, "new99"), np.full((5, 36), 1.0), step=5 * MINUTE, baseline_kw=6.0)
-    found = told(orders.of_cycle(T0 + MINUTE, AFTER, plan, [event()], {}), state)
+    found = told(standing_orders(state, T0 + MINUTE, AFTER, plan, [event()], {}), state)
     assert found.keys() == {"car", "cool", "new99"}
