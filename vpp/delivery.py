@@ -89,14 +89,14 @@ class DeliveryStage:
         plan_rows, plan_hash = self._may_be_ordered(plan, now, held_back), plan.plan_hash
         names = [plan.resource_ids[row] for row in plan_rows.tolist()]
         rows = self._state.rows(names)
-        told_us = self._state.columns.told_until_us
+        columns = self._state.columns
         for window in windows:
-            means = window_means(plan, plan_rows, rows, self._state.columns, window)
+            means = window_means(plan, plan_rows, rows, columns, window)
             if means is None:
                 continue
             if window is windows[0]:
                 first_kw = means[0]
-            told_us[rows] = np.maximum(told_us[rows], microseconds(window.valid_until))
+            columns.told_until_us[rows] = np.maximum(columns.told_until_us[rows], microseconds(window.valid_until))
             early_s = np.zeros(len(rows))
             if leads is not None and window is not windows[0] and first_kw is not None:
                 early_s = leads(rows, means[1] - means[0], first_kw - means[0])
@@ -128,15 +128,15 @@ class DeliveryStage:
     async def let_go(self, resource_ids: Iterable[str]) -> int:
         """Release devices from the orders that they have, as a part of the last delivery; how many had any."""
         now, columns, rows = self._clock.now(), self._state.columns, self._state.rows(resource_ids)
-        told_us = columns.told_until_us
-        rows = rows[(rows >= 0) & (told_us[rows] > microseconds(now))]
+        rows = rows[(rows >= 0) & (columns.told_until_us[rows] > microseconds(now))]
         if self.executed_hash is None or not len(rows):
             return 0
-        for until_us in np.unique(told_us[rows]).tolist():
-            of_span = rows[told_us[rows] == until_us]
+        until_of_row = columns.told_until_us[rows]
+        for until_us in np.unique(until_of_row).tolist():
+            of_span = rows[until_of_row == until_us]
             order = PlainOrder(now, moment_of(until_us), of_span, np.full(len(of_span), np.nan))
             await self._send_plain(order, self.executed_hash, self._delivered_at or now, None)
-        told_us[rows], columns.ordered_kw[rows] = NEVER_US, np.nan
+        columns.told_until_us[rows], columns.ordered_kw[rows] = NEVER_US, np.nan
         return len(rows)
 
     def _may_be_ordered(self, plan: DispatchPlan, now: datetime, held_back: Container[str]) -> NDArray[np.int64]:
