@@ -1,7 +1,8 @@
 """The city as the service sees it in a simulation: what was forecast, the limits, the tariffs; never the truth."""
 
 from collections.abc import Callable, Mapping
-from datetime import datetime, timedelta
+from datetime import date, datetime, timedelta
+from zoneinfo import ZoneInfo
 
 import numpy as np
 
@@ -41,6 +42,7 @@ class CurveFeed:
         self._prices = prices
         self._forecast = forecast
         self._measured = measured
+        self._priced: dict[date, Mapping[str, FloatArray]] = {}
         self._highest = {name: float(values.max()) for name, values in prices(any_day).items()}
 
     @property
@@ -57,9 +59,11 @@ class CurveFeed:
         """Highest price of the tariff on any day like ``any_day``, CNY per kWh."""
         return self._highest[tariff_id]
 
-    def prices(self, tariff_id: str, grid: IntervalGrid) -> FloatArray:
-        """Prices of one tariff on a grid, CNY per kWh."""
-        return self._prices(grid)[tariff_id]
+    def prices(self, tariff_id: str, day: date) -> FloatArray:
+        """Five-minute prices of one tariff on a UTC day, (288,) CNY per kWh."""
+        if day not in self._priced:
+            self._priced[day] = self._prices(IntervalGrid.market_day(day, ZoneInfo("UTC"), timedelta(minutes=5)))
+        return self._priced[day][tariff_id]
 
     def forecast(self, decision_time: datetime, grid: IntervalGrid) -> CityForecast:
         """What was known at ``decision_time``, at the scale of the fleet."""

@@ -5,8 +5,9 @@ it; the service takes its own fleet out by itself.
 """
 
 import time
-from datetime import datetime, timedelta
+from datetime import date, datetime, timedelta
 from pathlib import Path
+from zoneinfo import ZoneInfo
 
 import numpy as np
 import structlog
@@ -17,9 +18,10 @@ from models.intervals import FloatArray, IntervalGrid
 from vpp.forecasting import CityForecast
 
 log = structlog.get_logger(__name__)
-DAY = timedelta(days=1)
+STEP = timedelta(minutes=5)
 LOOK_EVERY_S = 0.5
 """Not more often: a registration of thousands asks for the zones thousands of times."""
+_UTC = ZoneInfo("UTC")
 _NOTHING_H = 1e-9
 """A few microseconds: what rounding leaves."""
 Stamp = tuple[tuple[str, int, int], ...]
@@ -33,6 +35,7 @@ class FolderFeed:
         self._looked_s = -LOOK_EVERY_S
         self._stamp = self._newest()
         self._tables = read_city(folder)
+        self._priced: tuple[CityTables, dict[tuple[str, date], FloatArray]] = self._tables, {}
 
     @property
     def zones(self) -> tuple[str, ...]:
@@ -48,13 +51,20 @@ class FolderFeed:
         """Highest price of the tariff in the folder, CNY per kWh."""
         return float(self._recent().tariffs[tariff_id].max())
 
-    def prices(self, tariff_id: str, grid: IntervalGrid) -> FloatArray:
-        """Prices on ``grid``, CNY per kWh; where the folder does not reach, those of the same hours of its nearest day.
+    def prices(self, tariff_id: str, day: date) -> FloatArray:
+        """Five-minute prices of a UTC day, (288,) CNY per kWh; where the folder does not reach, those of the same hours
+        of its nearest day.
 
         Cars came before the folder begins and leave after it ends: their stays must be priced too.
         """
-        tables = self._recent()
-        return _on_like_hours(tables.grid, tables.tariffs[tariff_id], grid)
+        tables, priced = self._recent(), self._priced
+        if priced[0] is not tables:
+            priced = self._priced = tables, {}
+        known = priced[1]
+        if (tariff_id, day) not in known:
+            grid = IntervalGrid.market_day(day, _UTC, STEP)
+            known[tariff_id, day] = _on_like_hours(tables.grid, tables.tariffs[tariff_id], grid)
+        return known[tariff_id, day]
 
     def covers(self) -> tuple[datetime, datetime]:
         """From when to when the folder's series reach."""
@@ -132,4 +142,4 @@ def _on_like_hours(known: IntervalGrid, values: FloatArray, grid: IntervalGrid) 
     total = np.concatenate([[0.0], np.cumsum(values * known.hours)])
     sums = np.interp(high, known.offsets_h, total) - np.interp(low, known.offsets_h, total)
     found = np.divide(sums, high - low, out=np.full(len(grid), float(values.mean())), where=high - low > _NOTHING_H)
-    return np.asarray(np.round(found, 12))  # equal prices stay equal
+    return np.asarray(np.round(found, 9))  # equal prices stay equal

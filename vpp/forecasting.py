@@ -45,8 +45,8 @@ class CityFeed(Protocol):
     def highest_price_per_kwh(self, tariff_id: str) -> float:
         """The highest price that the tariff ever has, CNY per kWh."""
 
-    def prices(self, tariff_id: str, grid: IntervalGrid) -> FloatArray:
-        """Prices of one tariff on any grid, past and future, CNY per kWh, (T,)."""
+    def prices(self, tariff_id: str, day: date) -> FloatArray:
+        """Five-minute prices of one tariff on any UTC day, past or future, CNY per kWh, (288,)."""
 
     def forecast(self, decision_time: datetime, grid: IntervalGrid) -> CityForecast:
         """What was known at ``decision_time`` about the intervals of ``grid``."""

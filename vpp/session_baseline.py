@@ -6,8 +6,8 @@ among equals.  A forecast stay's b serves planning only; whoever is not plugged 
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime, timedelta
-from functools import cached_property
+from datetime import UTC, date, datetime, time, timedelta
+from functools import cached_property, partial
 
 import numpy as np
 
@@ -18,27 +18,49 @@ from models.telemetry import ChargingSession
 from vpp.state import LiveState
 
 STEP = timedelta(minutes=5)
+STEP_H = STEP / timedelta(hours=1)
+STEPS_A_DAY = timedelta(days=1) // STEP
 FORGET_AFTER = timedelta(days=2)
+
+StayPrice = Callable[[datetime, int], FloatArray]
+"""Prices of so many five-minute steps from a moment on, (T,) CNY per kWh."""
 
 
 @dataclass(frozen=True)
 class JudgedStay:
-    """One real stay and its b: (T,) kW on a grid of five-minute steps from plug-in to planned departure."""
+    """One real stay and its b: (T,) kW in five-minute steps of the clock, the first of which holds the plug-in and the
+    last the planned departure.
+
+    No ``IntervalGrid``: after a restart thousands of stays are made at once, and a grid's times one by one would be
+    most of the work.
+    """
 
     session: ChargingSession
-    grid: IntervalGrid
+    start: datetime
     baseline_kw: FloatArray
     left_at: datetime | None = None
 
+    @property
+    def end(self) -> datetime:
+        """End of the last step."""
+        return self.start + STEP * len(self.baseline_kw)
+
+    @cached_property
+    def edges_h(self) -> FloatArray:
+        """Hours from ``start`` to every edge, (T+1,)."""
+        return _edges_h(len(self.baseline_kw))
+
     @cached_property
     def used_kwh(self) -> FloatArray:
-        """Energy of b from plug-in to every edge of the grid, (T+1,)."""
-        return np.concatenate([[0.0], np.cumsum(self.baseline_kw * self.grid.hours)])
+        """Energy of b from plug-in to every edge, (T+1,)."""
+        return np.concatenate([[0.0], np.cumsum(self.baseline_kw * STEP_H)])
+
+    def there_h(self, until: datetime) -> FloatArray:
+        """Hours of every step between plug-in and ``until``, (T,)."""
+        return _overlap_h(self.start, len(self.baseline_kw), self.session.arrival, until)
 
 
-def cheapest_charging(
-    session: ChargingSession, charger: EvCharger, price: Callable[[IntervalGrid], FloatArray]
-) -> JudgedStay:
+def cheapest_charging(session: ChargingSession, charger: EvCharger, price: StayPrice) -> JudgedStay:
     """The cheapest way to charge what the car asked for, by filling the cheapest intervals first (exact for V1G).
 
     A stay that may feed back is judged like one that may not: its discharge for the price is *already
@@ -46,17 +68,25 @@ def cheapest_charging(
     """
     first = _floor(session.arrival)
     count = max(1, -(-(session.departure - first) // STEP))
-    grid = IntervalGrid.regular(first, STEP, count)
-    room_kwh = charger.charge_limit_kw * grid.overlap_h(session.arrival, session.departure)
-    effective = price(grid) + TIE_BREAK_PER_KWH_H * grid.tau_h
-    wanted_kwh = min(session.energy_needed_kwh / charger.charge_efficiency, float(room_kwh.sum()))
+    room_kwh = charger.charge_limit_kw * _overlap_h(first, count, session.arrival, session.departure)
+    effective = price(first, count) + TIE_BREAK_PER_KWH_H * STEP_H * np.arange(count)
+    cheapest_first = np.argsort(effective, kind="stable")
+    filled_kwh = np.cumsum(room_kwh[cheapest_first])  # with every step up to this one full
+    wanted_kwh = min(session.energy_needed_kwh / charger.charge_efficiency, float(filled_kwh[-1]))
     taken_kwh = np.zeros(count)
-    for t in np.argsort(effective, kind="stable"):
-        taken_kwh[t] = min(room_kwh[t], wanted_kwh)
-        wanted_kwh -= taken_kwh[t]
-        if wanted_kwh <= 0:
-            break
-    return JudgedStay(session, grid, taken_kwh / grid.hours)
+    taken_kwh[cheapest_first] = np.diff(np.minimum(filled_kwh, wanted_kwh), prepend=0.0)
+    return JudgedStay(session, first, taken_kwh / STEP_H)
+
+
+def _edges_h(count: int) -> FloatArray:
+    return np.arange(count + 1, dtype=np.float64) * STEP_H
+
+
+def _overlap_h(first: datetime, count: int, start: datetime, end: datetime) -> FloatArray:
+    """Hours of each of ``count`` steps from ``first`` on that lie inside [start, end), (T,)."""
+    edges_h = _edges_h(count)
+    low_h, high_h = ((moment - first) / timedelta(hours=1) for moment in (start, end))
+    return np.asarray(np.clip(np.minimum(edges_h[1:], high_h) - np.maximum(edges_h[:-1], low_h), 0.0, None))
 
 
 def _floor(moment: datetime) -> datetime:
@@ -65,9 +95,12 @@ def _floor(moment: datetime) -> datetime:
 
 
 class SessionBaselines:
-    """b of the real stays at every charger, kept until it has been judged."""
+    """b of the real stays at every charger, kept until it has been judged.
 
-    def __init__(self, price: Callable[[str, IntervalGrid], FloatArray]) -> None:
+    ``price``: five-minute prices of a tariff on a UTC day, (288,) CNY per kWh.
+    """
+
+    def __init__(self, price: Callable[[str, date], FloatArray]) -> None:
         self._price = price
         self._stays: dict[str, list[JudgedStay]] = {}
 
@@ -77,28 +110,37 @@ class SessionBaselines:
         if any(stay.session.session_id == session.session_id for stay in stays):
             return False
         self.unplugged(charger.resource_id, session.arrival)  # one car at a time: who was there has left
-        stays.append(cheapest_charging(session, charger, lambda grid: self._price(charger.tariff_id, grid)))
+        stays.append(cheapest_charging(session, charger, partial(self._prices_from, charger.tariff_id)))
         newest = max(stay.session.arrival for stay in stays)
         self._stays[charger.resource_id] = [stay for stay in stays if stay.session.departure > newest - FORGET_AFTER]
         return True
+
+    def _prices_from(self, tariff_id: str, start: datetime, count: int) -> FloatArray:
+        """Prices of ``count`` steps from ``start`` on, (T,)."""
+        first_day = start.astimezone(UTC).date()
+        midnight = datetime.combine(first_day, time(0), UTC)
+        first = (start - midnight) // STEP
+        days = -(-(first + count) // STEPS_A_DAY)
+        prices = [self._price(tariff_id, first_day + ahead * timedelta(days=1)) for ahead in range(days)]
+        return np.concatenate(prices)[first : first + count]
 
     def unplugged(self, resource_id: str, at: datetime) -> None:
         """The place is empty: from now on b is 0, although the stay may have been meant to be longer."""
         stays = self._stays.get(resource_id, [])
         for index, stay in enumerate(stays):
-            if stay.session.arrival < at < stay.grid.end and stay.left_at is None:
-                there_h = stay.grid.overlap_h(stay.session.arrival, stay.session.departure)
-                kept_h = np.minimum(stay.grid.overlap_h(stay.session.arrival, at), there_h)
-                share = np.divide(kept_h, there_h, out=np.zeros(len(stay.grid)), where=there_h > 0)
-                stays[index] = JudgedStay(stay.session, stay.grid, stay.baseline_kw * share, at)
+            if stay.session.arrival < at < stay.end and stay.left_at is None:
+                there_h = stay.there_h(stay.session.departure)
+                kept_h = np.minimum(stay.there_h(at), there_h)
+                share = np.divide(kept_h, there_h, out=np.zeros(len(there_h)), where=there_h > 0)
+                stays[index] = JudgedStay(stay.session, stay.start, stay.baseline_kw * share, at)
 
     def on(self, resource_id: str, grid: IntervalGrid) -> FloatArray:
         """Judged b of a charger on ``grid``, (T,), 0 where no car was or is."""
         total = np.zeros(len(grid))
         for stay in self._stays.get(resource_id, []):
-            if stay.grid.end > grid.start and stay.grid.start < grid.end:
-                begun_h = (stay.grid.start - grid.start).total_seconds() / 3600
-                used_kwh = np.interp(grid.offsets_h - begun_h, stay.grid.offsets_h, stay.used_kwh)
+            if stay.end > grid.start and stay.start < grid.end:
+                begun_h = grid.hours_since_start(stay.start)
+                used_kwh = np.interp(grid.offsets_h - begun_h, stay.edges_h, stay.used_kwh)
                 total += np.diff(used_kwh) / grid.hours
         return total
 
@@ -106,7 +148,7 @@ class SessionBaselines:
         """What the same stays would draw if every car charged at full power from plug-in on, (T,) kW."""
         total = np.zeros(len(grid))
         for stay in self._stays.get(charger.resource_id, []):
-            energy_kwh = float(stay.baseline_kw @ stay.grid.hours)
+            energy_kwh = float(stay.used_kwh[-1])
             if charger.charge_limit_kw > 0 and energy_kwh > 0:
                 full_h = energy_kwh / charger.charge_limit_kw
                 end = stay.session.arrival + timedelta(hours=full_h)

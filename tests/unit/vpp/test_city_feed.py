@@ -1,4 +1,5 @@
-from datetime import UTC, datetime, timedelta
+from dataclasses import replace
+from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 
 import numpy as np
@@ -50,7 +51,8 @@ def test_the_example_city_covers_today_and_all_that_plans_look_at(tmp_path: Path
     noon = IntervalGrid.regular(datetime(2026, 1, 6, 5, tzinfo=UTC), HOUR, 1)
     night = IntervalGrid.regular(datetime(2026, 1, 6, 19, tzinfo=UTC), HOUR, 1)
     assert feed.forecast(START, noon).load_kw.sum() > 1.2 * feed.forecast(START, night).load_kw.sum()
-    assert feed.prices("industry", noon)[0] > 2 * feed.prices("industry", night)[0]
+    prices = feed.prices("industry", date(2026, 1, 6))
+    assert prices[5 * 12] > 2 * prices[19 * 12]
 
 
 def test_every_fault_of_the_tables_is_named(tmp_path: Path) -> None:
@@ -66,8 +68,19 @@ def test_every_fault_of_the_tables_is_named(tmp_path: Path) -> None:
 def test_stays_before_and_after_the_tables_have_the_prices_of_the_same_hours(tmp_path: Path) -> None:
     write_city(tmp_path, city())
     feed = FolderFeed(tmp_path)
-    long = IntervalGrid.regular(START - timedelta(days=3), HOUR, 24 * 8)
-    assert np.array_equal(feed.prices("hour", long), np.tile(np.arange(24.0), 8))
+    for ahead in range(-3, 5):
+        prices = feed.prices("hour", (START + timedelta(days=ahead)).date())
+        assert np.array_equal(prices, np.repeat(np.arange(24.0), 12))
+
+
+def test_newer_tables_have_newer_prices(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    write_city(tmp_path, city())
+    feed = FolderFeed(tmp_path)
+    assert feed.prices("flat", START.date())[0] == pytest.approx(0.5)
+    dearer = city()
+    write_city(tmp_path, replace(dearer, tariffs={**dearer.tariffs, "flat": dearer.tariffs["flat"] + 1.25}))
+    monkeypatch.setattr("vpp.city_feed.LOOK_EVERY_S", 0.0)
+    assert feed.prices("flat", START.date())[0] == pytest.approx(1.75)
 
 
 @given(st.integers(0, 46 * 60), st.lists(st.integers(1, 90), min_size=1, max_size=12))

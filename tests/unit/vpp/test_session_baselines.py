@@ -1,6 +1,6 @@
 """b of real stays: the cheapest charging, never outside the stay, and 0 when nobody is there."""
 
-from datetime import timedelta
+from datetime import date, datetime, timedelta
 
 import numpy as np
 import pytest
@@ -17,8 +17,12 @@ from vpp.state import LiveState
 GRID = IntervalGrid.regular(T0 - HOUR, timedelta(minutes=15), 48)
 
 
-def flat(_name: str, grid: IntervalGrid) -> FloatArray:
-    return np.full(len(grid), 0.6)
+def flat(_name: str, _day: date) -> FloatArray:
+    return np.full(288, 0.6)
+
+
+def even(_start: datetime, count: int) -> FloatArray:
+    return np.ones(count)
 
 
 @given(
@@ -36,8 +40,9 @@ def test_it_is_the_cheapest_charging_that_a_linear_program_finds(
         departure=T0 + timedelta(seconds=late_s + stay_s),
         energy_needed_kwh=needed,
     )
-    made = cheapest_charging(session, charger(), lambda grid: np.array(prices[: len(grid)]))
-    grid, energy = made.grid, made.baseline_kw * made.grid.hours
+    made = cheapest_charging(session, charger(), lambda _start, count: np.array(prices[:count]))
+    grid = IntervalGrid.regular(made.start, timedelta(minutes=5), len(made.baseline_kw))
+    energy = made.baseline_kw * grid.hours
     room = 7.0 * grid.overlap_h(session.arrival, session.departure)
     wanted = min(needed / 0.9, 7.0 * stay_s / 3600)
     assert energy.sum() == pytest.approx(wanted)  # exact, or all that fits
@@ -52,16 +57,32 @@ def test_it_is_the_cheapest_charging_that_a_linear_program_finds(
 
 
 def test_among_equal_prices_the_earlier_interval_comes_first() -> None:
-    made = cheapest_charging(stay(energy_needed_kwh=6.3), charger(), lambda grid: np.ones(len(grid)))
+    made = cheapest_charging(stay(energy_needed_kwh=6.3), charger(), even)
     assert made.baseline_kw[:12] == pytest.approx(np.full(12, 7.0))
     assert made.baseline_kw[12:].sum() == pytest.approx(0.0)
 
 
 def test_a_stay_that_begins_between_steps_draws_nothing_before() -> None:
     session = stay(arrival=T0 + timedelta(minutes=3), departure=T0 + timedelta(minutes=11), energy_needed_kwh=99)
-    made = cheapest_charging(session, charger(), lambda grid: np.ones(len(grid)))
-    assert made.grid.start == T0
+    made = cheapest_charging(session, charger(), even)
+    assert made.start == T0
     assert made.baseline_kw == pytest.approx([7.0 * 2 / 5, 7.0, 7.0 / 5])
+
+
+def test_a_stay_over_midnight_has_the_prices_of_both_days() -> None:
+    asked: list[date] = []
+
+    def cheap_tomorrow(_name: str, day: date) -> FloatArray:
+        asked.append(day)
+        return np.full(288, 0.9) if day == T0.date() else np.concatenate([np.full(12, 0.5), np.full(276, 0.2)])
+
+    baselines = SessionBaselines(cheap_tomorrow)
+    midnight = T0.replace(hour=0) + timedelta(days=1)
+    over = stay(arrival=midnight - 2 * HOUR, departure=midnight + 3 * HOUR, energy_needed_kwh=6.3)
+    baselines.plugged_in(charger(), over)
+    drawn_kw = baselines.on("charger", IntervalGrid.regular(midnight - 2 * HOUR, HOUR, 5))
+    assert asked == [T0.date(), midnight.date()]
+    assert drawn_kw == pytest.approx([0, 0, 0, 7.0, 0])  # the first cheap hour of tomorrow, none of the dearer
 
 
 def test_b_on_another_grid_conserves_energy_and_is_zero_where_no_car_is() -> None:
