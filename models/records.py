@@ -137,6 +137,16 @@ class SessionRecord:
 
 
 @dataclass(frozen=True, slots=True)
+class ChargedRecord:
+    """What the car of a stay has got (at the battery) up to the reading of ``measured_at``."""
+
+    resource_id: str
+    session_id: str
+    measured_at: datetime
+    delivered_kwh: float
+
+
+@dataclass(frozen=True, slots=True)
 class StoredEvent:
     """An event with the version under which it was read: saving it again names that version."""
 

@@ -25,22 +25,21 @@ from typing import Any
 import numpy as np
 import structlog
 
-from adapters.store.store import Store
 from models.errors import InputError
 from models.events import EventRecord, EventStatus
 from models.intervals import IntervalGrid
 from models.plan import PlanSource
-from models.reading_columns import ReadingColumns, microseconds, moment_of
+from models.reading_columns import ReadingColumns, microseconds
 from models.records import AckOutcome, BaselineTable, SentSetpoint, SessionRecord
 from models.resources import EvCharger, Generator, ShiftableLoad, Storage, ThermalLoad
 from models.settlement.performance import delivered_kw
 from models.telemetry import ChargingSession, Reading
 from vpp import direct_call
 from vpp.baseline_table import merged_baseline
+from vpp.charged import charged_so_far
 from vpp.events import LOADED_BACK
 from vpp.feedback import MeasuredCycle
 from vpp.history import metered_on
-from vpp.metered import NEVER, since_the_one_before
 from vpp.resource_live import ResourceLive
 from vpp.runtime import Runtime
 from vpp.state import LiveState
@@ -137,46 +136,13 @@ def _hear_again(runtime: Runtime, now: datetime, on_session: Callable[[Reading],
     if told or whole:
         hear(ReadingColumns.joined([*told, *whole]))
     hear(store.newest_readings(now - _longest_ttl(state), later))  # of the others that is all that counts
-    _charged_since_they_came(state, store, told, now, later)
+    charged_so_far(state, store, told, now - STAYS_HEARD, later)
     return heard
 
 
 def _longest_ttl(state: LiveState) -> timedelta:
     longest_s = max((live.record.telemetry_ttl_s for live in state), default=0.0)
     return min(max(timedelta(seconds=longest_s), HOUR), DAY)
-
-
-def _charged_since_they_came(
-    state: LiveState, store: Store, told: Sequence[ReadingColumns], now: datetime, later: datetime
-) -> None:
-    """What every car that is there has got: the sum of the readings since the one that announced it.
-
-    Of tens of thousands of cars only times and powers are read; who tells what it has got is believed.
-    """
-    came: dict[str, tuple[str, int]] = {}
-    long_ago = now - STAYS_HEARD
-    for piece in told:
-        for place in sorted(piece.sessions):
-            name, stay = piece.resource_ids[place], piece.sessions[place]
-            if stay is None or stay.arrival <= long_ago:  # who came before is known from its record
-                came.pop(name, None)
-            elif name not in came or came[name][0] != stay.session_id:
-                came[name] = stay.session_id, int(piece.measured_us[place])
-    lives = [live for name in sorted(came) if (live := state.get(name)) is not None]
-    rows = np.array([live.row for live in lives], dtype=np.int64)
-    lives = [live for live, said in zip(lives, state.columns.energy_kwh[rows].tolist(), strict=True) if np.isnan(said)]
-    if not lives:
-        return
-    since_us = np.array([came[live.resource_id][1] for live in lives], dtype=np.int64)
-    summed_kwh, last_us = np.zeros(len(lives)), np.full(len(lives), NEVER, dtype=np.int64)
-    for powers in store.powers([live.resource_id for live in lives], moment_of(int(since_us.min())) - HOUR, later):
-        places, from_us, to_us, power_kw = since_the_one_before(powers, last_us)
-        counts = (to_us >= since_us[places]) & (from_us != NEVER)
-        drawn_kwh = np.maximum(power_kw, 0.0) * ((to_us - from_us) / 3.6e9)
-        summed_kwh += np.bincount(places[counts], weights=drawn_kwh[counts], minlength=len(lives))
-    for live, kwh in zip(lives, summed_kwh.tolist(), strict=True):
-        if isinstance(live.record.resource, EvCharger) and live.session is not None:
-            live.session_delivered_kwh = live.record.resource.charge_efficiency * kwh
 
 
 def _remembers_a_day(resource: object) -> bool:

@@ -22,6 +22,7 @@ from models.plan import DispatchPlan
 from models.ports import Clock
 from models.records import AckOutcome, CommandAnswer
 from models.settlement.performance import EventPerformance
+from vpp.charged import keep_charged
 from vpp.conduct import ConductStage
 from vpp.cycle import ExpectedSessions, RealTimeCycle
 from vpp.day_ahead import AFTER_EVENT, DayAheadStage
@@ -237,6 +238,7 @@ class Runtime:
             self._cycled_at = boundary
             failed = await self._guarded("cycle", partial(self._run_cycle, boundary))
             self._again_at = now + AGAIN_AFTER if failed is not None and failed.retryable else None
+            await keep_charged(self.state, self.store)
             await asyncio.to_thread(self.emergencies.refresh)
             await self._guarded("answers overdue", partial(self._note_expired, now))
         if self._cars_changed:

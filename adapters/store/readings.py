@@ -27,7 +27,7 @@ from adapters.store.registry import Registry
 from adapters.store.schema import from_us, to_us
 from models.intervals import FloatArray
 from models.reading_columns import ReadingColumns
-from models.records import SessionRecord
+from models.records import ChargedRecord, SessionRecord
 from models.telemetry import ChargingSession, Reading
 
 if TYPE_CHECKING:
@@ -350,6 +350,30 @@ class Readings(Registry):
             for row in rows
             if wanted is None or names[row[place]] in wanted
         ]
+
+    def save_charged(self, records: Sequence[ChargedRecord]) -> None:
+        """Keep what the cars that are there have got, one for each charger; ``InputError`` for an unknown charger."""
+        if not records:
+            return
+        insert = self._db.insert(schema.charged)
+        kept = ("session_id", "measured_at", "delivered_kwh")
+        insert = insert.on_conflict_do_update(
+            index_elements=["resource_key"], set_={name: insert.excluded[name] for name in kept}
+        )
+        with self._db.writing() as connection:
+            keys = self._key_of(connection, [record.resource_id for record in records])
+            rows = [
+                {"resource_key": keys[each.resource_id]} | {name: getattr(each, name) for name in kept}
+                for each in records
+            ]
+            connection.execute(insert, rows)
+
+    def charged(self) -> list[ChargedRecord]:
+        """As last kept, one for each charger that has ever had a car, in no order."""
+        table, resources = schema.charged, schema.resources
+        query = select(resources.c.resource_id, table.c.session_id, table.c.measured_at, table.c.delivered_kwh)
+        with self._db.reading() as connection:
+            return [ChargedRecord(*row) for row in connection.execute(query.join_from(table, resources))]
 
 
 def _frame(rows: Sequence[Any], names: dict[int, str]) -> "pd.DataFrame":

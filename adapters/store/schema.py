@@ -315,6 +315,16 @@ conduct = Table(
     CheckConstraint("(misconduct = 0) = (quarantined_at IS NULL)", name="quarantine_has_a_reason"),
 )
 
+# What the car at a charger has got since it came, up to a reading of its charger (``vpp.charged``).
+charged = Table(
+    "charged",
+    metadata,
+    _resource_key(primary=True),
+    Column("session_id", Name, nullable=False),
+    Column("measured_at", UtcMicroseconds, nullable=False),
+    Column("delivered_kwh", Double, nullable=False),
+)
+
 answered_messages = Table(
     "answered_messages",
     metadata,

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from adapters.store import Store
 from models.errors import InputError
-from models.records import SessionRecord
+from models.records import ChargedRecord, SessionRecord
 from models.telemetry import ChargingSession, Reading
 
 NOON = datetime(2025, 7, 16, 4, tzinfo=UTC)
@@ -180,3 +180,15 @@ def test_the_newest_word_about_a_stay_counts(populated: Store) -> None:
     assert populated.sessions(NOON + timedelta(hours=2), NOON + timedelta(hours=4)) == [], "unplugged at two"
     with pytest.raises(InputError):
         populated.save_sessions([SessionRecord("nobody", "s", NOON, DAY[1], 1.0)])
+
+
+def test_what_cars_have_got_is_kept_one_for_each_charger(populated: Store) -> None:
+    assert populated.charged() == []
+    first, other = ChargedRecord("r1", "s1", NOON, 3.25), ChargedRecord("r2", "s9", NOON, 0.0)
+    populated.save_charged([first, other])
+    newer = ChargedRecord("r1", "s2", NOON + timedelta(minutes=5), 0.5)
+    populated.save_charged([newer])
+    populated.save_charged([])
+    assert sorted(populated.charged(), key=lambda each: each.resource_id) == [newer, other]
+    with pytest.raises(InputError, match="nobody"):
+        populated.save_charged([ChargedRecord("nobody", "s", NOON, 1.0)])
