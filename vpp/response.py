@@ -5,7 +5,8 @@
 
 A device that follows in a straight line for D lacks D/2 of its cycle; begun D/2 earlier, half of its way lies before
 the step and the mean is right.  Of whom nothing is known as much is expected as of others of its kind.  Only what grows
-is led: who lets go too early would be missed.
+is led: who lets go too early would be missed.  Chargers are not led: they follow within seconds, and what a car loses
+by an early beginning is in no plan and missing when it leaves.
 """
 
 from collections.abc import Callable
@@ -24,7 +25,7 @@ NEWEST_SHARE = 0.5
 FINEST = 0.5
 """Leads are whole multiples of this share of a cycle, so that an aggregator gets few batches more."""
 
-_KINDS = 1 << 5
+_KINDS = 1 << 4
 
 Leads = Callable[[NDArray[np.int64], FloatArray, FloatArray], FloatArray]
 """Rows of the live state, what each is to draw less than its baseline and how much of that is new, kW; returns leads in
@@ -57,6 +58,7 @@ class ResponseTimes:
         """
         self._grow()
         is_step = counts & (planned_kw > 0) & (step_kw > 0) & (step_kw >= LEAST_STEP_SHARE * planned_kw)
+        is_step &= ~self._columns.is_charger[rows]
         stepped = rows[is_step]
         missing = np.clip((planned_kw - moved_kw)[is_step] / step_kw[is_step], 0.0, 1.0)
         found = np.clip(missing + self._led_now[stepped], 0.0, 1.0)
@@ -96,7 +98,11 @@ class ResponseTimes:
 
         def lead_s(rows: NDArray[np.int64], less_kw: FloatArray, new_kw: FloatArray) -> FloatArray:
             steps = np.round(self.share(rows) / FINEST) * FINEST
-            is_step = (sign * new_kw > 0) & (sign * new_kw >= LEAST_STEP_SHARE * sign * less_kw)
+            is_step = (
+                ~self._columns.is_charger[rows]
+                & (sign * new_kw > 0)
+                & (sign * new_kw >= LEAST_STEP_SHARE * sign * less_kw)
+            )
             share = np.where(is_step, steps, 0.0)
             self._led_next[rows] = share
             self._early_kw[rows] = share * np.abs(new_kw)
@@ -107,7 +113,7 @@ class ResponseTimes:
 
     def _kinds(self) -> NDArray[np.int64]:
         columns, count = self._columns, len(self._share)
-        flags = (columns.is_thermal, columns.is_load, columns.is_storage, columns.is_process, columns.is_charger)
+        flags = (columns.is_thermal, columns.is_load, columns.is_storage, columns.is_process)
         return np.asarray(sum(flag[:count].astype(np.int64) << bit for bit, flag in enumerate(flags)))
 
     def _grow(self) -> None:

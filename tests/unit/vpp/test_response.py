@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tests.live import T0, battery, curtailable, registered, thermal
+from tests.live import T0, battery, charger, curtailable, registered, thermal
 from vpp.response import ResponseTimes
 from vpp.state import LiveState
 
@@ -59,6 +59,17 @@ def test_a_new_device_is_led_as_its_kind_and_nobody_who_lets_go_or_is_not_known(
     assert known.leads(T0, -1.0)(everyone, -kw, -kw) == pytest.approx([150.0, 150.0, 0.0, 0.0]), "valley filling"
     assert known.leads(T0, 0.0)(everyone, kw, kw) == pytest.approx([0.0] * 4), "no event, nobody early"
     assert known.leads(T0, 1.0)(everyone, kw, 0.1 * kw) == pytest.approx([0.0] * 4), "that is no step"
+
+
+def test_a_charger_is_never_led_whatever_its_meter_shows() -> None:
+    """An early beginning is in no plan: the car would leave without it."""
+    both = LiveState([registered(charger()), registered(charger("other"))])
+    known, rows, kw = ResponseTimes(both.columns, CYCLE), np.arange(2), np.full(2, 30.0)
+    after_a_step(known, [0], 0.9)
+    assert known.share(rows) == pytest.approx([0.0, 0.0])
+    known._share[:] = 0.5  # as an older version of the service might have learned it
+    assert known.leads(T0, 1.0)(rows, kw, kw) == pytest.approx([0.0, 0.0])
+    assert not both.columns.begins_early.any()
 
 
 def test_a_cycle_that_plans_again_leads_the_same_cycle() -> None:
