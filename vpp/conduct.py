@@ -49,6 +49,9 @@ FORGIVEN_AFTER = timedelta(hours=24)
 VARIES_AFTER, VARIES_REPEATS = 24, 0.02
 """A meter of which so many readings are known varies if at most this share of them repeated the one before."""
 
+FULL_WITHIN_KWH, FULL_WITHIN_SHARE = 0.5, 0.03
+"""A car that has got its energy but for so much (of what it needed) may be full: its charger's meter is no better."""
+
 OWN_CLOCK_SHARE = 0.5
 """Where more devices than this seem to have wrong clocks at once, ours is the wrong one, and nobody is blamed."""
 SHOWS_BY_ITSELF = (Misconduct.SILENT, Misconduct.CLOCK_SKEW)
@@ -211,8 +214,11 @@ class ConductStage:
 
     def _evidence(self, rows: NDArray[np.int64], baseline_kw: FloatArray, start: datetime) -> CycleEvidence:
         heard, now_us = self._state.columns, microseconds(start)
-        # a charger without a car has nothing to do, whatever it was told
-        ordered = np.where(heard.is_charger[rows] & ~heard.has_session[rows], np.nan, heard.ordered_kw[rows])
+        # a charger without a car, or whose car is full by its own meter, has nothing to do, whatever it was told
+        needed_kwh, missing_kwh = heard.session_needed_kwh, heard.session_needed_kwh - heard.session_delivered_kwh
+        is_full = missing_kwh <= np.maximum(FULL_WITHIN_KWH, FULL_WITHIN_SHARE * needed_kwh)
+        idle = heard.is_charger & (~heard.has_session | is_full)
+        ordered = np.where(idle[rows], np.nan, heard.ordered_kw[rows])
         ordered = np.where(heard.ordered_until_us[rows] >= now_us, ordered, np.nan)
         for place in np.flatnonzero(heard.is_process[rows]).tolist():
             live = self._state.at(int(rows[place]))

@@ -124,6 +124,7 @@ class EventFeedback:
         counted: Contributions | None = None,
         trusted: NDArray[np.int64] | None = None,
         on_the_way_kw: float = 0.0,
+        gone_kw: float = 0.0,
         *,
         is_reported: bool = True,
     ) -> None:
@@ -133,6 +134,8 @@ class EventFeedback:
         the live state); None where that says little (the first cycle of an event holds the ramp of the devices): what
         it missed is owed, and teaches nothing.  Nor does what comes of older orders while a plan has hardly any
         devices.  ``on_the_way_kw``: what of it was new and not reached yet (``vpp.ramp_up``), which is owed as well.
+        ``gone_kw``: what those brought of it who cannot be ordered again (a building that has become too warm): the
+        plan is without them, and what they brought is no excess.
         ``is_reported`` False: gateways report less often than we plan, and this cycle stands in readings that are
         still to come; when they have, it is compared with them.
         """
@@ -148,7 +151,7 @@ class EventFeedback:
         else:
             expected_kw = [*self._unreported_kw, planned_kw - on_the_way_kw]
             self._unreported_kw.clear()
-            missed_kw = sum(expected_kw) / len(expected_kw) - cycle.delivered_kw
+            missed_kw = sum(expected_kw) / len(expected_kw) - (cycle.delivered_kw - gone_kw)
             # what was learned of those who are set aside must not be bought a second time: the plan is without them now
             someone_left = trusted is not None and not np.isin(self._trusted, trusted).all()
             learned_over = len(expected_kw) * (cycle.end - cycle.start)

@@ -22,6 +22,7 @@ from models.resources import (
     Storage,
     ThermalLoad,
 )
+from vpp.heard import NEVER_US
 from vpp.state import LiveState
 
 RELEASE_WITHIN_KW = 1e-3
@@ -114,8 +115,11 @@ class OrderLimits:
         return np.asarray(np.minimum(np.maximum(power_kw, low), baseline_kw * high_share + high_kw))
 
     def released(self, rows: NDArray[np.int64], power_kw: FloatArray, baseline_kw: FloatArray) -> NDArray[np.bool_]:
-        """``is_release`` of many, (n,)."""
-        release = self._known()[5, rows]
+        """``is_release`` of many, (n,); a building that an event has moved is held at its baseline until the event lets
+        it go (``vpp.standing_orders``): its own control would take back at once what it gave up.
+        """
+        release, columns = self._known()[5, rows], self._state.columns
+        is_held = ~np.isnan(columns.ordered_kw[rows]) & (columns.stands_until_us[rows] != NEVER_US)
         above = (release == Release.AT_OR_ABOVE) & (power_kw >= baseline_kw - RELEASE_WITHIN_KW)
-        at = (release == Release.AT) & (np.abs(power_kw - baseline_kw) <= RELEASE_WITHIN_KW)
+        at = (release == Release.AT) & ~is_held & (np.abs(power_kw - baseline_kw) <= RELEASE_WITHIN_KW)
         return np.asarray(above | at)

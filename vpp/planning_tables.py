@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from models.fleet import Column, ResourceTable
+from models.intervals import FloatArray
 from models.resources import ResourceKind
 from vpp.state import LiveState
 
@@ -20,6 +21,10 @@ LOADS = (ResourceKind.CURTAILABLE_LOAD, ResourceKind.INTERRUPTIBLE_LOAD, Resourc
 PROFILED = (*LOADS, ResourceKind.PV)
 """Kinds that take part only if the service has made a profile for them."""
 ROW_BY_ROW = (ResourceKind.EV_SESSION, ResourceKind.SHIFTABLE_LOAD)
+
+COMFORT_RESERVE_SHARE = 0.1
+"""Of its comfort store so much of every building is kept for what no model knows: a thermostat takes back control a
+little before the limit that was registered, and then at once and for long."""
 
 
 def profile_id(resource_id: str) -> str:
@@ -93,12 +98,22 @@ class PlanningTables:
                 given = np.array(said, dtype=np.float64)
                 columns["reliability_fraction"] = np.where(np.isnan(given), columns["reliability_fraction"], given)
             held = np.zeros(len(rows), dtype=np.bool_) if frozen is None else frozen[rows]
+            if kind is ResourceKind.THERMAL_LOAD:
+                columns["store_low_kwh"] = self._warmest(columns, rows)
             if kind is ResourceKind.STORAGE:
                 columns |= self._levels(columns, rows, held, end_energy_kwh or {}, now)
             elif held.any():
                 _freeze(kind, columns, held)
             made[kind] = ResourceTable(kind, columns)
         return made
+
+    def _warmest(self, columns: Mapping[str, Column], rows: NDArray[np.int64]) -> FloatArray:
+        """How far buildings are planned to be taken, (n,) kWh below their baseline: before the reserve, or, where one
+        is in it already, no further.
+        """
+        low, level = columns["store_low_kwh"], self._state.columns.comfort_store_kwh[rows]
+        kept = np.maximum((1 - COMFORT_RESERVE_SHARE) * low, -columns["store_end_min_kwh"])
+        return np.minimum(low, np.maximum(kept, -level))
 
     def _levels(
         self,

@@ -158,8 +158,9 @@ class RealTimeStage:
         seems_kw = np.where(on_its_way, planned_kw[known], moved_kw)  # who is missing for good is no lasting lack
         lacking_kw = feedback.ramp_up.on_the_way_kw(rows, planned_kw[known], seems_kw)
         early_kw = self.responses.early_kw(rows, planned_kw[known], seems_kw)
+        gone_kw = float(moved_kw[~ordered_again & (planned_kw[known] != 0)].sum())
         if begun < self._cycle:
-            feedback.foresee(event.target_kw, planned, delivered - early_kw)
+            feedback.foresee(event.target_kw, planned, delivered - early_kw - gone_kw)
         else:
             measured = MeasuredCycle(now - self._cycle, now, event.target_kw, delivered)
             counted = Contributions(rows, moved_kw, reported, baseline_kw, sign)
@@ -169,6 +170,7 @@ class RealTimeStage:
                 counted,
                 rows[ordered_again],
                 float(lacking_kw[ordered_again].sum()) - early_kw,
+                gone_kw,
                 is_reported=bool(2 * reported[at_hand].sum() >= at_hand.sum()),
             )
             feedback.look_back(columns.measured_us, columns.power_kw, lies)

@@ -5,8 +5,11 @@
 
 A device that follows in a straight line for D lacks D/2 of its cycle; begun D/2 earlier, half of its way lies before
 the step and the mean is right.  Of whom nothing is known as much is expected as of others of its kind.  Only what grows
-is led: who lets go too early would be missed.  Chargers are not led: they follow within seconds, and what a car loses
-by an early beginning is in no plan and missing when it leaves.
+is led: who lets go too early would be missed.
+
+Storage and chargers are not led: they follow within seconds, and what they give by an early beginning is in no plan: it
+is missing when the car leaves.  Nor is who was led for this cycle and is not in its plan: where the next cycle is
+always asked for more than this one, it would begin early for ever.
 """
 
 from collections.abc import Callable
@@ -25,7 +28,7 @@ NEWEST_SHARE = 0.5
 FINEST = 0.5
 """Leads are whole multiples of this share of a cycle, so that an aggregator gets few batches more."""
 
-_KINDS = 1 << 4
+_KINDS = 1 << 3
 
 Leads = Callable[[NDArray[np.int64], FloatArray, FloatArray], FloatArray]
 """Rows of the live state, what each is to draw less than its baseline and how much of that is new, kW; returns leads in
@@ -42,6 +45,8 @@ class ResponseTimes:
         self._share: FloatArray = np.empty(0)
         self._led_now: FloatArray = np.empty(0)
         self._led_next: FloatArray = np.empty(0)
+        self._led_to_kw: FloatArray = np.empty(0)
+        self._led_to_next_kw: FloatArray = np.empty(0)
         self._early_kw: FloatArray = np.empty(0)
         self._led_from: datetime | None = None
 
@@ -58,7 +63,7 @@ class ResponseTimes:
         """
         self._grow()
         is_step = counts & (planned_kw > 0) & (step_kw > 0) & (step_kw >= LEAST_STEP_SHARE * planned_kw)
-        is_step &= ~self._columns.is_charger[rows]
+        is_step &= ~self._is_quick(rows)
         stepped = rows[is_step]
         missing = np.clip((planned_kw - moved_kw)[is_step] / step_kw[is_step], 0.0, 1.0)
         found = np.clip(missing + self._led_now[stepped], 0.0, 1.0)
@@ -92,35 +97,38 @@ class ResponseTimes:
         """
         self._grow()
         if start != self._led_from:
-            self._led_from, self._led_now = start, self._led_next
-        self._led_next, self._early_kw = np.zeros(len(self._share)), np.zeros(len(self._share))
+            self._led_from, self._led_now, self._led_to_kw = start, self._led_next, self._led_to_next_kw
+        count = len(self._share)
+        self._led_next, self._led_to_next_kw, self._early_kw = np.zeros(count), np.zeros(count), np.zeros(count)
         self._columns.begins_early[:] = False
 
         def lead_s(rows: NDArray[np.int64], less_kw: FloatArray, new_kw: FloatArray) -> FloatArray:
             steps = np.round(self.share(rows) / FINEST) * FINEST
-            is_step = (
-                ~self._columns.is_charger[rows]
-                & (sign * new_kw > 0)
-                & (sign * new_kw >= LEAST_STEP_SHARE * sign * less_kw)
-            )
-            share = np.where(is_step, steps, 0.0)
+            is_step = (sign * new_kw > 0) & (sign * new_kw >= LEAST_STEP_SHARE * sign * less_kw)
+            came = sign * (less_kw - new_kw) >= (1 - LEAST_STEP_SHARE) * sign * self._led_to_kw[rows]
+            in_vain = (self._led_now[rows] > 0) & ~came
+            share = np.where(is_step & ~in_vain & ~self._is_quick(rows), steps, 0.0)
             self._led_next[rows] = share
+            self._led_to_next_kw[rows] = np.where(share > 0, less_kw, 0.0)
             self._early_kw[rows] = share * np.abs(new_kw)
             self._columns.begins_early[rows] = share > 0
             return np.asarray(share * self._cycle.total_seconds())
 
         return lead_s
 
+    def _is_quick(self, rows: NDArray[np.int64]) -> NDArray[np.bool_]:
+        return self._columns.is_charger[rows] | self._columns.is_storage[rows]
+
     def _kinds(self) -> NDArray[np.int64]:
         columns, count = self._columns, len(self._share)
-        flags = (columns.is_thermal, columns.is_load, columns.is_storage, columns.is_process)
+        flags = (columns.is_thermal, columns.is_load, columns.is_process)
         return np.asarray(sum(flag[:count].astype(np.int64) << bit for bit, flag in enumerate(flags)))
 
     def _grow(self) -> None:
         count = len(self._columns.measured_us)
         self._share = _grown(self._share, count, np.nan)
-        led = (self._led_now, self._led_next, self._early_kw)
-        self._led_now, self._led_next, self._early_kw = (_grown(each, count, 0.0) for each in led)
+        for name in ("_led_now", "_led_next", "_led_to_kw", "_led_to_next_kw", "_early_kw"):
+            setattr(self, name, _grown(getattr(self, name), count, 0.0))
 
 
 def _grown(table: FloatArray, count: int, nothing: float) -> FloatArray:

@@ -72,6 +72,7 @@ def standing_orders(
     """
     columns = state.columns
     stands_us, after_us = columns.stands_until_us, microseconds(after)
+    stands_us[stands_us <= microseconds(now)] = NEVER_US
     until_us = _stays_until_us(state, after, events, areas)
     left_alone = state.rows(opted_out)
     until_us[left_alone[left_alone >= 0]] = NEVER_US

@@ -84,6 +84,9 @@ async def test_everything_is_known_again_after_a_restart(make_world: MakeWorld) 
     assert before["devices"]["a3"]["refused_until"] is not None
     assert before["devices"]["b2"]["opted_out_of"] == {"night"}
     assert before["devices"]["c0"]["session"] is not None
+    kept = {each.resource_id: each for each in world.service.store.charged()}
+    assert kept.keys() == {"c0", "c1"}
+    assert all(each.measured_at >= EVENT_START + 4 * CYCLE for each in kept.values()), "with every cycle"
 
     await restart(world)
     after = remembered(world)

@@ -8,13 +8,13 @@ import pytest
 
 from models.fleet import Fleet
 from models.intervals import IntervalGrid
-from models.reading_columns import ReadingColumns
-from models.resources import RegisteredResource, ResourceBase, Storage
+from models.reading_columns import ReadingColumns, microseconds
+from models.resources import RegisteredResource, ResourceBase, ResourceKind, Storage, ThermalLoad
 from tests.live import T0, battery, curtailable, generator, interruptible, pv, reading, registered, thermal
-from vpp.heard import GAUGE_ERROR_SHARE
+from vpp.heard import GAUGE_ERROR_SHARE, NEVER_US
 from vpp.order_limits import OrderLimits, is_release, power_range_kw
 from vpp.planning_rows import PlanningRows, with_end_energy, without_freedom
-from vpp.planning_tables import PlanningTables
+from vpp.planning_tables import COMFORT_RESERVE_SHARE, PlanningTables
 from vpp.problem_states import states_of
 from vpp.state import LiveState
 
@@ -35,7 +35,9 @@ def heard() -> LiveState:
 
 
 def promised(row: ResourceBase) -> ResourceBase:
-    """Of the last twentieth of a battery nothing is."""
+    """Of the last twentieth of a battery nothing is, nor of the last tenth of a comfort store."""
+    if isinstance(row, ThermalLoad):
+        return row.model_copy(update={"store_low_kwh": (1 - COMFORT_RESERVE_SHARE) * row.store_low_kwh})
     if not isinstance(row, Storage):
         return row
     span_kwh = row.energy_max_kwh - row.energy_min_kwh
@@ -81,6 +83,21 @@ def test_who_has_no_profile_or_takes_no_part_is_in_no_table() -> None:
     assert sum(len(table) for table in tables.make(everyone, ~everyone, None, now=T0).values()) == 4
 
 
+@pytest.mark.parametrize(
+    ("level_kwh", "planned_to_kwh"),
+    [(0.0, 36.0), (20.0, 36.0), (-30.0, 36.0), (-38.0, 38.0), (-40.0, 40.0), (-45.0, 40.0)],
+)
+def test_a_building_is_planned_to_its_reserve_and_no_further_where_it_is_in_it(
+    level_kwh: float, planned_to_kwh: float
+) -> None:
+    """What was registered is 40 kWh; beyond it a breach is named, within the reserve nothing is."""
+    state = LiveState([registered(thermal())])
+    state.columns.comfort_store_kwh[:] = level_kwh
+    everyone = np.ones(len(state.columns.measured_us), dtype=np.bool_)
+    table = PlanningTables(state).make(everyone, everyone, None, now=T0)[ResourceKind.THERMAL_LOAD]
+    assert table.columns["store_low_kwh"] == pytest.approx([planned_to_kwh])
+
+
 def test_limits_and_releases_of_many_are_those_of_each() -> None:
     state = heard()
     limits = OrderLimits(state)
@@ -100,6 +117,21 @@ def test_limits_and_releases_of_many_are_those_of_each() -> None:
         assert limits.clamped(rows, power, baseline) == pytest.approx(clamped)
         released = [is_release(resource, power_kw, baseline_kw) for resource in resources]
         assert limits.released(rows, power, baseline).tolist() == released
+
+
+def test_a_building_that_an_event_has_moved_is_held_at_its_baseline_and_no_other() -> None:
+    state = heard()
+    columns, rows, kw = state.columns, state.everyone, np.full(len(state), 80.0)
+    at_rest = OrderLimits(state).released(rows, kw, kw)
+    assert at_rest[columns.is_thermal[rows]].all()
+    columns.stands_until_us[:] = microseconds(T0 + timedelta(hours=1))  # an event runs
+    assert OrderLimits(state).released(rows, kw, kw).tolist() == at_rest.tolist(), "it has not been moved"
+    columns.ordered_kw[rows] = 60.0
+    held = at_rest & columns.is_thermal[rows]
+    assert held.any()
+    assert OrderLimits(state).released(rows, kw, kw).tolist() == (at_rest & ~held).tolist()
+    columns.stands_until_us[:] = NEVER_US  # the event has let it go
+    assert OrderLimits(state).released(rows, kw, kw).tolist() == at_rest.tolist()
 
 
 def test_states_in_columns_are_those_of_each_resource() -> None:

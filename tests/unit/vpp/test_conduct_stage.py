@@ -10,7 +10,8 @@ import pytest
 from adapters.store import Store
 from models.conduct import Misconduct
 from models.reading_columns import microseconds
-from tests.live import T0, curtailable, reading, store_of
+from models.telemetry import ChargingSession
+from tests.live import HOUR, T0, charger, curtailable, reading, store_of
 from vpp.conduct import ConductStage
 from vpp.metrics import Metrics
 from vpp.state import LiveState
@@ -61,3 +62,24 @@ async def test_what_it_drew_while_it_began_is_not_what_it_drew_before(
         columns.received_us[row] = microseconds(T0 + CYCLE * (k + 1))
         await judge.after_cycle(T0 + CYCLE * (k + 1), {"hall": BASELINE_KW})
     assert Misconduct(int(columns.misconduct[row[0]])) is found
+
+
+@pytest.mark.parametrize(
+    ("missing_kwh", "found"), [(0.45, Misconduct.NONE), (1.1, Misconduct.NONE), (3.0, Misconduct.NO_RESPONSE)]
+)
+async def test_a_car_that_may_be_full_is_not_blamed_for_drawing_nothing(
+    tmp_path: Path, missing_kwh: float, found: Misconduct
+) -> None:
+    """A charger's meter is a hundredth or two off: half a kWh that it still counts as missing fits into no battery."""
+    with store_of(tmp_path, charger()) as store:
+        state = LiveState(store.resources())
+        judge = ConductStage(state=state, cycle=CYCLE, metrics=Metrics(), store=store)
+        columns, row = state.columns, state.rows(["charger"])
+        car = ChargingSession(session_id="s", arrival=T0 - HOUR, departure=T0 + 6 * HOUR, energy_needed_kwh=40.0)
+        for k in range(4):
+            columns.ordered_kw[row] = 6.4 if k else np.nan
+            columns.ordered_until_us[row] = microseconds(T0 + 10 * CYCLE)
+            state.take(reading("charger", 5.0 * (k + 1), 0.0, session=car, energy_kwh=40.0 - missing_kwh))
+            columns.received_us[row] = microseconds(T0 + CYCLE * (k + 1))
+            await judge.after_cycle(T0 + CYCLE * (k + 1), {"charger": 0.0})
+        assert Misconduct(int(columns.misconduct[row[0]])) is found

@@ -97,6 +97,15 @@ def test_the_hour_in_which_a_quarter_of_the_devices_falls_silent_is_kept_as_a_wh
     assert abs(kept - 1) <= abs(hour(with_owed=False) - 1) + 0.012, "without it the hour ends further off"
 
 
+def test_what_those_brought_who_are_not_in_the_next_plan_is_no_excess() -> None:
+    """A hall that has become too warm brought its 30 kW once more: nobody may be told to bring 30 kW less for it."""
+    feedback = EventFeedback()
+    feedback.take(cycle(0, ORDERED_KW), ORDERED_KW)
+    feedback.take(cycle(1, ORDERED_KW), ORDERED_KW - 30.0, gone_kw=30.0)
+    assert feedback.lasting_kw == pytest.approx(0.0)
+    assert [each.delivered_kw for each in feedback.measured] == [ORDERED_KW] * 2, "the hour has it all the same"
+
+
 def test_an_hour_owes_nothing_to_the_next_and_nothing_is_owed_outside_the_event() -> None:
     feedback = EventFeedback()
     for k in range(6):

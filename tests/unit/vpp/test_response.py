@@ -72,6 +72,23 @@ def test_a_charger_is_never_led_whatever_its_meter_shows() -> None:
     assert not both.columns.begins_early.any()
 
 
+def test_batteries_follow_at_once_and_are_never_led() -> None:
+    known, everyone, kw = ResponseTimes(state().columns, CYCLE), np.arange(4), np.full(4, 30.0)
+    after_a_step(known, [3], 0.9)
+    assert known.share(everyone) == pytest.approx([0.0] * 4)
+    assert known.leads(T0, 1.0)(everyone, kw, kw) == pytest.approx([0.0] * 4)
+
+
+def test_who_was_led_in_vain_is_not_led_on_and_on() -> None:
+    """The next cycle is always asked for more than this one: what it plans for later, it never plans for now."""
+    known, rows, kw = ResponseTimes(state().columns, CYCLE), np.array([0]), np.array([60.0])
+    after_a_step(known, [0], 0.9)
+    assert known.leads(T0, 1.0)(rows, kw, kw) == pytest.approx([300.0])
+    assert known.leads(T0 + CYCLE, 1.0)(rows, kw, kw) == pytest.approx([0.0]), "nothing of it is in this cycle's plan"
+    assert known.leads(T0 + 2 * CYCLE, 1.0)(rows, kw, kw) == pytest.approx([300.0]), "a new step, a new lead"
+    assert known.leads(T0 + 3 * CYCLE, 1.0)(rows, 2 * kw, kw) == pytest.approx([300.0]), "it came, and the next is due"
+
+
 def test_a_cycle_that_plans_again_leads_the_same_cycle() -> None:
     known, rows, kw = ResponseTimes(state().columns, CYCLE), np.array([0]), np.array([50.0])
     after_a_step(known, [0], 0.5)
