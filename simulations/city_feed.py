@@ -2,14 +2,13 @@
 
 from collections.abc import Callable, Mapping
 from datetime import date, datetime, timedelta
-from zoneinfo import ZoneInfo
 
 import numpy as np
 
 from models.intervals import FloatArray, IntervalGrid
 from simulations.devices.dice import keys_of, normal
 from simulations.scenarios import Scenario
-from vpp.forecasting import CityForecast
+from vpp.forecasting import CityForecast, price_grid
 
 Forecast = Callable[[datetime, IntervalGrid], FloatArray]
 """City load (T,) in kW on a grid as it was known at a decision time."""
@@ -62,7 +61,7 @@ class CurveFeed:
     def prices(self, tariff_id: str, day: date) -> FloatArray:
         """Five-minute prices of one tariff on a UTC day, (288,) CNY per kWh."""
         if day not in self._priced:
-            self._priced[day] = self._prices(IntervalGrid.market_day(day, ZoneInfo("UTC"), timedelta(minutes=5)))
+            self._priced[day] = self._prices(price_grid(day))
         return self._priced[day][tariff_id]
 
     def forecast(self, decision_time: datetime, grid: IntervalGrid) -> CityForecast:

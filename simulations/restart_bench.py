@@ -7,6 +7,7 @@ that is started again has run before, and Python has kept what it compiled.
 """
 
 import asyncio
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -114,8 +115,9 @@ def _a_day(
     ids, count, has_come = [each.resource_id for each in things], len(things), False
     stays = {place: stay for place, each in enumerate(things) if isinstance(each, EvCharger)}
     is_battery = np.array([isinstance(each, Storage) for each in things])
-    charged_kwh, kept_at = np.zeros(count), now - CYCLE
-    rounds = int(setup.hours * 3600 / setup.telemetry_s)
+    efficiency = np.array([each.charge_efficiency if isinstance(each, EvCharger) else 0.0 for each in things])
+    charged_kwh, rounds = np.zeros(count), int(setup.hours * 3600 / setup.telemetry_s)
+    kept_round = math.ceil(CYCLE.total_seconds() / setup.telemetry_s)
     for number in range(rounds, -1, -1):
         measured_at = now - number * timedelta(seconds=setup.telemetry_s)
         comes = not has_come and measured_at >= stay.arrival
@@ -131,11 +133,11 @@ def _a_day(
             stays if comes else {},
         )
         store.add_readings(readings, measured_at)
-        if has_come and not comes and measured_at <= kept_at:
-            charged_kwh += readings.power_kw * setup.telemetry_s / 3600
+        if has_come and not comes and number >= kept_round:
+            charged_kwh += efficiency * readings.power_kw * setup.telemetry_s / 3600
         if number and number % max(1, rounds // 4) == 0:
             told(f"their readings until {measured_at:%H:%M} UTC")
     store.save_sessions([SessionRecord.of(ids[place], stay) for place in stays])
-    newest_at = now - -(-CYCLE.total_seconds() // setup.telemetry_s) * timedelta(seconds=setup.telemetry_s)
-    store.save_charged([ChargedRecord(ids[place], "stay", newest_at, float(charged_kwh[place])) for place in stays])
+    kept_at = now - kept_round * timedelta(seconds=setup.telemetry_s)
+    store.save_charged([ChargedRecord(ids[place], "stay", kept_at, float(charged_kwh[place])) for place in stays])
     return (rounds + 1) * count

@@ -85,8 +85,8 @@ class ServeProcess:
             lines += [f"[{section}]", *(f"{name} = {json.dumps(value)}" for name, value in values.items())]
         (self.folder / "vpp.toml").write_text("\n".join(lines) + "\n", encoding="utf-8")
         # What was compiled is kept, as by every installed service, also where this machine tells Python not to.
-        hers = {"PYTHONDONTWRITEBYTECODE"}
-        ours = {name: value for name, value in os.environ.items() if not name.startswith("VPP_") and name not in hers}
+        ours = {name: value for name, value in os.environ.items() if not name.startswith("VPP_")}
+        ours.pop("PYTHONDONTWRITEBYTECODE", None)
         command = [sys.executable, "-c", _PROGRAM, "serve", "--system", "city", "--config", "vpp.toml", "--json"]
         began_s = time.monotonic()
         with (self.folder / "serve.log").open("ab") as log:

@@ -9,11 +9,9 @@ from collections.abc import Sequence
 from datetime import datetime, timedelta
 
 import numpy as np
-import structlog
 from numpy.typing import NDArray
 
 from adapters.store.store import Store
-from models.errors import StoreError
 from models.intervals import FloatArray
 from models.reading_columns import ReadingColumns, microseconds, moment_of
 from models.records import ChargedRecord
@@ -23,13 +21,11 @@ from vpp.heard import NEVER_US
 from vpp.metered import NEVER, since_the_one_before
 from vpp.state import LiveState
 
-log = structlog.get_logger(__name__)
-
 HOUR = timedelta(hours=1)
 
 
 async def keep_charged(state: LiveState, store: Store) -> None:
-    """Write what every car that is there has got; what cannot be written costs a restart time and nothing else."""
+    """Write what every car that is there has got; ``StoreError`` if that fails: it costs a restart time, no more."""
     columns = state.columns
     must_be_summed = columns.is_charger & columns.has_session & np.isnan(columns.energy_kwh)
     records = []
@@ -40,10 +36,7 @@ async def keep_charged(state: LiveState, store: Store) -> None:
             records.append(
                 ChargedRecord(live.resource_id, live.session.session_id, measured_at, live.session_delivered_kwh)
             )
-    try:
-        await asyncio.to_thread(store.save_charged, records)
-    except StoreError as error:
-        log.warning("what cars have got is not kept for a restart", error=str(error))
+    await asyncio.to_thread(store.save_charged, records)
 
 
 def charged_so_far(

@@ -5,9 +5,8 @@ it; the service takes its own fleet out by itself.
 """
 
 import time
-from datetime import date, datetime, timedelta
+from datetime import date, datetime
 from pathlib import Path
-from zoneinfo import ZoneInfo
 
 import numpy as np
 import structlog
@@ -15,13 +14,11 @@ import structlog
 from adapters.feeds.city_folder import CITY_TABLES, CityTables, read_city
 from models.errors import InputError, InputFault
 from models.intervals import FloatArray, IntervalGrid
-from vpp.forecasting import CityForecast
+from vpp.forecasting import CityForecast, price_grid
 
 log = structlog.get_logger(__name__)
-STEP = timedelta(minutes=5)
 LOOK_EVERY_S = 0.5
 """Not more often: a registration of thousands asks for the zones thousands of times."""
-_UTC = ZoneInfo("UTC")
 _NOTHING_H = 1e-9
 """A few microseconds: what rounding leaves."""
 Stamp = tuple[tuple[str, int, int], ...]
@@ -62,8 +59,7 @@ class FolderFeed:
             priced = self._priced = tables, {}
         known = priced[1]
         if (tariff_id, day) not in known:
-            grid = IntervalGrid.market_day(day, _UTC, STEP)
-            known[tariff_id, day] = _on_like_hours(tables.grid, tables.tariffs[tariff_id], grid)
+            known[tariff_id, day] = _on_like_hours(tables.grid, tables.tariffs[tariff_id], price_grid(day))
         return known[tariff_id, day]
 
     def covers(self) -> tuple[datetime, datetime]:

@@ -14,6 +14,8 @@ from models.telemetry import ChargingSession
 
 LIKE_DAYS_BACK = 14
 """How far back a like day (working day or weekend) is looked for."""
+PRICE_STEP = timedelta(minutes=5)
+_UTC = ZoneInfo("UTC")
 
 
 @dataclass(frozen=True)
@@ -53,6 +55,11 @@ class CityFeed(Protocol):
 
     def measured(self, decision_time: datetime, grid: IntervalGrid) -> FloatArray | None:
         """Load of the city as measured by ``decision_time``, (T,) kW; None if that is not known for all of ``grid``."""
+
+
+def price_grid(day: date) -> IntervalGrid:
+    """The five-minute steps of a UTC day, for which ``CityFeed.prices`` answers."""
+    return IntervalGrid.market_day(day, _UTC, PRICE_STEP)
 
 
 def is_weekend(day: date) -> bool:

@@ -238,7 +238,7 @@ class Runtime:
             self._cycled_at = boundary
             failed = await self._guarded("cycle", partial(self._run_cycle, boundary))
             self._again_at = now + AGAIN_AFTER if failed is not None and failed.retryable else None
-            await keep_charged(self.state, self.store)
+            await self._guarded("charged", partial(keep_charged, self.state, self.store))
             await asyncio.to_thread(self.emergencies.refresh)
             await self._guarded("answers overdue", partial(self._note_expired, now))
         if self._cars_changed:

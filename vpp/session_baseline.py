@@ -15,9 +15,10 @@ from models.dispatch.problem import TIE_BREAK_PER_KWH_H
 from models.intervals import FloatArray, IntervalGrid
 from models.resources import EvCharger
 from models.telemetry import ChargingSession
+from vpp.forecasting import PRICE_STEP
 from vpp.state import LiveState
 
-STEP = timedelta(minutes=5)
+STEP = PRICE_STEP
 STEP_H = STEP / timedelta(hours=1)
 STEPS_A_DAY = timedelta(days=1) // STEP
 FORGET_AFTER = timedelta(days=2)
