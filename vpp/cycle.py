@@ -55,6 +55,11 @@ DAY = timedelta(days=1)
 _SET_BACK = timedelta(minutes=30)
 """By more than this a clock is set back for good: what was learned until then says nothing of when."""
 
+GRACE = timedelta(minutes=1)
+"""In an event orders hold so much longer than the stretches that they are for: a cycle's worth, as outside of events,
+would let who has fallen silent go on while its share is bought again from others.
+"""
+
 ExpectedSessions = Callable[[datetime, IntervalGrid], Mapping[str, Sequence[ChargingSession]]]
 """The stays of cars that are expected on a grid, by charger, as seen from a moment."""
 
@@ -180,11 +185,12 @@ class RealTimeCycle:
     async def _deliver(self, start: datetime, plan: DispatchPlan, era: int) -> None:
         busy = self._events.windows()
         following = self._rhythm.cycle_after(start, busy)
-        grace = self._rhythm.cycle
+        # in an event the next stretch is sent along: who does not hear the next cycle still does the right thing
+        sent_along = self._rhythm.is_busy(start, busy)
+        grace = min(self._rhythm.cycle, GRACE) if sent_along else self._rhythm.cycle
         first = Window(start, following, following + grace)
         windows = [first]
-        if self._rhythm.is_busy(start, busy):
-            # the next stretch is sent along: who does not hear the next cycle still does the right thing
+        if sent_along:
             later = self._rhythm.cycle_after(following, busy)
             windows.append(Window(following, later, later + grace))
         planned = self._events.planned(start)

@@ -20,6 +20,8 @@ log = structlog.get_logger(__name__)
 ACTIVE = (EventStatus.APPROVED, EventStatus.NOTIFIED, EventStatus.EXECUTING)
 GUARDED_BEFORE = timedelta(hours=6)
 """So long before an event the city is held under the rebound cap already."""
+GUARD_MARGIN = 0.01
+"""Share of the cap: by so much a forecast of the city's load errs over an hour or two."""
 
 OVER = (EventStatus.ENDED, EventStatus.TERMINATED, EventStatus.EVALUATED)
 
@@ -138,7 +140,8 @@ class EventBook:
     def _guard(events: Sequence[Event], now: datetime) -> list[Event]:
         """(M4) from now on for the next event that has a rebound cap, as if one had just ended.
 
-        Cooling ahead and charging early are good for the event and may not cost the day a new peak before it.
+        Cooling ahead and charging early are good for the event and may not cost the day a new peak before it.  What the
+        city draws without them is never too much.
         """
         ahead = [
             event for event in events if event.rebound_cap_kw is not None and now < event.start <= now + GUARDED_BEFORE
@@ -146,7 +149,8 @@ class EventBook:
         if not ahead:
             return []
         first = min(ahead, key=lambda event: event.start)
-        over = {"start": now - timedelta(minutes=5), "end": now, "target_kw": 0.0}
+        cap_kw = (first.rebound_cap_kw or 0.0) * (1 - GUARD_MARGIN)
+        over = {"start": now - timedelta(minutes=5), "end": now, "target_kw": 0.0, "rebound_cap_kw": cap_kw}
         return [first.model_copy(update={"event_id": guard_of(first.event_id), **over})]
 
     def of_day(self, day: date, grid: IntervalGrid) -> list[Event]:

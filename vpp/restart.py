@@ -40,6 +40,7 @@ from vpp.charged import charged_so_far
 from vpp.events import LOADED_BACK
 from vpp.feedback import MeasuredCycle
 from vpp.history import metered_on
+from vpp.ramp import next_cycle
 from vpp.resource_live import ResourceLive
 from vpp.runtime import Runtime
 from vpp.state import LiveState
@@ -223,11 +224,11 @@ def _refusals(state: LiveState, sent: Sequence[SentSetpoint], now: datetime) -> 
 def _given_up(
     state: LiveState, sent: Sequence[SentSetpoint], tables: Sequence[BaselineTable], cycle: timedelta
 ) -> None:
-    """What loads were told to give up; a setpoint is valid one cycle longer than its plan reaches."""
+    """What loads were told to give up; a setpoint is valid up to a cycle longer than its stretch, which ends with one."""
     known: dict[tuple[datetime, datetime], Mapping[str, Any]] = {}
     for setpoint in sent:
         live = state.get(setpoint.resource_id)
-        start, end = setpoint.valid_from, setpoint.valid_until - cycle
+        start, end = setpoint.valid_from, next_cycle(setpoint.valid_until, cycle) - cycle
         if live is None or not live.can_give_up or end <= start:
             continue
         if setpoint.power_kw is None or setpoint.outcome is AckOutcome.REFUSED:

@@ -83,7 +83,7 @@ def standing_orders(
     for begin, end in np.unique(spans_us, axis=1).T.tolist():
         rows = freed[(spans_us[0] == begin) & (spans_us[1] == end)]
         made.append(PlainOrder(moment_of(begin), moment_of(end), rows, np.full(len(rows), np.nan)))
-    stands_us[freed] = until_us[freed]
+    stands_us[freed] = spans_us[0]  # the orders up to ``after`` are as they were: nobody takes back before
 
     rows_of_plan = state.rows(plan.resource_ids)
     may = columns.is_dispatchable(now) & (until_us > after_us)

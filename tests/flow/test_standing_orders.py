@@ -4,6 +4,7 @@ from datetime import datetime
 
 from tests.flow.conftest import MakeWorld, World
 from tests.flow.small_city import CYCLE, EVENT_END, EVENT_START, MINUTE
+from vpp.cycle import GRACE
 from vpp.standing_orders import LET_GO_OVER
 
 ORDER_KW = 300.0
@@ -31,7 +32,7 @@ async def test_cars_that_hear_nothing_more_do_not_charge_at_once_before_the_even
     last = {name: world.devices[name].orders[-1] for name in CARS}
     await world.until(EVENT_END + LET_GO_OVER + CYCLE)
     for name, (begins, ends, stands_kw) in last.items():
-        assert begins == EVENT_START + 6 * CYCLE  # where this stretch, the next and its grace end
+        assert begins == EVENT_START + 5 * CYCLE + GRACE  # where this stretch, the next and its grace end
         assert EVENT_END <= ends <= EVENT_END + LET_GO_OVER
         assert stands_kw is not None
         assert drawn_kw(world, name, begins, ends) == {round(stands_kw, 6)}

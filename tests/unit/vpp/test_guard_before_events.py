@@ -3,7 +3,7 @@
 from datetime import UTC, datetime, timedelta
 
 from models.events import Event
-from vpp.event_book import GUARDED_BEFORE, EventBook
+from vpp.event_book import GUARD_MARGIN, GUARDED_BEFORE, EventBook
 
 START = datetime(2025, 7, 16, 13, tzinfo=UTC)
 
@@ -17,7 +17,7 @@ def test_the_guard_asks_for_nothing_and_caps_the_six_hours_from_now() -> None:
     (guard,) = EventBook._guard([_event("evening", START)], now)
     assert guard.end == now  # (M4) holds from the end of an event for six hours
     assert guard.target_kw == 0.0
-    assert guard.rebound_cap_kw == 900.0
+    assert guard.rebound_cap_kw == 900.0 * (1 - GUARD_MARGIN) < 900.0
     assert guard.event_id.startswith("evening~")
 
 

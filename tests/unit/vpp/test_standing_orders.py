@@ -9,6 +9,7 @@ import pytest
 from models.events import Direction, Event, ScopeKind
 from models.plan import DispatchPlan
 from tests.live import HOUR, T0, battery, charger, curtailable, plan_made, reading, registered, stay, thermal
+from vpp.order_limits import OrderLimits
 from vpp.standing_orders import LET_GO_OVER, PARTS, PlainOrder, standing_orders
 from vpp.state import LiveState
 
@@ -128,3 +129,16 @@ def test_who_registers_later_is_told_too() -> None:
     plan = plan_made((*NAMES, "new99"), np.full((5, 36), 1.0), step=5 * MINUTE, baseline_kw=6.0)
     found = told(standing_orders(state, T0 + MINUTE, AFTER, plan, [event()], {}), state)
     assert found.keys() == {"car", "cool", "new99"}
+
+
+def test_in_the_last_cycles_of_an_event_a_building_is_held_as_long_as_their_orders_hold() -> None:
+    state = state_with(departure=T0 + 10 * HOUR)
+    of_cycle(state, event())
+    cool = state.rows(["cool"])
+    state.columns.ordered_kw[cool] = 3.0
+    last = END + MINUTE
+    assert of_cycle(state, event(), after=last) == {name: (last, END + more, None) for name, more in LONGER.items()}
+    at_baseline = OrderLimits(state).released(cool, np.array([6.0]), np.array([6.0]))
+    assert not at_baseline.any(), "let go ten minutes early it would take back what is still missing then"
+    standing_orders(state, last, last + 10 * MINUTE, PLAN, [], {})
+    assert OrderLimits(state).released(cool, np.array([6.0]), np.array([6.0])).all()
