@@ -224,7 +224,7 @@ def _refusals(state: LiveState, sent: Sequence[SentSetpoint], now: datetime) -> 
 def _given_up(
     state: LiveState, sent: Sequence[SentSetpoint], tables: Sequence[BaselineTable], cycle: timedelta
 ) -> None:
-    """What loads were told to give up; a setpoint is valid up to a cycle longer than its stretch, which ends with one."""
+    """What loads were told to give up; a setpoint outlives its stretch, which ends with a cycle, by one at most."""
     known: dict[tuple[datetime, datetime], Mapping[str, Any]] = {}
     for setpoint in sent:
         live = state.get(setpoint.resource_id)
