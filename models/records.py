@@ -5,8 +5,9 @@ from datetime import date, datetime
 from enum import StrEnum
 from typing import Any
 
-from models.events import EventRecord
+from models.events import EventNotice, EventRecord
 from models.intervals import FloatArray, IntervalGrid
+from models.plan import PlanSource
 from models.resources import RegisteredResource
 from models.telemetry import ChargingSession
 
@@ -27,6 +28,20 @@ class PlanKind(StrEnum):
 
     DAY_AHEAD = "day_ahead"
     REAL_TIME = "real_time"
+
+
+@dataclass(frozen=True, slots=True)
+class PlanFacts:
+    """What a plan came to; ``delivered_at``: when all its orders had left, None if they did not."""
+
+    plan_hash: str
+    kind: PlanKind
+    made_at: datetime
+    source: PlanSource
+    status: str
+    objective_cny: float
+    lower_bound_cny: float
+    delivered_at: datetime | None = None
 
 
 class AckOutcome(StrEnum):
@@ -152,6 +167,23 @@ class StoredEvent:
 
     record: EventRecord
     version: int
+
+
+@dataclass(frozen=True, slots=True)
+class KeptNotice:
+    """A notice of an event, made with one of its steps: to whom, and what has become of it.
+
+    ``told_at``: when the broker took it.  ``given_up_at``: when it was no longer to be told.  None of both: it waits.
+    """
+
+    key: int
+    aggregator_id: str
+    notice: EventNotice
+    made_at: datetime
+    tries: int
+    tried_at: datetime | None
+    told_at: datetime | None
+    given_up_at: datetime | None
 
 
 @dataclass(frozen=True)

@@ -127,14 +127,18 @@ class RealTimeCycle:
                 plan = await self._replan(start, tables, planned)
             except VppError as error:
                 plan = self._as_it_is(planned, error)
+            except Exception as error:
+                log.exception("a fault of our own while planning")
+                plan = self._as_it_is(planned, VppError(f"{type(error).__name__}: {error}"))
             if era == self._delivery.era:
                 self._in_force.made(plan, self._delivery.executed_hash)
+                await self._in_force.keep(plan)
                 if plan.source is not PlanSource.HOLD:
                     await self._deliver(start, plan, era)
             if era == self._delivery.era:
                 break
             log.warning("a direct call has overtaken this cycle, it plans again", start=start.isoformat())
-        await self._in_force.keep(plan)
+        await self._in_force.delivered(plan, self._clock.now())
         self._set_gauges()
         took_s = monotonic() - began
         self._metrics.cycle_seconds.labels(kind="real_time").observe(took_s)
@@ -146,6 +150,10 @@ class RealTimeCycle:
         """What the last complete cycle of a running event delivered, None before there was one."""
         feedback = self._real_time.feedback.get(event_id)
         return feedback.measured[-1].delivered_kw if feedback is not None and feedback.measured else None
+
+    def has_looked_back(self, boundary: datetime) -> None:
+        """What happened before ``boundary`` is known from elsewhere."""
+        self._learned_at = boundary
 
     # ---- planning
 

@@ -6,6 +6,7 @@ devices follow a plan of real time.  After a restart the same plan is shown agai
 """
 
 import asyncio
+from datetime import datetime
 
 import structlog
 
@@ -16,8 +17,8 @@ from models.plan import DispatchPlan
 log = structlog.get_logger(__name__)
 
 MOST_RESOURCES_KEPT = 100_000
-"""Plans of real time for more resources are not kept: a million take a gigabyte and half a minute in every cycle.  Then
-no plan is shown between a restart and the first cycle."""
+"""Of plans of real time for more resources only the facts are kept: a million take a gigabyte and half a minute in
+every cycle.  Then no plan is shown between a restart and the first cycle."""
 
 
 class PlanInForce:
@@ -40,15 +41,23 @@ class PlanInForce:
         self._newest = plan
 
     async def keep(self, plan: DispatchPlan) -> None:
-        """Have it in the database for a restart; one that cannot be written holds up nothing."""
-        if plan.plan_hash == self._kept_hash or plan.made_at is None or len(plan.resource_ids) > MOST_RESOURCES_KEPT:
+        """Have it in the database, before any order of it leaves; one that cannot be written holds up nothing."""
+        if plan.plan_hash == self._kept_hash or plan.made_at is None:
             return
+        whole = len(plan.resource_ids) <= MOST_RESOURCES_KEPT
         try:
-            await asyncio.to_thread(self._store.keep_real_time_plan, plan)
+            await asyncio.to_thread(self._store.keep_real_time_plan, plan, whole=whole)
         except StoreError as error:
             log.warning("the plan in force is not kept for a restart", error=str(error))
         else:
             self._kept_hash = plan.plan_hash
+
+    async def delivered(self, plan: DispatchPlan, at: datetime) -> None:
+        """Note that all of it has left: after a restart its cycle is not run once more."""
+        try:
+            await asyncio.to_thread(self._store.plan_delivered, plan.plan_hash, at)
+        except StoreError as error:
+            log.warning("that the plan was delivered is not kept", error=str(error))
 
     async def take_up(self, executed_hash: str) -> DispatchPlan | None:
         """After a restart: the plan that devices were sent last, None if it is not known any more."""

@@ -14,7 +14,8 @@ Everything that the stages remember stands in the database, or follows from what
                                     within two or three cycles
 
 Sequence numbers go on in the database by themselves.  The first cycle after the start is the next one of the clock:
-until then every device does what it was sent last, and after that its own fallback.
+until then every device does what it was sent last.  Where a cycle was missed or cut off in its midst, or an emergency
+was approved and not called, it is run at once.
 """
 
 import asyncio
@@ -26,15 +27,14 @@ import numpy as np
 import structlog
 
 from models.errors import InputError
-from models.events import EventRecord, EventStatus
+from models.events import EventRecord, EventStatus, NoticeType
 from models.intervals import IntervalGrid
 from models.plan import PlanSource
 from models.reading_columns import ReadingColumns, microseconds
-from models.records import AckOutcome, BaselineTable, SentSetpoint, SessionRecord
+from models.records import AckOutcome, BaselineTable, PlanKind, SentSetpoint, SessionRecord
 from models.resources import EvCharger, Generator, ShiftableLoad, Storage, ThermalLoad
 from models.settlement.performance import delivered_kw
 from models.telemetry import ChargingSession, Reading
-from vpp import direct_call
 from vpp.baseline_table import merged_baseline
 from vpp.charged import charged_so_far
 from vpp.events import LOADED_BACK
@@ -55,8 +55,8 @@ NOT_OVER = tuple(set(EventStatus) - {EventStatus.EVALUATED, EventStatus.CANCELLE
 
 
 async def _delivered_so_far(runtime: Runtime, records: Sequence[EventRecord], now: datetime, cycle: timedelta) -> None:
-    """What running events have delivered in complete cycles up to now: their hour may owe some of it."""
-    until = runtime.rhythm.boundary(now)
+    """What running events have delivered in cycles that have been looked back at: their hour may owe some of it."""
+    until = runtime.looked_back_until(now)
     for record in map(runtime.events.judged, records):
         event = record.event
         if record.status is not EventStatus.EXECUTING or until - event.start < cycle:
@@ -175,17 +175,39 @@ def _long_stays(state: LiveState, records: Sequence[SessionRecord], now: datetim
 
 
 async def _delivery(runtime: Runtime, now: datetime) -> None:
-    """The newest delivery: its plan is in force, its commands may be sent again, and its cycle has been run."""
+    """The newest delivery: its plan is in force, and its commands may be sent again.
+
+    Its cycle has been run if all of it had left: a kill in the midst of it leaves aggregators that were told nothing.
+    """
     newest = await asyncio.to_thread(runtime.store.newest_delivery, now)
     if newest is None:
+        if _is_called_since(runtime, None):
+            runtime.catch_up()
         return
     executed_hash, sent_at = newest
     plan = await runtime.in_force.take_up(executed_hash)
     if plan is not None and plan.source in (PlanSource.FAST, PlanSource.REFERENCE):
         runtime.real_time.ladder.published(plan, runtime.events.planned(now))  # should the first cycle fail
-    if plan is None or plan.status != direct_call.STATUS:  # a call leaves the cycle of its time to be run
+    made = await asyncio.to_thread(runtime.store.newest_plan_facts, PlanKind.REAL_TIME)
+    if (
+        made is not None and made.delivered_at is None
+    ):  # cut off, or a call, which leaves the cycle of its time to be run
+        runtime.catch_up()
+    else:
         runtime.has_cycled(sent_at)
+        if _is_called_since(runtime, sent_at) or runtime.has_missed_a_cycle():
+            runtime.catch_up()
     await runtime.delivery.take_up(executed_hash)
+
+
+def _is_called_since(runtime: Runtime, moment: datetime | None) -> bool:
+    """True if an emergency that runs was approved then or later: no order of it has left."""
+    return any(
+        step.status is EventStatus.APPROVED and (moment is None or step.at >= moment)
+        for record in runtime.events.active()
+        if record.notice_type is NoticeType.EMERGENCY
+        for step in record.steps
+    )
 
 
 def _orders_in_force(state: LiveState, sent: Sequence[SentSetpoint], now: datetime) -> None:

@@ -214,7 +214,27 @@ class Runtime:
 
     def has_cycled(self, sent_at: datetime) -> None:
         """Before a restart a cycle ran whose orders were sent then: it is not run once more."""
-        self._cycled_at = self.rhythm.boundary(sent_at - self.rhythm.cycle_offset)
+        self._cycled_at = self._boundary(sent_at)
+
+    def has_missed_a_cycle(self) -> bool:
+        """True if a cycle was due since the last one that was run."""
+        return self._cycled_at is not None and (
+            self.rhythm.cycle_after(self._cycled_at, self.events.windows()) <= self._boundary(self.clock.now())
+        )
+
+    def catch_up(self) -> None:
+        """Run the cycle that was missed or cut off at once, from what is known already."""
+        self._again_at = self.clock.now()
+
+    def looked_back_until(self, now: datetime) -> datetime:
+        """After a restart: what happened before this is known from the store, and no cycle looks back at it again."""
+        boundary = self._boundary(now)
+        self._cycle.has_looked_back(boundary)
+        return boundary
+
+    def _boundary(self, now: datetime) -> datetime:
+        """The last boundary whose readings have come in."""
+        return self.rhythm.boundary(now - self.rhythm.cycle_offset)
 
     def _next_day_ahead(self, now: datetime) -> datetime:
         local = now.astimezone(self.zone)
@@ -231,7 +251,7 @@ class Runtime:
         """Everything that is due; what fails is told (once, not every five minutes) and tried again at the next turn,
         and holds up nothing else.
         """
-        boundary = self.rhythm.boundary(now - self.rhythm.cycle_offset)
+        boundary = self._boundary(now)
         is_new = self._cycled_at != boundary and self.rhythm.is_due(boundary, self.events.windows())
         await self._guarded("events", partial(self.events.tick, now))
         if is_new or (self._again_at is not None and self._again_at <= now):
@@ -256,18 +276,24 @@ class Runtime:
             await self.emergencies.go_on(boundary)
 
     async def _guarded(self, name: str, do: Callable[[], Awaitable[object]]) -> VppError | None:
-        """Do it; returns what it failed with."""
+        """Do it; returns what it failed with.  Also a fault of our own, which nobody foresaw, ends this step only."""
         try:
             await do()
         except VppError as error:
-            self.metrics.step_failures.labels(step=name.partition(" ")[0]).inc()
-            if self._failing.get(name) != str(error):
-                log.error("a step failed, it is tried again", step=name, error=str(error))
-            self._failing[name] = str(error)
-            return error
-        if self._failing.pop(name, None) is not None:
-            log.info("a step works again", step=name)
-        return None
+            failed = error
+        except Exception as error:
+            failed = VppError(f"{type(error).__name__}: {error}")
+            if self._failing.get(name) != str(failed):
+                log.exception("a fault of our own", step=name)
+        else:
+            if self._failing.pop(name, None) is not None:
+                log.info("a step works again", step=name)
+            return None
+        self.metrics.step_failures.labels(step=name.partition(" ")[0]).inc()
+        if self._failing.get(name) != str(failed):
+            log.error("a step failed, it is tried again", step=name, error=str(failed))
+        self._failing[name] = str(failed)
+        return failed
 
     def _days_to_plan(self, now: datetime) -> list[date]:
         local = now.astimezone(self.zone)

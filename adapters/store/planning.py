@@ -15,8 +15,10 @@ from models.errors import InputError, InputFault, StoreError
 from models.events import EventRecord, EventStatus, ScopeKind
 from models.intervals import FloatArray, IntervalGrid
 from models.plan import Admission, DispatchPlan, PlanSource, Requirement, RequirementAmount
-from models.records import BaselineTable, PlanKind, StoredEvent
+from models.records import BaselineTable, PlanFacts, PlanKind, StoredEvent
 
+_NOT_KEPT = b""
+"""Stands for the grid and the names of a plan of which only the facts are kept."""
 _ARRAYS = ("power_kw", "energy_kwh", "baseline_kw", "baseline_energy_kwh")
 _NUMBERS = (
     "status",
@@ -130,8 +132,11 @@ class Planning(Part):
 
     # ---- plans
 
-    def save_plan(self, kind: PlanKind | str, market_day: date, plan: DispatchPlan) -> None:
-        """Keep a whole plan; ``plan.made_at`` must be set, since that is how it is found again."""
+    def save_plan(self, kind: PlanKind | str, market_day: date, plan: DispatchPlan, *, whole: bool = True) -> None:
+        """Keep a plan; ``plan.made_at`` must be set, since that is how it is found again.
+
+        ``whole`` false: only what it came to, under its fingerprint; the schedule is not kept.
+        """
         if plan.made_at is None:
             raise InputError([InputFault("plan", "made_at", None, "must be set before a plan is stored")])
         values = {
@@ -140,28 +145,71 @@ class Planning(Part):
             "made_at": plan.made_at,
             "plan_hash": plan.plan_hash,
             "facts": _facts(plan),
-            "edges": pack_edges(plan.grid),
-            "resource_ids": pack_ids(plan.resource_ids),
+            "edges": pack_edges(plan.grid) if whole else _NOT_KEPT,
+            "resource_ids": pack_ids(plan.resource_ids) if whole else _NOT_KEPT,
         }
         with self._db.writing() as connection:
             insert = schema.plans.insert().values(values).returning(schema.plans.c.plan_key)
             key = connection.execute(insert).scalar_one()
-            arrays = {name: getattr(plan, name) for name in _ARRAYS}
-            _save_parts(connection, schema.plan_parts, "plan_key", key, arrays)
+            if whole:
+                arrays = {name: getattr(plan, name) for name in _ARRAYS}
+                _save_parts(connection, schema.plan_parts, "plan_key", key, arrays)
 
-    def keep_real_time_plan(self, plan: DispatchPlan, keep: int = 2) -> None:
-        """Keep a plan of real time, and of those before only the newest, ``keep`` in all: it is for a restart."""
+    def keep_real_time_plan(self, plan: DispatchPlan, keep: int = 4, *, whole: bool = True) -> None:
+        """Keep a plan of real time, and of those before only the newest as a whole, ``keep`` in all: that is for a
+        restart.  What the others came to stays under their fingerprints, which their commands bear.
+        """
         if plan.made_at is None:
             raise InputError([InputFault("plan", "made_at", None, "must be set before a plan is stored")])
         table, parts = schema.plans, schema.plan_parts
-        kind = table.c.kind == PlanKind.REAL_TIME.value
-        newest_first = select(table.c.plan_key).where(kind).order_by(table.c.plan_key.desc())
+        is_whole = table.c.kind == PlanKind.REAL_TIME.value, table.c.edges != _NOT_KEPT
+        newest_first = select(table.c.plan_key).where(*is_whole).order_by(table.c.plan_key.desc())
         with self._db.writing() as connection:
-            self.save_plan(PlanKind.REAL_TIME, plan.made_at.date(), plan)
-            old = connection.execute(newest_first.offset(keep)).scalars().all()
-            for key in old:
+            self.save_plan(PlanKind.REAL_TIME, plan.made_at.date(), plan, whole=whole)
+            for key in connection.execute(newest_first.offset(keep)).scalars().all():
                 connection.execute(delete(parts).where(parts.c.plan_key == key))
-                connection.execute(delete(table).where(table.c.plan_key == key))
+                nothing = {"edges": _NOT_KEPT, "resource_ids": _NOT_KEPT}
+                connection.execute(update(table).where(table.c.plan_key == key).values(nothing))
+
+    def plan_delivered(self, plan_hash: str, at: datetime) -> None:
+        """Note that every order of the newest plan with that fingerprint has left or waits to be sent again."""
+        table = schema.plans
+        newest = select(table.c.plan_key, table.c.facts).where(table.c.plan_hash == plan_hash)
+        with self._db.writing() as connection:
+            row = connection.execute(newest.order_by(table.c.plan_key.desc()).limit(1)).one_or_none()
+            if row is not None:
+                facts = {**json.loads(row.facts), "delivered_at": at.isoformat()}
+                change = update(table).where(table.c.plan_key == row.plan_key)
+                connection.execute(change.values(facts=json.dumps(facts)))
+
+    def plan_facts(self, plan_hash: str) -> PlanFacts | None:
+        """What the newest plan with that fingerprint came to; known as long as its commands, whole or not."""
+        table = schema.plans
+        return self._facts_of(select(table).where(table.c.plan_hash == plan_hash))
+
+    def newest_plan_facts(self, kind: PlanKind) -> PlanFacts | None:
+        """What the newest plan of that kind came to, whole or not."""
+        table = schema.plans
+        return self._facts_of(select(table).where(table.c.kind == kind.value))
+
+    def _facts_of(self, query: Any) -> PlanFacts | None:
+        with self._db.reading() as connection:
+            newest = query.order_by(schema.plans.c.plan_key.desc()).limit(1)
+            row: Row[Any] | None = connection.execute(newest).one_or_none()
+        if row is None:
+            return None
+        facts = json.loads(row.facts)
+        delivered_at = facts.get("delivered_at")
+        return PlanFacts(
+            plan_hash=row.plan_hash,
+            kind=PlanKind(row.kind),
+            made_at=row.made_at,
+            source=PlanSource(facts["source"]),
+            status=facts["status"],
+            objective_cny=facts["objective_cny"],
+            lower_bound_cny=facts["lower_bound_cny"],
+            delivered_at=None if delivered_at is None else datetime.fromisoformat(delivered_at),
+        )
 
     def latest_plan(self, kind: PlanKind | str, at: datetime | None = None) -> DispatchPlan | None:
         """The plan of that kind made last, not later than ``at``."""
@@ -194,7 +242,8 @@ class Planning(Part):
 
     def _plan(self, query: Any) -> DispatchPlan | None:
         with self._db.reading() as connection:
-            row: Row[Any] | None = connection.execute(query).one_or_none()
+            whole = query.where(schema.plans.c.edges != _NOT_KEPT)
+            row: Row[Any] | None = connection.execute(whole).one_or_none()
             if row is None:
                 return None
             grid, resource_ids = unpack_edges(row.edges), unpack_ids(row.resource_ids)

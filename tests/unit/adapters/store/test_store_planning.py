@@ -206,7 +206,7 @@ def test_a_pinned_baseline_survives_a_newer_one(store: Store) -> None:
 def test_of_real_time_only_the_newest_plans_are_kept(store: Store) -> None:
     store.save_plan(PlanKind.DAY_AHEAD, date(2025, 7, 16), plan(made_at=NOON, objective_cny=7.0))
     for minute in range(4):
-        store.keep_real_time_plan(plan(made_at=NOON + timedelta(minutes=minute), objective_cny=float(minute)))
+        store.keep_real_time_plan(plan(made_at=NOON + timedelta(minutes=minute), objective_cny=float(minute)), 2)
     found = [store.latest_plan("real_time", NOON + timedelta(minutes=minute)) for minute in range(4)]
     assert [each if each is None else each.objective_cny for each in found] == [None, None, 2.0, 3.0]
     day = store.latest_plan("day_ahead")
@@ -214,3 +214,26 @@ def test_of_real_time_only_the_newest_plans_are_kept(store: Store) -> None:
     assert day.objective_cny == 7.0
     with pytest.raises(InputError, match="made_at"):
         store.keep_real_time_plan(plan(made_at=None))
+
+
+def test_what_a_plan_came_to_is_known_longer_than_its_schedule(store: Store) -> None:
+    plans = [
+        plan(made_at=NOON + timedelta(minutes=k), objective_cny=float(k), power_kw=np.full((2, len(GRID)), float(k)))
+        for k in range(4)
+    ]
+    for each in plans[:3]:
+        store.keep_real_time_plan(each, 2)
+    store.keep_real_time_plan(plans[3], 2, whole=False)
+    kept = [store.plan_by_hash(each.plan_hash) for each in plans]
+    assert [each is not None for each in kept] == [False, True, True, False]
+    for k, each in enumerate(plans):
+        facts = store.plan_facts(each.plan_hash)
+        assert facts is not None
+        assert (facts.objective_cny, facts.made_at, facts.delivered_at) == (k, each.made_at, None)
+    store.plan_delivered(plans[0].plan_hash, NOON)
+    facts, newest = store.plan_facts(plans[0].plan_hash), store.newest_plan_facts(PlanKind.REAL_TIME)
+    assert facts is not None
+    assert newest is not None
+    assert facts.delivered_at == NOON
+    assert (newest.plan_hash, newest.delivered_at) == (plans[3].plan_hash, None)
+    assert store.plan_facts("unknown") is None
