@@ -1,10 +1,13 @@
 """Fixtures that every test may ask for."""
 
 import os
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from hypothesis import settings
+
+from tests.postgres import PostgresServer, why_not
 
 # A machine that is busy with other things is no failure; what hypothesis has found, it says how to find again.
 settings.register_profile("search", settings.default, deadline=None, print_blob=True)
@@ -21,3 +24,13 @@ def data_dir() -> Path:
     if not folder.is_dir():
         pytest.skip("no measured data here (set VPP_DATA_DIR to its folder)")
     return folder
+
+
+@pytest.fixture(scope="session")
+def postgres_server() -> Iterator[PostgresServer]:
+    """One for all tests of this worker: whoever stops it starts it again."""
+    reason = why_not()
+    if reason is not None:
+        pytest.skip(reason)
+    with PostgresServer() as server:
+        yield server

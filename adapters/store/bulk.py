@@ -1,9 +1,7 @@
 """Many rows at once, with the drivers' own means: readings, and the answers to the messages that brought them.
 
-``WriterProcess`` does it in a process of its own.  SQLite needs some microseconds a row, and its driver lets go of the
-interpreter's lock and fights for it again at every statement: beside a busy event loop both together did less than
-either alone (measured: 44 000 readings a second, 155 000 alone).  The process is this very file, run as a script: it
-imports nothing of ours and starts in a few tenths of a second.
+Run as a script it is the far end of ``adapters.store.writer``: it imports nothing of ours and starts in a few tenths of
+a second.
 """
 
 import contextlib
@@ -12,11 +10,9 @@ import pickle
 import select
 import sqlite3
 import struct
-import subprocess
-import sys
-import threading
 from collections.abc import Iterable, Sequence
 from itertools import chain
+from pathlib import Path
 from typing import IO, Any
 
 import numpy as np
@@ -39,8 +35,9 @@ _REMEMBER = "INSERT INTO answered_messages (aggregator_id, message_id, answer, a
 _SIZES = (256, 32, 4, 1)
 """Rows of a statement: few different ones, so that the driver keeps them compiled; longer ones take longer a row."""
 _CHUNK = 500
-_ANSWER_LIMIT_S = 60.0
 _LENGTH = struct.Struct("!Q")
+_TRY_AGAIN_S = 0.5
+"""Between two attempts to open the database at the start."""
 
 ReadingRows = tuple[
     NDArray[np.int64],
@@ -178,101 +175,6 @@ def _same_kind(rows: ReadingRows, places: NDArray[np.int64], session: str | None
     return made.tobytes() + text
 
 
-# ---- in a process of its own
-
-
-class WriterError(Exception):
-    """The process has not written; ``args`` say why."""
-
-
-class WriterProcess:
-    """The far end of a pipe to this file as a script; one transaction for each call.  For threads, one at a time."""
-
-    def __init__(self, database: str) -> None:
-        """``database``: the path of an SQLite file, or a PostgreSQL connection string."""
-        self._lock = threading.Lock()
-        self._is_ready = False
-        self._process = subprocess.Popen(  # noqa: S603 - this file
-            [sys.executable, "-P", __file__],  # -P: its folder holds modules of ours
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            start_new_session=True,  # Ctrl-C is for us: it ends when the pipe does
-        )
-        self._send(pickle.dumps(database))
-
-    @property
-    def is_ready(self) -> bool:
-        """True once it has opened the database."""
-        if not self._is_ready and self._process.poll() is None and _can_read(self._out, 0.0):
-            self._is_ready = self._receive() == "ready"
-        return self._is_ready
-
-    @property
-    def has_ended(self) -> bool:
-        """True if it must be started anew."""
-        return self._process.poll() is not None
-
-    def write(self, rows: ReadingRows, answers: AnswerRows) -> int:
-        """Readings and answers in one transaction; how many readings were new.  ``WriterError``: nothing is kept, or
-        its word did not come (then they may be kept: send again).
-        """
-        with self._lock:
-            try:
-                self._send(pickle.dumps((rows, list(answers)), protocol=5))
-                if not _can_read(self._out, _ANSWER_LIMIT_S):
-                    self.close()
-                    raise WriterError(f"no word for {_ANSWER_LIMIT_S:g} s")
-                said = self._receive()
-            except OSError as error:
-                self.close()
-                raise WriterError(f"the writing process has ended: {error}") from error
-        if isinstance(said, str):
-            raise WriterError(said)
-        return int(said)
-
-    def close(self) -> None:
-        """End it; what it was doing is rolled back, or was done."""
-        self._is_ready = False
-        with contextlib.suppress(OSError):
-            self._in.close()
-        self._process.kill()
-        self._process.wait()
-        self._out.close()
-
-    @property
-    def _in(self) -> IO[bytes]:
-        return self._process.stdin or _none()
-
-    @property
-    def _out(self) -> IO[bytes]:
-        return self._process.stdout or _none()
-
-    def _send(self, said: bytes) -> None:
-        self._in.write(_LENGTH.pack(len(said)) + said)
-        self._in.flush()
-
-    def _receive(self) -> Any:
-        return _read(self._out)
-
-
-def _none() -> IO[bytes]:
-    raise WriterError("the writing process has no pipe")
-
-
-def _can_read(stream: IO[bytes], limit_s: float) -> bool:
-    try:
-        return bool(select.select([stream], [], [], limit_s)[0])
-    except ValueError:  # closed
-        return False
-
-
-def _read(stream: IO[bytes]) -> Any:
-    head = stream.read(_LENGTH.size)
-    if len(head) < _LENGTH.size:
-        raise OSError("end of the pipe")
-    return pickle.loads(stream.read(_LENGTH.unpack(head)[0]))  # noqa: S301 - from our own other half
-
-
 def prepare_sqlite(connection: Any) -> None:
     """What every connection of ours says to SQLite."""
     connection.isolation_level = None  # we say BEGIN ourselves, and mean it (also around DDL)
@@ -289,46 +191,113 @@ BUSY_S = 30.0
 """How long a writer waits for another one before it gives up."""
 
 
+# ---- in a process of its own
+
+
+def packed(word: Any) -> bytes:
+    """As it goes through the pipe between the two processes."""
+    said = pickle.dumps(word, protocol=5)
+    return _LENGTH.pack(len(said)) + said
+
+
+def unpacked(stream: IO[bytes]) -> Any:
+    """The next word from the pipe; ``OSError`` at its end."""
+    head = stream.read(_LENGTH.size)
+    said = stream.read(_LENGTH.unpack(head)[0]) if len(head) == _LENGTH.size else b""
+    if not said or len(said) < _LENGTH.unpack(head)[0]:
+        raise OSError("end of the pipe")
+    return pickle.loads(said)  # noqa: S301 - from our own other half
+
+
+class _Session:
+    """The connection of the process.  After a failure it is given up, whatever state it is in (a server that was
+    restarted, a transaction that the database has undone by itself), and the next write opens another.
+    """
+
+    def __init__(self, database: str) -> None:
+        self._database = database
+        self._is_sqlite = "://" not in database
+        self._connection: Any = None
+        if self._is_sqlite:
+            self.error_type: type[Exception] = sqlite3.Error
+        else:
+            import psycopg  # noqa: PLC0415 - an extra
+
+            self.error_type = psycopg.Error
+            self._connect = psycopg.connect
+
+    def open(self) -> Any:
+        """The connection, opened if need be."""
+        if self._connection is None:
+            if self._is_sqlite:  # mode: one that has gone must not come back empty
+                self._connection = sqlite3.connect(f"{Path(self._database).as_uri()}?mode=rw", uri=True)
+                prepare_sqlite(self._connection)
+            else:
+                self._connection = self._connect(self._database, autocommit=True)
+        return self._connection
+
+    def give_up(self) -> None:
+        """No ROLLBACK, which fails where there is no transaction any more: what is not committed goes with it."""
+        with contextlib.suppress(self.error_type):
+            if self._connection is not None:
+                self._connection.close()
+        self._connection = None
+
+    def write(self, rows: ReadingRows, answers: AnswerRows) -> int:
+        """One transaction; how many readings were new."""
+        try:
+            connection = self._begun()
+            new = (insert_readings_sqlite if self._is_sqlite else insert_readings_postgres)(connection, rows)
+            (insert_answers_sqlite if self._is_sqlite else insert_answers_postgres)(connection, answers)
+            connection.execute("COMMIT")
+        except self.error_type:
+            self.give_up()
+            raise
+        return new
+
+    def _begun(self) -> Any:
+        """A connection in a transaction.  One that the server has closed meanwhile says so here, where nothing is lost
+        yet.
+        """
+        begin = "BEGIN IMMEDIATE" if self._is_sqlite else "BEGIN"
+        try:
+            self.open().execute(begin)
+        except self.error_type:
+            if self._is_sqlite or self._connection is None or not self._connection.closed:
+                raise
+            self.give_up()
+            self.open().execute(begin)
+        return self._connection
+
+
 def _serve(database: str, stream: IO[bytes], answer: IO[bytes]) -> None:
     """Open the database, then write whatever comes until the pipe ends."""
 
     def say(word: Any) -> None:
-        said = pickle.dumps(word)
-        answer.write(_LENGTH.pack(len(said)) + said)
+        answer.write(packed(word))
         answer.flush()
 
-    is_sqlite = "://" not in database
-    connection: Any
-    if is_sqlite:
-        connection = sqlite3.connect(database)
-        prepare_sqlite(connection)
-    else:
-        import psycopg  # noqa: PLC0415 - an extra
-
-        connection = psycopg.connect(database, autocommit=True)
-    error_type = sqlite3.Error if is_sqlite else psycopg.Error
+    session = _Session(database)
+    while True:
+        try:
+            session.open()
+            break
+        except session.error_type:
+            session.give_up()
+            if select.select([stream], [], [], _TRY_AGAIN_S)[0]:
+                return  # nobody sends anything before we are ready: it has ended
     say("ready")
     while True:
         try:
-            rows, answers = _read(stream)
+            rows, answers = unpacked(stream)
         except OSError:
             return
         try:
-            connection.execute("BEGIN IMMEDIATE" if is_sqlite else "BEGIN")
-            try:
-                insert = insert_readings_sqlite if is_sqlite else insert_readings_postgres
-                new = insert(connection, rows)
-                (insert_answers_sqlite if is_sqlite else insert_answers_postgres)(connection, answers)
-            except BaseException:
-                connection.execute("ROLLBACK")
-                raise
-            connection.execute("COMMIT")
-        except error_type as error:
+            say(session.write(rows, answers))
+        except session.error_type as error:
             say(f"database: {error}")
-        else:
-            say(new)
 
 
 if __name__ == "__main__":
     with os.fdopen(os.dup(0), "rb") as incoming, os.fdopen(os.dup(1), "wb") as outgoing:
-        _serve(_read(incoming), incoming, outgoing)
+        _serve(unpacked(incoming), incoming, outgoing)

@@ -14,8 +14,19 @@ from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.exc import ArgumentError, SQLAlchemyError
 from sqlalchemy.sql.schema import Table
 
-from adapters.store.bulk import BUSY_S, WriterError, prepare_sqlite
+from adapters.store.bulk import BUSY_S, prepare_sqlite
+from adapters.store.writer import WriterError
 from models.errors import InputError, InputFault, StoreError
+
+WAITS = {
+    "connect_timeout": "10",
+    "keepalives_idle": "15",
+    "keepalives_interval": "5",
+    "keepalives_count": "3",
+    "tcp_user_timeout": "30000",
+}
+"""Of a PostgreSQL server that has vanished from the network no word ever comes: a cycle would wait for it for minutes.
+What the URL says of these holds."""
 
 
 @dataclass
@@ -33,16 +44,12 @@ def _checked_url(url: str) -> URL:
         raise InputError([InputFault("settings", "store.url", url, "must be a database URL")]) from error
     backend = made.get_backend_name()
     if backend == "postgresql":
-        return made.set(drivername="postgresql+psycopg")
+        return made.set(drivername="postgresql+psycopg", query={**WAITS, **made.query})
     if backend != "sqlite":
         raise InputError([InputFault("settings", "store.url", url, "must begin with sqlite:/// or postgresql://")])
     if made.database in (None, "", ":memory:"):
         raise InputError([InputFault("settings", "store.url", url, "must name a file, as in sqlite:///var/vpp.db")])
     return made
-
-
-def _prepare_sqlite(connection: Any, _record: object) -> None:
-    prepare_sqlite(connection)
 
 
 def _begin_sqlite(connection: Connection) -> None:
@@ -60,6 +67,7 @@ class Database:
         self._writer = threading.Lock()
         self.after_rollback: list[Callable[[], None]] = []
         self._current: ContextVar[_Transaction | None] = ContextVar("transaction", default=None)
+        self._file: tuple[int, int] | None = None
         try:
             self.engine = self._make_engine()
         except ImportError as error:
@@ -75,13 +83,35 @@ class Database:
             return create_engine(self.url, pool_pre_ping=True, pool_size=4, max_overflow=8, pool_timeout=BUSY_S)
         Path(str(self.url.database)).expanduser().parent.mkdir(parents=True, exist_ok=True)
         engine = create_engine(self.url, connect_args={"check_same_thread": False}, pool_timeout=BUSY_S)
-        event.listen(engine, "connect", _prepare_sqlite)
+        event.listen(engine, "connect", self._prepare_sqlite)
         event.listen(engine, "begin", _begin_sqlite)
         return engine
+
+    def _prepare_sqlite(self, connection: Any, _record: object) -> None:
+        prepare_sqlite(connection)
+        if self._file is None:
+            self._file = self._file_now()
+
+    def _file_now(self) -> tuple[int, int] | None:
+        try:
+            said = Path(self.driver_target).stat()
+        except OSError:
+            return None
+        return said.st_dev, said.st_ino
+
+    def _check_file(self) -> None:
+        """Who removes or replaces the file of an open SQLite database leaves us one that nobody will find again: it
+        must take nothing any more.
+        """
+        if self._file is not None and self._file_now() != self._file:
+            raise StoreError(
+                f"{self.url.database} was removed or replaced while in use: stop the service, put it right"
+            )
 
     def close(self) -> None:
         """Give all connections back."""
         self.engine.dispose()
+        self._file = None
 
     @contextmanager
     def translated(self) -> Iterator[None]:
@@ -107,6 +137,7 @@ class Database:
                 yield current.connection
             return
         started = time.perf_counter()
+        self._check_file()
         with self.translated(), self.engine.connect() as connection, connection.begin():
             yield connection
         self._measure("read", started)
@@ -120,22 +151,29 @@ class Database:
                 yield current.connection
             return
         started = time.perf_counter()
-        with self.translated(), self._turn(), self.engine.connect() as plain:
+        with self.translated(), self._turn(), self.engine.connect() as plain, self._all_or_nothing():
             connection = plain.execution_options(vpp_writes=True)
             with connection.begin():
                 transaction = _Transaction(connection, threading.get_ident(), True)
                 token = self._current.set(transaction)
-                done = False
                 try:
                     yield connection
-                    done = True
                 finally:
                     transaction.open = False
                     self._current.reset(token)
-                    if not done:
-                        for forget in self.after_rollback:
-                            forget()
         self._measure("write", started)
+
+    @contextmanager
+    def _all_or_nothing(self) -> Iterator[None]:
+        """What was learnt inside a transaction is forgotten with it, also if it fails at its very commit."""
+        done = False
+        try:
+            yield
+            done = True
+        finally:
+            if not done:
+                for forget in self.after_rollback:
+                    forget()
 
     @property
     def driver_target(self) -> str:
@@ -158,6 +196,7 @@ class Database:
     @contextmanager
     def snapshot(self) -> Iterator[Connection]:
         """A long look at one moment while others go on writing."""
+        self._check_file()
         with self.translated(), self.engine.connect() as plain:
             level = {} if self.is_sqlite else {"isolation_level": "REPEATABLE READ"}
             connection = plain.execution_options(**level)
@@ -173,6 +212,7 @@ class Database:
         if not self._writer.acquire(timeout=BUSY_S):
             raise StoreError(f"another transaction has been open for {BUSY_S:g} s: no await inside a transaction")
         try:
+            self._check_file()
             yield
         finally:
             self._writer.release()

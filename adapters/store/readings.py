@@ -17,7 +17,6 @@ from adapters.store import schema
 from adapters.store.bulk import (
     READING_COLUMNS,
     ReadingRows,
-    WriterProcess,
     insert_answers_postgres,
     insert_answers_sqlite,
     insert_readings_postgres,
@@ -25,6 +24,7 @@ from adapters.store.bulk import (
 )
 from adapters.store.registry import Registry
 from adapters.store.schema import from_us, to_us
+from adapters.store.writer import WriterProcess
 from models.intervals import FloatArray
 from models.reading_columns import ReadingColumns
 from models.records import ChargedRecord, SessionRecord
@@ -144,8 +144,12 @@ class Readings(Registry):
             return None
         with self._starting:
             if self._writer is None or self._writer.has_ended:
-                self._writer = WriterProcess(self._db.driver_target)
-        return self._writer if self._writer.is_ready else None
+                try:
+                    self._writer = WriterProcess(self._db.driver_target)
+                except OSError:  # no room for another process: it must do without
+                    return None
+            writer = self._writer
+        return writer if writer.is_ready else None
 
     def end_writer(self) -> None:
         """End the process that writes, if there is one; the next large message starts another."""
@@ -156,7 +160,10 @@ class Readings(Registry):
 
     def _have_partitions(self, first_us: int, last_us: int) -> None:
         """As ``_make_partitions``, in a transaction of its own, and only if they may not be there."""
-        months = {from_us(first_us).strftime("%Y%m"), from_us(last_us).strftime("%Y%m")}
+        months, month = set(), from_us(first_us).replace(day=1, hour=0, minute=0, second=0, microsecond=0)
+        while to_us(month) <= last_us:
+            months.add(f"{month:%Y%m}")
+            month = _month_after(month)
         if not months <= self._months:
             with self._db.writing() as connection:
                 self._make_partitions(connection, first_us, last_us)

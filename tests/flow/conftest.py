@@ -41,6 +41,7 @@ from tests.flow.small_city import (
     small_fleet,
     three_loads,
 )
+from tests.postgres import BOTH, PostgresServer
 from vpp.service import Service
 from vpp.settings import load_settings
 from vpp.warm_up import ready_oracles
@@ -93,8 +94,10 @@ class World:
         with_loads: bool = False,
         start: datetime = START,
         step: timedelta = MINUTE,
+        store_url: str | None = None,
     ) -> None:
-        self.folder, self.broker = folder, broker
+        """``store_url``: None is SQLite in the folder."""
+        self.folder, self.broker, self.store_url = folder, broker, store_url
         self.clock = VirtualClock(start, patience_s=30.0)
         self.service_clock: Clock = self.clock
         """What the service takes for the time; the devices know better."""
@@ -124,6 +127,7 @@ class World:
             },
             "day_ahead": {"at": "23:00:00"},
             "events": {"respond_within_s": 600.0},
+            "store": {"url": self.store_url},
         }
         for section, values in self.overrides.items():
             overrides[section] = {**overrides.get(section, {}), **values}
@@ -268,8 +272,21 @@ def flaky(solver: ThreadSolver) -> FlakySolver:
 MakeWorld = Callable[..., Awaitable[World]]
 
 
+both_databases = pytest.mark.parametrize("store_url", BOTH, indirect=True)
+"""For tests with a world: on SQLite, as ever, and on PostgreSQL."""
+
+
 @pytest.fixture
-async def make_world(tmp_path: Path, solver: ThreadSolver) -> AsyncIterator[MakeWorld]:
+def store_url(request: pytest.FixtureRequest) -> str | None:
+    """Of the database of a world; None is SQLite in its folder."""
+    if getattr(request, "param", "sqlite") == "sqlite":
+        return None
+    server: PostgresServer = request.getfixturevalue("postgres_server")
+    return server.new_url()
+
+
+@pytest.fixture
+async def make_world(tmp_path: Path, solver: ThreadSolver, store_url: str | None) -> AsyncIterator[MakeWorld]:
     """A world whose service runs and whose devices are registered; closed at the end."""
     async with contextlib.AsyncExitStack() as stack:
 
@@ -288,7 +305,7 @@ async def make_world(tmp_path: Path, solver: ThreadSolver) -> AsyncIterator[Make
             running = await stack.enter_async_context(
                 open_broker(BrokerSettings(broker=broker, folder=tmp_path / "broker"))
             )
-            world = World(tmp_path, running, solver, overrides, with_loads, step=step)
+            world = World(tmp_path, running, solver, overrides, with_loads, step=step, store_url=store_url)
             world.service_clock = service_clock(world)
             await world.start_service()
             stack.push_async_callback(world.close)

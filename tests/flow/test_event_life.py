@@ -8,10 +8,11 @@ import pytest
 from models.errors import AccessError, EventStateError, StoreError
 from models.events import EventOrder, EventStatus
 from simulations.wire.gateway import Answer
-from tests.flow.conftest import MakeWorld, World
+from tests.flow.conftest import MakeWorld, World, both_databases
 from tests.flow.small_city import CYCLE, EVENT_END, EVENT_START, MINUTE, PLANNED
 
 DAY = date(2025, 7, 16)
+pytestmark = both_databases
 
 
 async def test_the_share_of_the_peak_is_ordered_as_far_as_it_can_be_held(

@@ -13,11 +13,12 @@ import pytest
 from adapters.mqtt.broker import BrokerSettings, open_broker
 from models.events import EventStatus
 from simulations.wire.gateway import Answer
-from tests.flow.conftest import MakeWorld, ThreadSolver, World
+from tests.flow.conftest import MakeWorld, ThreadSolver, World, both_databases
 from tests.flow.small_city import CYCLE, EVENT_END, EVENT_START, MINUTE, PLANNED
 from vpp.feedback import OWED_LIMIT
 
 DAY = date(2025, 7, 16)
+pytestmark = both_databases
 
 
 def remembered(world: World) -> dict[str, Any]:
@@ -155,9 +156,9 @@ from adapters.mqtt.broker import BrokerSettings, open_broker
 from tests.flow.conftest import ThreadSolver, World
 from tests.flow.small_city import CYCLE, EVENT_END, EVENT_START, PLANNED
 
-async def main(folder):
+async def main(folder, store_url):
     async with open_broker(BrokerSettings(broker="embedded", folder=folder / "broker")) as broker:
-        world = World(folder, broker, ThreadSolver(), {})
+        world = World(folder, broker, ThreadSolver(), {}, store_url=store_url or None)
         await world.start_service()
         await world.service.link.wait_connected()
         await world.start_aggregators()
@@ -175,16 +176,16 @@ async def main(folder):
         print("FACTS", json.dumps(facts), flush=True)
         await world.until(EVENT_END)
 
-asyncio.run(main(Path(sys.argv[1])))
+asyncio.run(main(Path(sys.argv[1]), sys.argv[2]))
 """
 
 
 async def test_a_process_that_is_killed_leaves_a_database_from_which_the_event_goes_on(
-    tmp_path: Path, solver: ThreadSolver
+    tmp_path: Path, solver: ThreadSolver, store_url: str | None
 ) -> None:
     root = Path(__file__).parents[2]
     child = await asyncio.create_subprocess_exec(
-        sys.executable, "-c", CHILD, str(tmp_path), cwd=root, stdout=asyncio.subprocess.PIPE
+        sys.executable, "-c", CHILD, str(tmp_path), store_url or "", cwd=root, stdout=asyncio.subprocess.PIPE
     )
     assert child.stdout is not None
     facts: dict[str, Any] = {}
@@ -199,7 +200,7 @@ async def test_a_process_that_is_killed_leaves_a_database_from_which_the_event_g
     assert await child.wait() == -signal.SIGKILL
 
     async with open_broker(BrokerSettings(broker="embedded", folder=tmp_path / "other-broker")) as broker:
-        world = World(tmp_path, broker, solver, {}, start=EVENT_START + 6 * CYCLE + MINUTE)
+        world = World(tmp_path, broker, solver, {}, start=EVENT_START + 6 * CYCLE + MINUTE, store_url=store_url)
         await world.start_service()
         try:
             record = world.event()

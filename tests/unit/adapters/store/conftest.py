@@ -1,12 +1,5 @@
-"""The same contract on both databases: SQLite in a file, and a private PostgreSQL server for this session."""
+"""The same contract on both databases: SQLite in a file, and a PostgreSQL server of our own."""
 
-import os
-import pwd
-import shutil
-import socket
-import subprocess
-import tempfile
-import uuid
 from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
@@ -16,74 +9,13 @@ import pytest
 from adapters.store import Store
 from models.records import AggregatorRecord, RegisteredResourceRecord
 from models.resources import Pillar, Pv
-
-
-def _postgres_programs() -> Path | None:
-    found = sorted(Path("/usr/lib/postgresql").glob("*/bin/initdb"), key=lambda path: int(path.parts[4]))
-    path = found[-1] if found else shutil.which("initdb")
-    return Path(path).parent if path else None
-
-
-def _as_ordinary_user(command: list[str]) -> list[str]:
-    """PostgreSQL refuses to run as root: Debian's package brings a user of its own."""
-    return ["runuser", "-u", "postgres", "--", *command] if os.geteuid() == 0 else command
-
-
-@pytest.fixture(scope="session")
-def postgres_server() -> Iterator[str]:
-    """URL of a server of our own, without its database."""
-    programs = _postgres_programs()
-    if programs is None:
-        pytest.skip("PostgreSQL is not installed (apt-get install postgresql)")
-    if os.geteuid() == 0 and "postgres" not in {entry.pw_name for entry in pwd.getpwall()}:
-        pytest.skip("PostgreSQL does not run as root, and there is no user 'postgres'")
-    home = Path(tempfile.mkdtemp(prefix="vpp-pg-", dir="/tmp"))  # short: a socket's path has 107 bytes
-    if os.geteuid() == 0:
-        shutil.chown(home, "postgres")
-    with socket.create_server(("127.0.0.1", 0)) as probe:
-        port = probe.getsockname()[1]
-    options = f"-c listen_addresses=127.0.0.1 -c port={port} -c unix_socket_directories={home} -c fsync=off"
-    data = str(home / "data")
-    initdb = [str(programs / "initdb"), "-D", data, "-U", "vpp", "-A", "trust", "-E", "UTF8", "--no-locale"]
-    start = [
-        str(programs / "pg_ctl"),
-        "-D",
-        data,
-        "-w",
-        "-t",
-        "60",
-        "-l",
-        str(home / "log"),
-        "-o",
-        options,
-        "start",
-    ]
-    stop = [str(programs / "pg_ctl"), "-D", data, "-w", "-m", "immediate", "stop"]
-    try:
-        subprocess.run(_as_ordinary_user(initdb), check=True, capture_output=True, cwd=home)
-        # pg_ctl's child keeps our pipes open: give it none
-        subprocess.run(_as_ordinary_user(start), check=True, stdout=subprocess.DEVNULL, cwd=home)
-        yield f"postgresql://vpp@127.0.0.1:{port}"
-    finally:
-        subprocess.run(_as_ordinary_user(stop), check=False, capture_output=True, cwd=home)
-        shutil.rmtree(home, ignore_errors=True)
+from tests.postgres import BOTH, PostgresServer
 
 
 @pytest.fixture
-def new_postgres_url(postgres_server: str) -> str:
-    """An empty database on that server."""
-    import psycopg  # noqa: PLC0415 - an extra
-
-    name = f"test_{uuid.uuid4().hex}"
-    with psycopg.connect(f"{postgres_server}/postgres", autocommit=True) as connection:
-        connection.execute(f'CREATE DATABASE "{name}"'.encode())
-    return f"{postgres_server}/{name}"
-
-
-BOTH = [
-    "sqlite",
-    pytest.param("postgresql", marks=pytest.mark.postgres),
-]
+def new_postgres_url(postgres_server: PostgresServer) -> str:
+    """An empty database on the server of this session."""
+    return postgres_server.new_url()
 
 
 @pytest.fixture(params=BOTH)

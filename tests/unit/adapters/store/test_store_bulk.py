@@ -4,12 +4,14 @@ import sqlite3
 import struct
 import time
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 
 import numpy as np
 import pytest
 
 from adapters.store import Store, schema
-from adapters.store.bulk import READING_COLUMNS, WriterError, WriterProcess, copy_bytes, insert_readings_sqlite
+from adapters.store.bulk import READING_COLUMNS, copy_bytes, insert_readings_sqlite
+from adapters.store.writer import WriterError, WriterProcess
 from models.errors import StoreError
 from models.reading_columns import ReadingColumns, microseconds
 from models.telemetry import ChargingSession, Reading
@@ -105,13 +107,30 @@ def test_sessions_do_not_go_alone(populated: Store) -> None:
     assert ChargingSession.model_validate_json(kept) == stay
 
 
-def test_a_writer_whose_database_cannot_be_opened_ends() -> None:
-    writer = WriterProcess("/nowhere/at/all.db")
-    give_up_s = time.monotonic() + 60
-    while not writer.has_ended:
-        assert time.monotonic() < give_up_s
-        time.sleep(0.05)
-    assert not writer.is_ready
+def test_a_writer_tries_until_its_database_can_be_opened_and_makes_none(tmp_path: Path) -> None:
+    path = tmp_path / "late" / "vpp.db"
+    writer = WriterProcess(str(path))
+    try:
+        time.sleep(1)
+        assert (writer.is_ready, writer.has_ended) == (False, False)
+        path.parent.mkdir()
+        time.sleep(1)
+        assert not writer.is_ready
+        assert not path.exists()
+        with Store(f"sqlite:///{path}") as store:
+            store.migrate()
+        give_up_s = time.monotonic() + 60
+        while not writer.is_ready:
+            assert time.monotonic() < give_up_s
+            time.sleep(0.05)
+    finally:
+        writer.close()
+
+
+def test_a_writer_that_waits_for_its_database_ends_with_the_service(tmp_path: Path) -> None:
+    writer = WriterProcess(str(tmp_path / "nowhere" / "vpp.db"))
+    writer._in.close()
+    assert writer._process.wait(60) == 0
     writer.close()
 
 
