@@ -63,9 +63,11 @@ class Emergencies:
             first = call.plan(call.first)
             record = await self._desk.approve(record, by, call.share_kw, partial(self._keep, first))
             self._delivery.overtake()
-            await self._send_wave(call, first, call.first)
-            await self._send(call, call.rest)
-            await self._desk.tell(record)
+            try:
+                await self._send_wave(call, first, call.first)
+                await self._send(call, call.rest)
+            finally:  # what could not be ordered now is ordered by the next cycle
+                await self._desk.tell(record)
         return record
 
     async def go_on(self, boundary: datetime) -> None:

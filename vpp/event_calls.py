@@ -8,7 +8,7 @@ from models.notice import NoticeRules
 from models.ports import Clock
 from vpp.day_ahead import DayAheadStage
 from vpp.event_book import EventBook
-from vpp.event_notices import EventNotices
+from vpp.event_outbox import EventOutbox
 
 
 def second_person(record: EventRecord, by: str) -> None:
@@ -26,9 +26,9 @@ class CallDesk:
     """Steps of emergencies; works beside the lock of the runtime, because a solve may hold that for a minute."""
 
     def __init__(
-        self, clock: Clock, book: EventBook, notices: EventNotices, day_ahead: DayAheadStage, rules: NoticeRules
+        self, clock: Clock, book: EventBook, outbox: EventOutbox, day_ahead: DayAheadStage, rules: NoticeRules
     ) -> None:
-        self._clock, self._book, self._notices = clock, book, notices
+        self._clock, self._book, self._outbox = clock, book, outbox
         self._day_ahead, self._rules = day_ahead, rules
 
     def is_one(self, order: EventOrder) -> bool:
@@ -56,7 +56,10 @@ class CallDesk:
     async def approve(
         self, record: EventRecord, by: str, share_kw: Mapping[str, float], also: Callable[[], None]
     ) -> EventRecord:
-        """Approved and notified, and running if its window is open; ``also`` happens in the same transaction."""
+        """Approved and notified, and running if its window is open; ``also`` happens in the same transaction.
+
+        What aggregators are to be told is kept with it, and told once their setpoints are on the way (``tell``).
+        """
         now, event = self._clock.now(), record.event
         called = record.stepped(EventStatus.APPROVED, now, by).stepped(EventStatus.NOTIFIED, now, "service")
         if now >= event.start:
@@ -67,11 +70,18 @@ class CallDesk:
             "baseline_hash": None if day is None else day.baseline.baseline_hash,
             "share_kw": dict(share_kw),
         }
-        return await self._book.keep(called.model_copy(update=update), also)
+        called = called.model_copy(update=update)
+        notices = self._outbox.kept(called, "notified", called.steps[0].reason)
+
+        def with_notices() -> None:
+            also()
+            notices()
+
+        return await self._book.keep(called, with_notices)
 
     async def tell(self, record: EventRecord) -> None:
         """Tell aggregators: their setpoints are on the way, there is nothing to answer."""
-        await self._notices.tell_all(record, "notified", record.steps[0].reason)
+        await self._outbox.send(record.event.event_id)
 
     def running(self) -> list[EventRecord]:
         """Emergencies that run."""

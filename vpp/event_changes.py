@@ -13,7 +13,7 @@ from models.errors import AccessError, EventStateError, InputError, InputFault
 from models.events import EventRecord, EventStatus, TargetChange
 from models.ports import Clock
 from vpp.event_book import EventBook
-from vpp.event_notices import EventNotices
+from vpp.event_outbox import EventOutbox
 from vpp.ramp import first_cycle_to_change
 
 CHANGEABLE = (EventStatus.DECLARED, EventStatus.APPROVED, EventStatus.NOTIFIED, EventStatus.EXECUTING)
@@ -25,18 +25,19 @@ _ALL_OF_IT = 0.999
 class ChangeDesk:
     """Takes changes of the target, and lets them hold.
 
-    ``share_anew`` plans the day of an event to come with its new order and asks everybody anew.
+    ``share_anew`` plans the day of an event to come with its new order and asks everybody anew; it is given the record
+    with the change, and how its target changes.
     """
 
     def __init__(
         self,
         clock: Clock,
         book: EventBook,
-        notices: EventNotices,
+        outbox: EventOutbox,
         cycle: timedelta,
-        share_anew: Callable[[EventRecord, str], Awaitable[EventRecord]],
+        share_anew: Callable[[EventRecord, TargetChange], Awaitable[EventRecord]],
     ) -> None:
-        self._clock, self._book, self._notices, self._cycle = clock, book, notices, cycle
+        self._clock, self._book, self._outbox, self._cycle = clock, book, outbox, cycle
         self._share_anew = share_anew
 
     async def ask(self, record: EventRecord, target_kw: float, by: str, reason: str) -> EventRecord:
@@ -57,11 +58,12 @@ class ChangeDesk:
         begin = first_cycle_to_change(event, now, self._cycle) if runs else event.start
         after = made(record, change, begin, approved_by)
         if record.status is EventStatus.NOTIFIED:
-            return await self._share_anew(await self._book.keep(after), change.reason)
+            return await self._share_anew(after, change)
         if not runs:
             return await self._book.keep(after)
-        after = await self._book.keep(scaled(after, change.after_kw / change.before_kw))
-        await self._notices.tell_all(after, "changed", change.reason)
+        after = scaled(after, change.after_kw / change.before_kw)
+        await self._book.keep(after, self._outbox.kept(after, "changed", change.reason))
+        await self._outbox.send(event.event_id)
         return after
 
 

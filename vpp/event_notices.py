@@ -1,56 +1,64 @@
-"""Notices: how aggregators hear of an event and of every turn it takes."""
+"""Notices: what aggregators are told of an event and of every turn it takes, and as long as it is worth telling.
 
-from datetime import datetime
+A notice says everything that there is to know, so the newest of an event is all that an aggregator must hear: what it
+has missed before that is not told any more.
+"""
 
-import structlog
+from collections.abc import Mapping
+from datetime import datetime, timedelta
 
-from models.errors import DeviceError, VppError
-from models.events import EventNotice, EventRecord
-from models.ports import DeviceLink
+from models.events import EventNotice, EventRecord, EventStatus
 
-log = structlog.get_logger(__name__)
+LAST_WORDS = frozenset({"cancelled", "terminated", "ended"})
+"""Nothing is told of an event after these."""
+LAST_WORD_HOLDS = timedelta(days=1)
+"""So long after the window an aggregator may still want to know what became of it."""
+PROMPT = timedelta(minutes=1)
+"""Told so soon a notice says what it said when it was made: whoever gets it twice gets the same twice."""
+_RUNS = (EventStatus.NOTIFIED, EventStatus.EXECUTING)
 
 
-class EventNotices:
-    """Sends notices; one that cannot be sent is told in the log and holds up nothing."""
-
-    def __init__(self, link: DeviceLink | None) -> None:
-        """``link`` None: read-only mode, nobody is told anything."""
-        self._link = link
-
-    async def tell_all(self, record: EventRecord, status: str, reason: str, respond_by: datetime | None = None) -> None:
-        """Tell everybody who has a share in the event, with that share, kW."""
-        for aggregator_id, share_kw in record.share_kw.items():
-            await self.tell(aggregator_id, record, status, share_kw, respond_by=respond_by, reason=reason)
-
-    async def tell(
-        self,
-        aggregator_id: str,
-        record: EventRecord,
-        status: str,
-        share_kw: float,
-        *,
-        respond_by: datetime | None = None,
-        reason: str = "",
-    ) -> None:
-        """Tell one aggregator of an event and its share in it, kW."""
-        if self._link is None:
-            return
-        event = record.event
-        notice = EventNotice.model_validate(
+def notices_of(
+    record: EventRecord,
+    status: str,
+    reason: str = "",
+    respond_by: datetime | None = None,
+    share_kw: Mapping[str, float] | None = None,
+) -> dict[str, EventNotice]:
+    """What everybody in ``share_kw`` (None: who has a share in the event) is told, by aggregator."""
+    event = record.event
+    return {
+        aggregator_id: EventNotice.model_validate(
             {
                 "event_id": event.event_id,
                 "status": status,
                 "direction": event.direction,
                 "start": event.start,
                 "end": event.end,
-                "share_kw": share_kw,
+                "share_kw": share,
                 "notice_type": record.notice_type,
                 "respond_by": respond_by,
                 "reason": reason,
             }
         )
-        try:
-            await self._link.send_event(aggregator_id, notice)
-        except (VppError, DeviceError) as error:
-            log.error("event notice not sent", aggregator_id=aggregator_id, error=str(error))
+        for aggregator_id, share in (record.share_kw if share_kw is None else share_kw).items()
+    }
+
+
+def as_told(notice: EventNotice, made_at: datetime, now: datetime) -> EventNotice:
+    """The notice as it is told now: who hears late has as long to answer as the others, until the event begins."""
+    late = now - made_at
+    if notice.respond_by is None or late <= PROMPT:
+        return notice
+    put_off = max(notice.respond_by, min(notice.respond_by + late, notice.start))
+    return notice.model_copy(update={"respond_by": put_off})
+
+
+def is_pointless(notice: EventNotice, record: EventRecord | None, now: datetime) -> bool:
+    """True if nobody needs to hear it any more, or if it would contradict what has become of the event.
+
+    ``record``: the event as it stands, None if it is none of those that go on.
+    """
+    if notice.status in LAST_WORDS:
+        return now >= notice.end + LAST_WORD_HOLDS
+    return now >= notice.end or (record is not None and record.status not in _RUNS)

@@ -25,24 +25,24 @@ from models.events import (
     EventStatus,
     EventStep,
     NoticeType,
+    TargetChange,
 )
 from models.intervals import FloatArray, IntervalGrid
 from models.ports import Clock, DeviceLink
 from models.records import StoredEvent
 from vpp.day_ahead import DayAheadStage, DayPlan
-from vpp.event_answers import accepted_kw, all_answered, open_to
+from vpp.event_answers import AnswerDesk
 from vpp.event_book import EventBook
 from vpp.event_calls import CallDesk, second_person
 from vpp.event_changes import CHANGEABLE, ChangeDesk, reshared, scaled
-from vpp.event_notices import EventNotices
+from vpp.event_outbox import EventOutbox
 from vpp.event_shares import CommittedProfiles, shares
 from vpp.event_sizing import EventRules, EventSizer, EventSizing
+from vpp.metrics import Metrics
 from vpp.state import LiveState
 
 log = structlog.get_logger(__name__)
 
-_SAME_KW = 1e-3
-"""Answers and shares that differ by less are the same (they travel rounded to a watt)."""
 LOADED_BACK = timedelta(days=2)
 """After a restart events are taken up again whose window ended so long ago: their rebound is over by then."""
 
@@ -61,6 +61,7 @@ class EventDesk:
         zone: ZoneInfo,
         rules: EventRules,
         cycle: timedelta,
+        metrics: Metrics,
     ) -> None:
         self._clock = clock
         self._state = state
@@ -68,11 +69,20 @@ class EventDesk:
         self._rules = rules
         self._book = EventBook(clock=clock, store=store, zone=zone, cycle=cycle, rebound_window=rules.rebound_window)
         self.sizer = EventSizer(day_ahead, self._book, zone, rules)
-        self._notices = EventNotices(link)
-        self.calls = CallDesk(clock, self._book, self._notices, day_ahead, rules.notice)
-        self._changes = ChangeDesk(clock, self._book, self._notices, cycle, self._share_anew)
         self._committed = CommittedProfiles()
-        self._respond_by: dict[str, datetime] = {}
+        self.outbox = EventOutbox(clock=clock, store=store, link=link, metrics=metrics, find=self._book.find)
+        self._answers = AnswerDesk(
+            clock=clock,
+            book=self._book,
+            state=state,
+            outbox=self.outbox,
+            day_ahead=day_ahead,
+            committed=self._committed,
+            replan=self._replan,
+        )
+        self.outbox.was_told = self._answers.was_asked
+        self.calls = CallDesk(clock, self._book, self.outbox, day_ahead, rules.notice)
+        self._changes = ChangeDesk(clock, self._book, self.outbox, cycle, self._share_anew)
 
     def load(self, stored: Iterable[StoredEvent]) -> None:
         """Take up the events of an earlier run: what was going on goes on (day plans must be there already)."""
@@ -85,9 +95,16 @@ class EventDesk:
                     live.opted_out_of.add(event.event_id)
             if record.status is EventStatus.NOTIFIED:
                 notified_at = next(step.at for step in record.steps if step.status is EventStatus.NOTIFIED)
-                self._ask_until(record, self._rules.notice.deadline(record.notice_type, event.start, notified_at))
+                respond_by = self._rules.notice.deadline(record.notice_type, event.start, notified_at)
+                self._answers.wait_until(event.event_id, respond_by)
             elif record.status is EventStatus.EXECUTING and self._book.day_of(event) in self._day_ahead.days:
                 self._committed.bind_all(record, self._day_ahead.days[self._book.day_of(event)])
+
+    async def take_up_notices(self) -> None:
+        """After ``load``: what was not told is told, and who was told late has as long to answer as he was told."""
+        asked = [record.event.event_id for record in self._book.records() if record.status is EventStatus.NOTIFIED]
+        for notice in await self.outbox.take_up(asked):
+            self._answers.was_asked(notice)
 
     # ---- what the operator does
 
@@ -143,7 +160,7 @@ class EventDesk:
 
     async def _plan_and_notify(self, day: date) -> None:
         """Plan a market day with all its active events, and tell the aggregators of those newly approved."""
-        plan = await self._day_ahead.replan(day, self._events_of(day), self._commitments_of(day))
+        plan = await self._replan(day)
         for record in self.active():
             if record.status is EventStatus.APPROVED and self._book.day_of(record.event) == day:
                 await self._notify(record, plan)
@@ -152,27 +169,27 @@ class EventDesk:
         """Change the target of an event to come or running; an increase waits until ``approve`` by somebody else."""
         return await self._changes.ask(self._book.get(event_id), target_kw, by, reason)
 
-    async def _share_anew(self, record: EventRecord, reason: str) -> EventRecord:
-        """Plan the day with the changed order and tell everybody; what somebody does not take goes to the others."""
-        event_id, now = record.event.event_id, self._clock.now()
-        self._committed.forget(event_id)
-        try:
-            day = self._book.day_of(record.event)
-            plan = await self._day_ahead.replan(day, self._events_of(day), self._commitments_of(day))
-            record = await self._book.keep(reshared(record, shares(plan, record.event)))
-        except VppError as error:  # it is changed all the same: shares stay in proportion
-            log.error("a changed event is not planned yet", event_id=event_id, error=str(error))
-            last = record.changes[-1]
-            record = await self._book.keep(scaled(record, last.after_kw / last.before_kw))
-        respond_by = self._rules.notice.deadline(record.notice_type, record.event.start, now)
-        await self._notices.tell_all(record, "changed", reason, respond_by)
-        self._ask_until(record, respond_by)
-        return record
+    async def _share_anew(self, changed: EventRecord, change: TargetChange) -> EventRecord:
+        """Plan the day with the changed order and tell everybody; what somebody does not take goes to the others.
 
-    def _ask_until(self, record: EventRecord, respond_by: datetime | None) -> None:
-        """Wait for answers, if any are asked for; who has said yes and hears of a change need not say it again."""
-        if respond_by is not None:
-            self._respond_by[record.event.event_id] = respond_by
+        Until it is planned, and if it cannot be, shares are what they were in proportion: that is kept with the change.
+        """
+        event, now = changed.event, self._clock.now()
+        respond_by = self._rules.notice.deadline(changed.notice_type, event.start, now)
+
+        async def keep(shared: EventRecord) -> EventRecord:
+            return await self._book.keep(shared, self.outbox.kept(shared, "changed", change.reason, respond_by))
+
+        record = await keep(scaled(changed, change.after_kw / change.before_kw))
+        self._committed.forget(event.event_id)
+        try:
+            plan = await self._replan(self._book.day_of(event))
+            record = await keep(reshared(changed, shares(plan, event)))
+        except VppError as error:  # it is changed all the same
+            log.error("a changed event is not planned yet", event_id=event.event_id, error=str(error))
+        self._answers.wait_until(event.event_id, respond_by)
+        await self.outbox.send(event.event_id)
+        return record
 
     async def cancel(self, event_id: str, by: str, reason: str) -> EventRecord:
         """Take back an event that has not begun; what was prepared for it is planned anew from the next cycle on."""
@@ -181,10 +198,10 @@ class EventDesk:
             rule = "terminate it instead: it then comes down in steps"
             raise EventStateError(event_id, "running", "be cancelled", rule)
         stopped = record.stepped(EventStatus.CANCELLED, self._clock.now(), by, reason)
-        await self._book.keep(stopped)
-        self._respond_by.pop(event_id, None)
+        await self._book.keep(stopped, self.outbox.kept(stopped, "cancelled", reason))
+        self._answers.wait_no_more(event_id)
         self._committed.forget(event_id)
-        await self._notices.tell_all(stopped, "cancelled", reason)
+        await self.outbox.send(event_id)
         if self._book.day_of(stopped.event) in self._day_ahead.days:
             await self._replan_quietly(stopped.event)
         return stopped
@@ -192,8 +209,8 @@ class EventDesk:
     async def terminate(self, event_id: str, by: str, reason: str) -> EventRecord:
         """Stop an event that runs: the order falls in steps, one a cycle, so that not everybody returns at once."""
         stopped = self._book.get(event_id).stepped(EventStatus.TERMINATED, self._clock.now(), by, reason)
-        await self._book.keep(stopped)
-        await self._notices.tell_all(stopped, "terminated", reason)
+        await self._book.keep(stopped, self.outbox.kept(stopped, "terminated", reason))
+        await self.outbox.send(event_id)
         if self._book.day_of(stopped.event) in self._day_ahead.days:
             await self._replan_quietly(stopped.event)
         return stopped
@@ -203,52 +220,8 @@ class EventDesk:
     async def respond(
         self, aggregator_id: str, response: EventResponse, also: Callable[[], None] | None = None
     ) -> None:
-        """Take an answer; ``InputError`` if the event is not open to answers or was not offered to the sender.
-
-        While an event runs only opt-outs are taken.  ``also`` happens in the transaction that keeps the answer.
-        """
-        place = f"event-response of {aggregator_id}"
-        record = open_to(self._book.find(response.event_id), aggregator_id, response, place)
-        for name in response.opted_out_resource_ids:
-            live = self._state.get(name)
-            if live is None or live.record.resource.aggregator_id != aggregator_id:
-                raise InputError([InputFault(place, "opted_out_resource_ids", name, "must be a resource of yours")])
-        opted_out = tuple(sorted({*record.opted_out_resource_ids, *response.opted_out_resource_ids}))
-        changes: dict[str, object] = {"opted_out_resource_ids": opted_out}
-        if record.status is EventStatus.NOTIFIED:
-            accepted = accepted_kw(response, record.share_kw[aggregator_id])
-            changes["accepted_kw"] = {**record.accepted_kw, aggregator_id: accepted}
-            before = record.accepted_kw.get(aggregator_id)
-            if before is not None and abs(before - accepted) > _SAME_KW:
-                self._respond_by.setdefault(response.event_id, self._clock.now())  # settled before: once more
-        await self._book.keep(record.model_copy(update=changes), also)
-        for name in response.opted_out_resource_ids:
-            live = self._state.get(name)
-            if live is not None:
-                live.opted_out_of.add(response.event_id)
-
-    async def settle_answers(self, event_id: str) -> None:
-        """Once all have answered or the time is up: what was declined is offered to the others, then commitments stand.
-
-        Who has not answered counts as not taking part.  Doing it again changes nothing.
-        """
-        record = self._book.get(event_id)
-        day = await self._day_ahead.make(self._book.day_of(record.event))
-        taken = {name: record.accepted_kw.get(name) or 0.0 for name in record.share_kw}
-        missing = sum(record.share_kw.values()) - sum(taken.values())
-        if missing > 0.005 * record.event.target_kw:
-            short = [name for name in taken if taken[name] < 0.999 * record.share_kw[name]]
-            given_kw = {name: taken[name] for name in short}
-            self._committed.bind_only(record.event, day, given_kw, record.share_kw)
-            events = self._events_of(day.market_day)
-            day = await self._day_ahead.replan(day.market_day, events, self._commitments_of(day.market_day))
-            for name, share in shares(day, record.event).items():
-                if name in taken and name not in short and share > taken[name] + _SAME_KW:
-                    taken[name] = share
-                    await self._notices.tell(name, record, "changed", share, reason="others have declined")
-            update = {"share_kw": {**record.share_kw, **taken}, "accepted_kw": dict(taken)}
-            record = await self._book.keep(record.model_copy(update=update))
-        self._committed.bind_all(record, day)
+        """See ``AnswerDesk.respond``."""
+        await self._answers.respond(aggregator_id, response, also)
 
     # ---- what the clock does
 
@@ -277,29 +250,26 @@ class EventDesk:
         if record.status is EventStatus.APPROVED:
             return [await self._advance(await self._advance(record, EventStatus.NOTIFIED), EventStatus.EXECUTING)]
         if record.status is EventStatus.NOTIFIED:
-            await self._settle_if_due(record, now)
-            return [await self._advance(self._book.get(event.event_id), EventStatus.EXECUTING)] if has_begun else []
+            await self._answers.settle_if_due(record, now)
+            return [await self._begin(self._book.get(event.event_id))] if has_begun else []
         if record.status is EventStatus.EXECUTING and now >= event.end:
-            ended = await self._advance(record, EventStatus.ENDED)
-            await self._notices.tell_all(ended, "ended", "")
+            ended = await self._advance(record, EventStatus.ENDED, self.outbox.kept(record, "ended"))
+            await self.outbox.send(event.event_id)
             return [ended]
         return []
 
-    async def _settle_if_due(self, record: EventRecord, now: datetime) -> None:
+    async def _begin(self, record: EventRecord) -> EventRecord:
+        """It runs; who could not be asked in time is told how things stand, in the place of a question."""
         event_id = record.event.event_id
-        respond_by = self._respond_by.get(event_id)
-        if respond_by is None or (now < respond_by and not all_answered(record)):
-            return
-        try:
-            await self.settle_answers(event_id)
-        except VppError as error:
-            log.error("answers are not settled yet", event_id=event_id, error=str(error))
-            if now < record.event.start:
-                return
-        self._respond_by.pop(event_id, None)
+        unheard = await self.outbox.unheard(event_id)
+        share_kw = {name: record.share_kw[name] for name in sorted(unheard & record.share_kw.keys())}
+        tell = self.outbox.kept(record, "changed", "it has begun before you could be asked", share_kw=share_kw)
+        begun = await self._advance(record, EventStatus.EXECUTING, tell)
+        await self.outbox.send(event_id)
+        return begun
 
     def next_due(self, now: datetime) -> datetime | None:
-        """When the next step of any event is due."""
+        """When the next step of any event is due, or a notice is to be told again."""
         moments: list[datetime] = []
         for record in self._book.records():
             if record.status is EventStatus.DECLARED:
@@ -308,7 +278,9 @@ class EventDesk:
                 moments.append(record.event.start)
             if record.status is EventStatus.EXECUTING:
                 moments.append(record.event.end)
-        moments.extend(self._respond_by.values())
+        moments.extend(self._answers.deadlines())
+        again = self.outbox.next_due(now)
+        moments.extend([] if again is None else [again])
         return min((moment for moment in moments if moment > now), default=None)
 
     async def evaluated(self, event_id: str, evaluation: Mapping[str, object]) -> EventRecord:
@@ -371,12 +343,14 @@ class EventDesk:
         notified = record.model_copy(update={"share_kw": share_kw, "accepted_kw": accepted}).stepped(
             EventStatus.NOTIFIED, now, "service"
         )
-        await self._book.keep(notified)
-        self._ask_until(notified, respond_by)
-        await self._notices.tell_all(notified, "notified", record.steps[0].reason, respond_by)
+        await self._book.keep(notified, self.outbox.kept(notified, "notified", record.steps[0].reason, respond_by))
+        self._answers.wait_until(notified.event.event_id, respond_by)
+        await self.outbox.send(notified.event.event_id)
 
-    async def _advance(self, record: EventRecord, wanted: EventStatus) -> EventRecord:
-        return await self._book.keep(record.stepped(wanted, self._clock.now(), "service"))
+    async def _advance(
+        self, record: EventRecord, wanted: EventStatus, also: Callable[[], None] | None = None
+    ) -> EventRecord:
+        return await self._book.keep(record.stepped(wanted, self._clock.now(), "service"), also)
 
     def _events_of(self, day: date) -> list[Event]:
         return self._book.of_day(day, self._day_ahead.grid_of(day))
@@ -386,10 +360,13 @@ class EventDesk:
         grid = self._day_ahead.grid_of(day)
         return self.commitments(grid, self._events_of(day))
 
+    async def _replan(self, day: date) -> DayPlan:
+        """Plan a market day with all that is ordered and accepted."""
+        return await self._day_ahead.replan(day, self._events_of(day), self._commitments_of(day))
+
     async def _replan_quietly(self, event: Event) -> None:
-        day = self._book.day_of(event)
         try:
-            await self._day_ahead.replan(day, self._events_of(day), self._commitments_of(day))
+            await self._replan(self._book.day_of(event))
         except VppError as error:
             log.error("day not planned anew", error=str(error))
 

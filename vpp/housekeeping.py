@@ -36,13 +36,19 @@ GATEWAYS_BACK_S = 8.0
 
 
 async def _gateways_back(runtime: Runtime, since_s: float) -> None:
-    """Return when every gateway for which an order waits has said that it is online again, or when time is up."""
+    """Return when every gateway for which an order or a notice waits has said that it is online again, or when time is
+    up.
+    """
     until_s = time.monotonic() + GATEWAYS_BACK_S
     said = runtime.state.said_online_s
-    while any(said.get(name, 0.0) < since_s for name in runtime.delivery.waiting_for()):
+    while any(said.get(name, 0.0) < since_s for name in _waiting_for(runtime)):
         if time.monotonic() > until_s:
             return
         await asyncio.sleep(0.1)
+
+
+def _waiting_for(runtime: Runtime) -> set[str]:
+    return runtime.delivery.waiting_for() | runtime.events.outbox.waiting_for()
 
 
 async def keep_readings(runtime: Runtime, retention: RetentionSettings) -> None:
@@ -62,17 +68,23 @@ async def keep_readings(runtime: Runtime, retention: RetentionSettings) -> None:
 
 async def keep_house(runtime: Runtime, link: AnsweringLink) -> None:
     """Until cancelled.  Looks in real time (the broker is real), forgets by the service's clock."""
-    connections, forgot_at = link.counters.connections, runtime.clock.now()
+    connections, forgot_at, outbox = link.counters.connections, runtime.clock.now(), runtime.events.outbox
     while True:
         await asyncio.sleep(LOOK_EVERY_S)
         try:
-            if link.connected and link.counters.connections != connections:
+            if not link.connected:
+                outbox.is_held = connections > 0 or bool(outbox.waiting_for())
+            elif link.counters.connections != connections:
                 if connections:
                     runtime.metrics.broker_reconnects.inc(link.counters.connections - connections)
-                if connections or runtime.delivery.waiting_for():
+                if connections or outbox.is_held or _waiting_for(runtime):
+                    outbox.is_held = True
                     await _gateways_back(runtime, since_s=time.monotonic() - LOOK_EVERY_S)
+                    outbox.is_held = False
                     await runtime.send_again()
                 connections = link.counters.connections
+            else:
+                outbox.is_held = False
             now = runtime.clock.now()
             if now - forgot_at >= FORGET_EVERY:
                 forgot_at = now

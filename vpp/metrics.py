@@ -57,6 +57,9 @@ class Metrics:
         )
         self.setpoint_clamps = self._counter("setpoint_clamps", "Setpoints cut to a device's limits.", "kind")
         self.events = self._gauge("events", "Events by status.", "status")
+        self.event_notices_waiting = self._gauge(
+            "event_notices_waiting", "Notices of events that the broker has not taken yet."
+        )
         self.event_ordered_kw = self._gauge("event_ordered_kw", "Order of a running event.", "event")
         self.event_delivered_kw = self._gauge("event_delivered_kw", "Measured delivery so far.", "event")
 

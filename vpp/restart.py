@@ -8,6 +8,7 @@ Everything that the stages remember stands in the database, or follows from what
     orders in force, refusals,      from the setpoints that were sent and what was answered to them
     what loads gave up today
     the plan in force               by the fingerprint of the newest orders (``vpp.plan_in_force``)
+    notices that were not told      told once the gateways are back (``vpp.event_outbox``)
     commands without an answer      sent again as often as is left (``Outgoing.take_up``)
     how devices behave, quarantine  as last kept (what a device gives within 5 %)
     what running events delivered   from the readings: what the hour owes is not forgotten; what lasts is learned again
@@ -89,6 +90,7 @@ async def take_up(runtime: Runtime, cycle: timedelta, on_session: Callable[[Read
     if today not in runtime.day_ahead.days and any(day < today for day in runtime.day_ahead.days):
         runtime.days_wanted.add(today)  # it was down when today should have been planned
     runtime.events.load(stored)
+    await runtime.events.take_up_notices()
     heard = await asyncio.to_thread(_hear_again, runtime, now, on_session)
     runtime.conduct.take_up(await asyncio.to_thread(store.conduct))
     await _delivery(runtime, now)

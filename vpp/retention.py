@@ -1,7 +1,8 @@
 """Readings that are old enough become quarter-hour means, hour by hour; around events every one of them stays.
 
 The mean of a quarter hour is that of every other part of the service (``vpp.metered``: a reading is the mean since the
-one before).  What comes for an hour that has become means already stays as it is.
+one before).  What comes for an hour that has become means already stays as it is.  What aggregators were told of events
+is kept as long as the readings by which these are judged.
 """
 
 import asyncio
@@ -43,6 +44,7 @@ async def thin_out_all(store: Store, retention: RetentionSettings, now: datetime
         hours += 1
         await asyncio.sleep(PAUSE_S)
     forgotten = await asyncio.to_thread(store.forget_readings, last)
+    await asyncio.to_thread(store.forget_notices, last)
     await asyncio.to_thread(store.drop_empty_partitions, until)
     if gone or forgotten:
         log.info("old readings made room", hours=hours, became_means=gone, forgotten=forgotten)

@@ -254,6 +254,7 @@ class Runtime:
         boundary = self._boundary(now)
         is_new = self._cycled_at != boundary and self.rhythm.is_due(boundary, self.events.windows())
         await self._guarded("events", partial(self.events.tick, now))
+        await self._guarded("notices", self.events.outbox.retry)
         if is_new or (self._again_at is not None and self._again_at <= now):
             self._cycled_at = boundary
             failed = await self._guarded("cycle", partial(self._run_cycle, boundary))
@@ -357,6 +358,7 @@ class Runtime:
         """The broker is back: send what it did not take, if it still holds."""
         async with self._hands_on():
             await self.delivery.send_again()
+            await self.events.outbox.send_again()
 
     # ---- what comes from outside
 

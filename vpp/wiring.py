@@ -217,6 +217,7 @@ async def _assemble(
             notice=NoticeRules(zone, _notice_rules(settings)),
         ),
         cycle=cycle,
+        metrics=metrics,
     )
     sessions = SessionBaselines(feed.prices)
     runtime = Runtime(

@@ -256,7 +256,11 @@ class Receipt(Message):
 
 
 class EventMessage(EventNotice, Message):
-    """An event is announced, changed, cancelled, terminated or over."""
+    """An event is announced, changed, cancelled, terminated or over.
+
+    It says all there is to know: the newest of an event is what counts, whatever was missed before.  It comes at least
+    once: again with the same event and status it is the same notice, and answering it again changes nothing.
+    """
 
 
 class SetpointsMessage(SetpointBatch, Message):

@@ -215,6 +215,27 @@ events = Table(
     Column("record", Text, nullable=False),
 )
 
+# What aggregators are to be told of events (``adapters.store.notices``); it waits while neither of the last two is set.
+event_notices = Table(
+    "event_notices",
+    metadata,
+    _key("notice_key"),
+    Column("event_id", ForeignKey("events.event_id"), nullable=False, index=True),
+    Column("aggregator_id", String(64), nullable=False),
+    Column("notice", Text, nullable=False),
+    Column("made_at", UtcMicroseconds, nullable=False),
+    Column("tries", Integer, nullable=False, server_default="0"),
+    Column("tried_at", UtcMicroseconds),
+    Column("told_at", UtcMicroseconds),
+    Column("given_up_at", UtcMicroseconds),
+)
+Index(
+    "ix_event_notices_waiting",
+    event_notices.c.notice_key,
+    sqlite_where=text("told_at IS NULL AND given_up_at IS NULL"),
+    postgresql_where=text("told_at IS NULL AND given_up_at IS NULL"),
+)
+
 plans = Table(
     "plans",
     metadata,

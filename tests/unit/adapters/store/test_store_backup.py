@@ -14,7 +14,7 @@ from adapters.store import Store
 from adapters.store.readings import PARTITION
 from adapters.store.schema import metadata
 from models.errors import InputError, StoreError
-from models.events import Event, EventRecord, EventStatus
+from models.events import Event, EventNotice, EventRecord, EventStatus
 from models.intervals import IntervalGrid
 from models.plan import Setpoint, SetpointBatch
 from models.records import DeadLetter, Role, SessionRecord, UserRecord
@@ -35,6 +35,9 @@ def fill(store: Store) -> None:
         store.save_sessions([SessionRecord("r1", "s", NOON, NOON + timedelta(hours=1), 5.0)])
         event = Event(event_id="e", start=NOON, end=NOON + timedelta(hours=1), target_kw=1)
         store.save_event(EventRecord(event=event, status=EventStatus.DRAFT, steps=()))
+        said = {"event_id": "e", "status": "notified", "direction": "shave", "share_kw": 1.0}
+        notice = EventNotice.model_validate({**said, "start": event.start, "end": event.end})
+        store.add_notices({"sun": notice}, NOON)
         grid = IntervalGrid.regular(NOON, timedelta(minutes=15), 4)
         store.save_baseline(date(2025, 7, 16), grid, ("r1",), np.ones((1, 4)), "hash")
         setpoint = Setpoint(resource_id="r1", power_kw=None)

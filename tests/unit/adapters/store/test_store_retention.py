@@ -14,6 +14,7 @@ from models.errors import InputError, StoreError
 from models.events import Event, EventRecord, EventStatus
 from models.telemetry import Reading
 from vpp import housekeeping
+from vpp.event_notices import notices_of
 from vpp.retention import next_hour, thin_out_all
 from vpp.runtime import Runtime
 from vpp.settings import RetentionSettings, load_settings
@@ -100,6 +101,18 @@ def test_after_years_means_and_kept_readings_go_too(populated: Store) -> None:
     if not store._db.is_sqlite:
         store.add_readings([reading("r0", 0, 1.0)], DAY)  # the month is made anew
         assert store.reading_count() == 1
+
+
+def test_what_was_told_of_an_event_is_kept_as_long_as_the_readings_that_judge_it(store: Store) -> None:
+    event = Event(event_id="e", start=DAY, end=DAY + timedelta(hours=1), target_kw=1.0)
+    record = EventRecord(event=event, status=EventStatus.EVALUATED, steps=(), share_kw={"sun": 1.0})
+    store.save_event(record)
+    store.add_notices(notices_of(record, "ended"), DAY)
+    store.note_told({each.key: DAY for each in store.waiting_notices()})
+    thin(store, DAY + timedelta(days=399))
+    assert len(store.notices_of("e")) == 1
+    thin(store, DAY + timedelta(days=401))
+    assert store.notices_of("e") == []
 
 
 def test_a_gap_of_days_leaves_no_readings_behind(populated: Store) -> None:
