@@ -2,6 +2,9 @@
 
 low  = max(floor, b·low_share + low_kw)          lowest net power, kW; b is the baseline of the interval
 high = b·high_share + high_kw                    highest net power, kW
+
+What runs above a least power only (generators, pumped hydro) is told to run there or to stand still: the mean of a plan
+in which it runs for a part of the time is no power of its.
 """
 
 from dataclasses import dataclass
@@ -39,7 +42,7 @@ class Release(IntEnum):
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """The numbers above for one resource."""
+    """The numbers above for one resource; ``least_in_kw``, ``least_out_kw``: its least power, either way."""
 
     low_kw: float
     high_kw: float
@@ -47,14 +50,19 @@ class Limits:
     high_share: float = 0.0
     floor_kw: float = -np.inf
     release: Release = Release.NEVER
+    least_in_kw: float = 0.0
+    least_out_kw: float = 0.0
 
 
 def limits_of(resource: ResourceBase) -> Limits:
     """Limits by kind; ``TypeError`` for a kind that nobody knows."""
-    if isinstance(resource, Storage | EvCharger):
+    if isinstance(resource, Storage):
+        low_kw, high_kw = -resource.discharge_limit_kw, resource.charge_limit_kw
+        return Limits(low_kw, high_kw, least_in_kw=resource.charge_min_kw, least_out_kw=resource.discharge_min_kw)
+    if isinstance(resource, EvCharger):
         return Limits(-resource.discharge_limit_kw, resource.charge_limit_kw)
     if isinstance(resource, Generator):
-        return Limits(-resource.power_max_kw, 0.0)
+        return Limits(-resource.power_max_kw, 0.0, least_out_kw=resource.power_min_kw)
     if isinstance(resource, Pv):
         return Limits(-resource.available_scale_kw, 0.0)
     if isinstance(resource, ShiftableLoad):
@@ -90,11 +98,11 @@ class OrderLimits:
     def __init__(self, state: LiveState) -> None:
         self._state = state
         self._version = -1
-        self._columns = np.zeros((6, 0))
+        self._columns = np.zeros((8, 0))
 
     def _known(self) -> FloatArray:
         if self._version != self._state.version:
-            self._columns = np.zeros((6, len(self._state.columns.measured_us)))
+            self._columns = np.zeros((8, len(self._state.columns.measured_us)))
             for live in self._state:
                 each = limits_of(live.record.resource)
                 self._columns[:, live.row] = (
@@ -104,15 +112,20 @@ class OrderLimits:
                     each.high_share,
                     each.floor_kw,
                     each.release,
+                    each.least_in_kw,
+                    each.least_out_kw,
                 )
             self._version = self._state.version
         return self._columns
 
     def clamped(self, rows: NDArray[np.int64], power_kw: FloatArray, baseline_kw: FloatArray) -> FloatArray:
-        """Power within each device's limits, (n,)."""
-        low_kw, high_kw, low_share, high_share, floor_kw, _ = self._known()[:, rows]
+        """Power within each device's limits, (n,); below its least power the nearer of that and nothing."""
+        low_kw, high_kw, low_share, high_share, floor_kw, _, least_in_kw, least_out_kw = self._known()[:, rows]
         low = np.maximum(floor_kw, baseline_kw * low_share + low_kw)
-        return np.asarray(np.minimum(np.maximum(power_kw, low), baseline_kw * high_share + high_kw))
+        inside_kw = np.minimum(np.maximum(power_kw, low), baseline_kw * high_share + high_kw)
+        least_kw, asked_kw = np.where(inside_kw > 0, least_in_kw, least_out_kw), np.abs(inside_kw)
+        runs_kw = np.copysign(np.where(asked_kw < least_kw / 2, 0.0, np.maximum(asked_kw, least_kw)), inside_kw)
+        return np.asarray(np.where(asked_kw < least_kw, runs_kw, inside_kw))
 
     def released(self, rows: NDArray[np.int64], power_kw: FloatArray, baseline_kw: FloatArray) -> NDArray[np.bool_]:
         """``is_release`` of many, (n,); a building that an event has moved is held at its baseline until the event lets

@@ -1,10 +1,23 @@
 """What a device may be ordered, and when it is released to its own control."""
 
+import numpy as np
 import pytest
 
 from models.resources import RegisteredResource, ResourceBase
-from tests.live import battery, charger, common, curtailable, generator, interruptible, process, pv, thermal
-from vpp.order_limits import is_release, power_range_kw
+from tests.live import (
+    battery,
+    charger,
+    common,
+    curtailable,
+    generator,
+    interruptible,
+    process,
+    pv,
+    registered,
+    thermal,
+)
+from vpp.order_limits import OrderLimits, is_release, power_range_kw
+from vpp.state import LiveState
 
 
 @pytest.mark.parametrize(
@@ -52,3 +65,29 @@ def test_a_thermal_load_is_released_at_its_baseline_only() -> None:
 @pytest.mark.parametrize("unit", [battery(), charger(), generator(), pv()], ids=lambda unit: unit.resource_id)
 def test_what_is_not_a_load_is_always_told_what_to_do(unit: RegisteredResource) -> None:
     assert not is_release(unit, 0.0, 0.0)
+
+
+HYDRO = battery().model_copy(update={"charge_min_kw": 20.0, "discharge_min_kw": 30.0})
+
+
+@pytest.mark.parametrize(
+    ("unit", "planned_kw", "told_kw"),
+    [
+        (generator(), -8.0, 0.0),  # on for five minutes of an hour
+        (generator(), -60.0, -100.0),
+        (generator(), -100.0, -100.0),
+        (generator(), -300.0, -300.0),
+        (generator(), -900.0, -500.0),
+        (HYDRO, 9.0, 0.0),
+        (HYDRO, 11.0, 20.0),
+        (HYDRO, -14.0, 0.0),
+        (HYDRO, -16.0, -30.0),
+        (battery(), -1.0, -1.0),
+    ],
+)
+def test_what_runs_above_a_least_power_is_told_to_run_there_or_to_stand_still(
+    unit: RegisteredResource, planned_kw: float, told_kw: float
+) -> None:
+    state = LiveState([registered(unit)])
+    rows = state.everyone
+    assert OrderLimits(state).clamped(rows, np.array([planned_kw]), np.zeros(1)).tolist() == [told_kw]
