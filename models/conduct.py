@@ -13,7 +13,7 @@ must have stood still beside its baseline *and* beside what it drew before the o
 """
 
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from enum import IntEnum
 
 import numpy as np
@@ -42,6 +42,10 @@ THOUSANDTH = (0.5e-3, 2e-3)
 """A reading between these shares of what must be drawn is in megawatts."""
 SKEW_SHARE = 0.5
 """A reading that was this share of a cycle old when it came is off by its clock, not by the wire."""
+REFUSAL_HOLDS = timedelta(minutes=30)
+"""A device that refused an order is not asked again for so long."""
+REFUSED, REFUSED_ZH = "refused", "拒绝执行"
+"""Why it is not, as operators read it: it said so itself, nobody had to find out."""
 FROZEN_REPEATS = 2
 """A meter that varies says the same number again so often only if it is frozen; under an order once is enough."""
 
@@ -105,11 +109,11 @@ class CycleEvidence:
     """One cycle of n devices, arrays (n,); powers are means over the cycle, kW, positive when consuming.
 
     ``ordered_kw``: NaN without an order.  ``metered_kw``: NaN before the first reading.  ``before_kw``: what was
-    metered before the order in force began.  ``measured_age_s``, ``received_age_s``: of the newest reading at the
-    end of the cycle, by its own time and by ours, inf before the first.  ``patience_s``: how long a reading is good
-    for.  ``repeats``: how many readings before it said exactly the same.  ``varies``: hardly any reading of this meter
-    ever repeats the one before.  ``unusable``: what was wrong with readings that had to be refused in this cycle.
-    ``may_draw``, ``may_feed_in``: what its kind can do.
+    metered before the order in force began, NaN where that is not known (it was there before a restart).
+    ``measured_age_s``, ``received_age_s``: of the newest reading at the end of the cycle, by its own time and by ours,
+    inf before the first.  ``patience_s``: how long a reading is good for.  ``repeats``: how many readings before it
+    said exactly the same.  ``varies``: hardly any reading of this meter repeats the one before.  ``unusable``: what was
+    wrong with readings that had to be refused in this cycle.  ``may_draw``, ``may_feed_in``: what its kind can do.
     """
 
     baseline_kw: FloatArray
@@ -155,7 +159,7 @@ def suspicions(seen: CycleEvidence) -> NDArray[np.int64]:
     idle_kw = IDLE_SHARE * nameplate
     share = (seen.baseline_kw - power) / np.where(moved, order, 1.0)
     beside_before = (seen.before_kw - power) / np.where(moved, order, 1.0)
-    still = moved & (share < STOOD_STILL_SHARE) & ~(beside_before >= STOOD_STILL_SHARE)
+    still = moved & (share < STOOD_STILL_SHARE) & (beside_before < STOOD_STILL_SHARE)  # not known before: not blamed
     both_ways = seen.may_draw & seen.may_feed_in
     mirrored = moved & large & (np.abs(power + drawn) < 0.3 * np.abs(drawn))
     never = (~seen.may_feed_in & (power < -idle_kw)) | (~seen.may_draw & (power > idle_kw))

@@ -198,6 +198,17 @@ class BaselineTable:
 
 
 @dataclass(frozen=True, slots=True)
+class LevelStep:
+    """From ``valid_from`` on the weather-driven rows of a day's baseline table count ``factor`` times; ``city_kw``: the
+    day's mean load of the city that it was made from.
+    """
+
+    valid_from: datetime
+    factor: float
+    city_kw: float
+
+
+@dataclass(frozen=True, slots=True)
 class LastSetpoint:
     """The newest command to a resource; ``outcome`` None: nothing heard yet."""
 

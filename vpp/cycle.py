@@ -30,6 +30,7 @@ from models.records import BaselineTable
 from models.resources import Storage
 from models.telemetry import ChargingSession
 from vpp.baseline_table import merged_baseline, merged_rows
+from vpp.cars_out_of_sight import cars_out_of_sight
 from vpp.conduct import ConductStage
 from vpp.day_ahead import DayAheadStage
 from vpp.delivery import DeliveryStage
@@ -99,6 +100,7 @@ class RealTimeCycle:
         self._metrics = metrics
         self._expected_sessions = expected_sessions
         self._in_force = in_force
+        self._levels = day_ahead.levels
         self._limits = OrderLimits(state)
         self._learned_at: datetime | None = None
         self.current: tuple[DispatchProblem, DispatchPlan] | None = None
@@ -113,6 +115,7 @@ class RealTimeCycle:
 
         A direct call that comes meanwhile overtakes it: what it comes to is not sent, and it plans again.
         """
+        await self._levels.update(start)
         tables = self.tables(start)
         if not tables:
             self._set_gauges()
@@ -175,7 +178,8 @@ class RealTimeCycle:
         plan = plan if plan.made_at is not None else replace(plan, made_at=self._clock.now())
         self.current = problem, plan
         if plan.source is not PlanSource.LAST_GOOD:  # an old plan says nothing new of what can be kept
-            await self._promises.after_plan(problem, plan.admissions, start)
+            admissions = [*plan.admissions, *cars_out_of_sight(self._state, self._clock.now())]
+            await self._promises.after_plan(problem, admissions, start)
         return plan
 
     def _as_it_is(self, planned: Sequence[Event], error: VppError) -> DispatchPlan:
@@ -311,12 +315,14 @@ class RealTimeCycle:
     def _tables(self, start: datetime) -> list[BaselineTable]:
         today = start.astimezone(self._zone).date()
         days = [today - timedelta(days=1), today, today + timedelta(days=1)]
-        return [self._day_ahead.days[day].baseline for day in days if day in self._day_ahead.days]
+        known = [self._day_ahead.days[day].baseline for day in days if day in self._day_ahead.days]
+        return [self._levels.applied(table) for table in known]
 
     def _day_plan_kw(self, grid: IntervalGrid) -> dict[str, FloatArray]:
-        plans = [self._day_ahead.days[day].plan for day in sorted(self._day_ahead.days)]
-        reaching = [plan for plan in plans if plan.grid.end > grid.start and plan.grid.start < grid.end]
-        return merged_rows([(plan.grid, plan.resource_ids, plan.power_kw) for plan in reaching], grid)
+        days = [self._day_ahead.days[day] for day in sorted(self._day_ahead.days)]
+        reaching = [day for day in days if day.plan.grid.end > grid.start and day.plan.grid.start < grid.end]
+        moved = [(day.plan.grid, day.plan.resource_ids, self._levels.moved(day.plan, day.baseline)) for day in reaching]
+        return merged_rows(moved, grid)
 
     def _end_energy(self, grid: IntervalGrid) -> dict[str, float]:
         """The day plans' stored energy at the end of ``grid`` (where none reaches so far: a day earlier)."""

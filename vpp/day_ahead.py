@@ -1,7 +1,8 @@
 """The day-ahead stage: one baseline table and one plan per market day, and what an event could count on.
 
 The baseline table is made once, blind to all events, and never again for its day; every plan of that day, the
-settlement and the proof use the same table (its hash is pinned when an event is approved).
+settlement and the proof use the same table (its hash is pinned when an event is approved).  Only the level of its
+weather-driven rows follows the day, by a rule that is frozen with it (``vpp.levels``).
 """
 
 import asyncio
@@ -25,6 +26,7 @@ from models.ports import Clock, Solver
 from models.records import BaselineTable, PlanKind
 from models.telemetry import ChargingSession
 from vpp.forecasting import CityFeed, CityForecast
+from vpp.levels import DayLevels
 from vpp.problem_builder import ProblemBuilder
 
 log = structlog.get_logger(__name__)
@@ -86,6 +88,7 @@ class DayAheadStage:
         gap: float,
         quote_gap: float,
         on_plan: Callable[[DispatchPlan, int], None],
+        levels: DayLevels,
     ) -> None:
         self._clock = clock
         self._store = store
@@ -100,6 +103,7 @@ class DayAheadStage:
         self._gap = gap
         self._quote_gap = quote_gap
         self._on_plan = on_plan
+        self.levels = levels
         self.days: dict[date, DayPlan] = {}
         self.inputs: dict[date, DayInputs] = {}
 
@@ -143,6 +147,7 @@ class DayAheadStage:
         table = await asyncio.to_thread(self._store.baseline, market_day)
         plan = await asyncio.to_thread(self._store.plan_of_day, market_day)
         decided_at = await asyncio.to_thread(self._store.first_planned_at, market_day)
+        await asyncio.to_thread(self.levels.restore, market_day)
         if table is None or plan is None or decided_at is None:
             return None
         problem = None

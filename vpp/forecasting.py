@@ -54,7 +54,9 @@ class CityFeed(Protocol):
         """What was known at ``decision_time`` about the intervals of ``grid``."""
 
     def measured(self, decision_time: datetime, grid: IntervalGrid) -> FloatArray | None:
-        """Load of the city as measured by ``decision_time``, (T,) kW; None if that is not known for all of ``grid``."""
+        """Load of the city as measured by ``decision_time``, undisturbed as that of ``forecast`` (with what events took
+        out), (T,) kW; None if that is not known for all of ``grid``.
+        """
 
 
 def price_grid(day: date) -> IntervalGrid:

@@ -1,7 +1,7 @@
 """Looking back in the store: load profiles by day-matching, and the stays that chargers have seen."""
 
 import itertools
-from collections.abc import Container, Mapping, Sequence
+from collections.abc import Callable, Container, Mapping, Sequence
 from datetime import UTC, date, datetime, timedelta
 from zoneinfo import ZoneInfo
 
@@ -15,7 +15,7 @@ from models.reading_columns import moment_of
 from models.resources import CurtailableLoad, InterruptibleLoad, Pv, ThermalLoad
 from models.settlement.baseline import METHODS, Baselines, baseline_profiles
 from models.settlement.days import ClockDays, clock_profile_on, day_class
-from models.settlement.level import level_factor
+from models.settlement.level import LevelLine
 from models.telemetry import ChargingSession
 from vpp.forecasting import LIKE_DAYS_BACK, CityFeed, PastSession, PastStays
 from vpp.metered import metered_kw
@@ -38,6 +38,7 @@ class History:
         method_id: str,
         holidays: Container[date] = (),
         working_weekends: Container[date] = (),
+        on_line: Callable[[date, LevelLine], None] = lambda _day, _line: None,
     ) -> None:
         self._store = store
         self._state = state
@@ -46,6 +47,8 @@ class History:
         self._method = METHODS[method_id]
         self._holidays = holidays
         self._working_weekends = working_weekends
+        self._on_line = on_line
+        self._lines: dict[date, LevelLine] = {}
         self.event_days: set[date] = set()
         self._past: tuple[tuple[date, int, int], PastStays] | None = None
         self._runs: tuple[int, dict[tuple[str, str], FloatArray]] = (-1, {})
@@ -84,6 +87,8 @@ class History:
             for day in days
         }
         levels = {day: self._level(history, parts[day], day, wanted, now) for day in days}
+        if days[0] in self._lines:
+            self._on_line(days[0], self._lines[days[0]])
         day_of = np.array([days.index(start.astimezone(self._zone).date()) for start in grid.starts])
         on_grid = np.stack(
             [levels[day][:, None] * clock_profile_on(parts[day].profile, grid, self._zone, STEP) for day in days]
@@ -114,7 +119,9 @@ class History:
         daily = np.nansum(history.values[thermal], axis=(0, 2)) * hours
         used_kwh = float(np.nansum(made.profile[thermal])) * hours
         known = np.array([float(each[0]) if each is not None else np.nan for each in city])
-        factors[thermal] = level_factor(daily[alike], known[alike], used_kwh, float(ahead))
+        line = LevelLine(tuple(daily[alike].tolist()), tuple(known[alike].tolist()), used_kwh, float(ahead))
+        self._lines[day] = line
+        factors[thermal] = line.factor(line.city_ahead_kw)
         return factors
 
     def _is_thermal(self, name: str) -> bool:

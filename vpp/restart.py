@@ -27,6 +27,7 @@ from typing import Any
 import numpy as np
 import structlog
 
+from models.conduct import REFUSAL_HOLDS
 from models.errors import InputError
 from models.events import EventRecord, EventStatus, NoticeType
 from models.intervals import IntervalGrid
@@ -45,7 +46,6 @@ from vpp.ramp import next_cycle
 from vpp.resource_live import ResourceLive
 from vpp.runtime import Runtime
 from vpp.state import LiveState
-from vpp.uplink import REFUSAL_HOLDS
 
 log = structlog.get_logger(__name__)
 
@@ -95,7 +95,7 @@ async def take_up(runtime: Runtime, cycle: timedelta, on_session: Callable[[Read
     runtime.conduct.take_up(await asyncio.to_thread(store.conduct))
     await _delivery(runtime, now)
     sent = await asyncio.to_thread(store.setpoints_since, now - DAY)
-    tables = [runtime.day_ahead.days[day].baseline for day in sorted(runtime.day_ahead.days)]
+    tables = runtime.baseline_tables()
     _orders_in_force(state, sent, now)
     _refusals(state, sent, now)
     _given_up(state, sent, tables, cycle)

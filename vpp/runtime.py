@@ -20,7 +20,7 @@ from models.errors import VppError
 from models.events import Event, EventOrder, EventRecord, EventResponse, EventStatus
 from models.plan import DispatchPlan
 from models.ports import Clock
-from models.records import AckOutcome, CommandAnswer
+from models.records import AckOutcome, BaselineTable, CommandAnswer
 from models.settlement.performance import EventPerformance
 from vpp.charged import keep_charged
 from vpp.conduct import ConductStage
@@ -333,9 +333,13 @@ class Runtime:
         """When what an event did, and what came back after it, has been measured."""
         return event.end + AFTER_EVENT + self.rhythm.cycle
 
+    def baseline_tables(self) -> list[BaselineTable]:
+        """The tables of all days in memory as they count, in their order."""
+        return [self.day_ahead.levels.applied(self.day_ahead.days[day].baseline) for day in sorted(self.day_ahead.days)]
+
     async def measured(self, start: datetime, end: datetime) -> MeasuredDay:
         """B and m of all resources over [start, end) in steps of five minutes."""
-        tables = [self.day_ahead.days[day].baseline for day in sorted(self.day_ahead.days)]
+        tables = self.baseline_tables()
         stages = (self.store, self.state, self.sessions)
         return await asyncio.to_thread(measured_day, *stages, tables, start, end, cycle=self.rhythm.cycle)
 

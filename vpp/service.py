@@ -7,17 +7,19 @@ from dataclasses import asdict, dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
+import numpy as np
 import structlog
 
 from adapters.mqtt.broker import RunningBroker
 from adapters.mqtt.link import AnsweringLink
 from adapters.store.store import Store
-from models.conduct import MISCONDUCT_ZH, Misconduct
+from models.conduct import MISCONDUCT_ZH, REFUSAL_HOLDS, REFUSED, REFUSED_ZH, Misconduct
 from models.errors import InputError, InputFault, StoreError, VppError
 from models.events import EventOrder, EventRecord
 from models.intervals import IntervalGrid
 from models.plan import DispatchPlan
 from models.ports import Clock
+from models.reading_columns import microseconds
 from vpp.api.facade import CapacityGroup, CapacityRow, ConductRow, PromiseRow, Quote
 from vpp.capacities import capacities
 from vpp.day_ahead import AFTER_EVENT
@@ -206,12 +208,16 @@ class Service:
         if reliability is None:
             return None
         aside = reason is not Misconduct.NONE
+        name, name_zh = (reason.name.lower(), MISCONDUCT_ZH[reason]) if aside else (None, None)
+        live = self.state.get(resource_id)
+        if not aside and live is not None and live.refused_until is not None and live.refused_until > self.clock.now():
+            name, name_zh, since = REFUSED, REFUSED_ZH, live.refused_until - REFUSAL_HOLDS
         return ConductRow(
             resource_id=resource_id,
             reliability_fraction=reliability,
             state_of_health=self.runtime.conduct.state_of_health(resource_id),
-            reason=reason.name.lower() if aside else None,
-            reason_zh=MISCONDUCT_ZH[reason] if aside else None,
+            reason=name,
+            reason_zh=name_zh,
             quarantined_since=since,
         )
 
@@ -224,9 +230,16 @@ class Service:
 
     async def quarantine(self, aggregator_id: str | None, after_id: str, limit: int) -> Sequence[ConductRow]:
         """Who gets no orders for now, by id."""
-        names = [name for name in self.runtime.conduct.in_quarantine(aggregator_id) if name > after_id]
+        aside = {*self.runtime.conduct.in_quarantine(aggregator_id), *self._refusing(aggregator_id)}
+        names = sorted(name for name in aside if name > after_id)
         rows = [await self.conduct(name) for name in names[:limit]]
         return [row for row in rows if row is not None]
+
+    def _refusing(self, aggregator_id: str | None) -> list[str]:
+        """Who has just refused an order and is not asked for now."""
+        rows = np.flatnonzero(self.state.columns.refused_until_us > microseconds(self.clock.now()))
+        lives = [live for row in rows.tolist() if (live := self.state.at(row)) is not None]
+        return [live.resource_id for live in lives if aggregator_id in (None, live.record.aggregator_id)]
 
     async def current_plan(self) -> DispatchPlan | None:
         """The plan that is being executed: the newest of real time, else today's."""

@@ -8,7 +8,7 @@ import json
 import time
 from collections import Counter
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from datetime import datetime, timedelta
+from datetime import datetime
 
 import numpy as np
 import structlog
@@ -26,7 +26,7 @@ from adapters.mqtt.payloads import (
 from adapters.mqtt.uplink import TAKEN, Answer, Received, TelemetryGroup
 from adapters.store.store import Store
 from models.capacity import connected_kw
-from models.conduct import Misconduct
+from models.conduct import REFUSAL_HOLDS, REFUSED, Misconduct
 from models.errors import AccessError
 from models.events import EventResponse
 from models.intervals import FloatArray
@@ -34,6 +34,7 @@ from models.ports import Clock
 from models.reading_columns import ReadingColumns, microseconds, moment_of
 from models.records import AckOutcome, CommandAnswer, DeadLetter, SessionRecord
 from models.telemetry import Reading
+from vpp.meter_spells import SET_ASIDE
 from vpp.metrics import Metrics
 from vpp.registration import Registrar
 from vpp.state import LiveState
@@ -41,8 +42,6 @@ from vpp.state import LiveState
 log = structlog.get_logger(__name__)
 
 _OUTCOMES = {outcome.value: outcome for outcome in AckOutcome}
-REFUSAL_HOLDS = timedelta(minutes=30)
-"""A device that refused an order is not asked again for so long."""
 _UNUSABLE = {"measured_at": Misconduct.CLOCK_SKEW, "power_kw": Misconduct.WRONG_SCALE}
 """What a reading that is refused for this field says of its device."""
 
@@ -214,6 +213,10 @@ class Uplink:
             with self._store.transaction():
                 changed = self._store.save_acks(answers, now, aggregator_id)
                 overtaken = self._store.overtaken(aggregator_id, refused, now) if refused else set()
+                names = sorted({name for _, name in refused - overtaken if not self._refuses_already(name, now)})
+                if names:
+                    until = {"resource_ids": names, "until": (now + REFUSAL_HOLDS).isoformat()}
+                    self._store.append_audit(now, "service", SET_ASIDE, REFUSED, until)
                 self._set_aside(aggregator_id, "ack", received.message_id, answer.refused, received.payload, now)
                 self._store.remember_answer(aggregator_id, received.message_id, answer.to_bytes(), now)
             return changed, overtaken
@@ -230,6 +233,10 @@ class Uplink:
                 live.refused_until = now + REFUSAL_HOLDS
                 self._on_refused(live.resource_id, item.reason)
         return answer
+
+    def _refuses_already(self, resource_id: str, now: datetime) -> bool:
+        live = self._state.get(resource_id)
+        return live is not None and live.refused_until is not None and live.refused_until > now
 
     async def status(self, aggregator_id: str, received: Received[Status]) -> None:
         """Note that a gateway came or went."""

@@ -35,6 +35,7 @@ from vpp.events import EventDesk
 from vpp.forecasting import CityFeed
 from vpp.history import DAYS_BACK, History
 from vpp.ladder import STEPS
+from vpp.levels import DayLevels
 from vpp.metrics import Metrics
 from vpp.outgoing import RetryRules
 from vpp.problem_builder import ProblemBuilder
@@ -153,6 +154,7 @@ async def _assemble(
 ) -> Service:
     zone = settings.service.zone
     state = LiveState(store.resources())
+    levels = DayLevels(store=store, state=state, feed=feed, zone=zone)
     history = History(
         store,
         state,
@@ -160,6 +162,7 @@ async def _assemble(
         feed,
         method_id=baseline_method,
         holidays=holidays.country_holidays("CN") if settings.service.time_zone == "Asia/Shanghai" else (),
+        on_line=levels.note,
     )
 
     def load_profiles(now: datetime, grid: IntervalGrid) -> Mapping[str, FloatArray]:
@@ -202,6 +205,7 @@ async def _assemble(
         gap=settings.solver.gap,
         quote_gap=settings.solver.quote_gap,
         on_plan=on_plan("day_ahead"),  # type: ignore[arg-type]
+        levels=levels,
     )
     events = EventDesk(
         clock=clock,

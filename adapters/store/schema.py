@@ -336,6 +336,22 @@ conduct = Table(
     CheckConstraint("(misconduct = 0) = (quarantined_at IS NULL)", name="quarantine_has_a_reason"),
 )
 
+# The level of weather-driven loads on a market day (``vpp.levels``): the line that it follows, and its steps.
+level_lines = Table(
+    "level_lines",
+    metadata,
+    Column("market_day", String(10), primary_key=True),
+    Column("line", Text, nullable=False),
+)
+levels = Table(
+    "levels",
+    metadata,
+    Column("market_day", String(10), primary_key=True),
+    Column("valid_from", UtcMicroseconds, primary_key=True),
+    Column("factor", Double, nullable=False),
+    Column("city_kw", Double, nullable=False),
+)
+
 # What the car at a charger has got since it came, up to a reading of its charger (``vpp.charged``).
 charged = Table(
     "charged",

@@ -13,12 +13,13 @@ from adapters.store.conduct import Conducts
 from adapters.store.connection import Database
 from adapters.store.history import History
 from adapters.store.journal import Journal
+from adapters.store.levels import Levels
 from adapters.store.notices import Notices
 from adapters.store.planning import Planning
 from adapters.store.retention import Retention
 
 
-class Store(Accounts, Conducts, Planning, Notices, Journal, History, Backup, Retention):
+class Store(Accounts, Conducts, Planning, Levels, Notices, Journal, History, Backup, Retention):
     """The whole state behind synchronous, thread-safe methods.
 
     ``url``: ``sqlite:///path/to/file`` or ``postgresql://user@host/database``.  ``observe`` is told what kind

@@ -14,11 +14,15 @@ C*      city_ahead_kw    kW    mean load of the city as forecast for the target 
 A heat wave grows day by day, so the mean of earlier days lies below the day that matters (in the Chengdu scenario by
 a fifth for air-conditioning): deliveries would be under-counted, and devices pressed below what was ordered.  The
 line is not followed beyond the highest load that has been seen: a forecast that is 2 % too high would be 6 % of
-air-conditioning.  The factor is made with the day-ahead forecast, before and without any event, so b stays blind to
-events.
+air-conditioning.  The factor is made with the day-ahead forecast, before and without any event.  That forecast errs by
+3 %, which is up to 10 % of air-conditioning; so the line is frozen with the table, and followed as the day goes: with
+every hour C* becomes what the city's meters have shown plus what is forecast of the rest (``LevelLine``).  It is the
+whole city's load, undisturbed: no participant can move it, and b stays blind to events.
 
 Source: regression baselines of the domain notes §3.1; the caution on heat waves there, §3.3.
 """
+
+from dataclasses import dataclass
 
 import numpy as np
 
@@ -47,3 +51,21 @@ def level_factor(energy_kwh: FloatArray, city_kw: FloatArray, used_kwh: float, c
     reached = min(city_ahead_kw, float(city.max()))
     expected = float(energy.mean()) + slope * (reached - float(city.mean()))
     return float(np.clip(expected / used_kwh, *LIMITS))
+
+
+@dataclass(frozen=True, slots=True)
+class LevelLine:
+    """What (V1) is drawn through, frozen with a day's baseline table; ``city_ahead_kw``: C* when that was made."""
+
+    energy_kwh: tuple[float, ...]
+    city_kw: tuple[float, ...]
+    used_kwh: float
+    city_ahead_kw: float
+
+    def factor(self, city_kw: float) -> float:
+        """(V2) for a day of that mean load of the city."""
+        return level_factor(np.array(self.energy_kwh), np.array(self.city_kw), self.used_kwh, city_kw)
+
+    def correction(self, city_kw: float) -> float:
+        """What the rows of the table count for now that the day is known to come to ``city_kw``, against C*."""
+        return self.factor(city_kw) / self.factor(self.city_ahead_kw)

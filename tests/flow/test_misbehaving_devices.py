@@ -228,3 +228,25 @@ async def test_a_reading_that_is_nonsense_throughout_blames_nobody_and_the_strea
     assert heard is not None
     assert heard.latest is not None
     assert heard.latest.measured_at == world.clock.now() + MINUTE
+
+
+async def test_who_refuses_is_told_of_with_its_reason_bought_elsewhere_and_asked_again_later(
+    make_world: MakeWorld,
+) -> None:
+    world = await at_work(make_world)
+    device = world.devices["a0"]
+    device.refuses = True
+    await world.until(EVENT_START + 5 * CYCLE - MINUTE)
+    (row,) = await world.service.quarantine(None, "", 10)
+    assert (row.resource_id, row.reason, row.reason_zh) == ("a0", "refused", "拒绝执行")
+    assert row.quarantined_since is not None
+    assert row.quarantined_since >= EVENT_START + 3 * CYCLE - MINUTE
+    assert await world.service.quarantine("beta", "", 10) == []
+    lines = [each for each in world.service.store.audit_log() if each.subject == "refused"]
+    assert [(each.action, each.details["resource_ids"]) for each in lines] == [("quarantine", ["a0"])]
+    device.refuses = False
+    await world.until(EVENT_END + MINUTE)
+    after_two = EVENT_START + 5 * CYCLE
+    assert -world.fleet_kw(after_two, EVENT_END) == pytest.approx(ORDER_KW, rel=0.1), "bought elsewhere"
+    assert await world.service.quarantine(None, "", 10) == []
+    assert any(begin > EVENT_START + 9 * CYCLE for begin, _, _ in device.orders), "it is asked again"

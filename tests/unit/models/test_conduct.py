@@ -59,6 +59,7 @@ def said(**changed: float | bool) -> Misconduct:
         ({"metered_kw": 79.0, "before_kw": 105.0}, Misconduct.NONE),
         # it did nothing, and its baseline says that it did
         ({"metered_kw": 50.0, "before_kw": 50.0}, Misconduct.NONE),
+        ({"metered_kw": 79.0, "before_kw": float("nan")}, Misconduct.NONE),  # after a restart: not known
         ({"metered_kw": 70.0}, Misconduct.NONE),
         ({"ordered_kw": np.nan, "metered_kw": 30.0}, Misconduct.NONE),
         ({"ordered_kw": 75.0, "metered_kw": 80.0}, Misconduct.NONE),
