@@ -25,13 +25,15 @@ from simulations.day_driver import STEP, Driver, Progress
 from simulations.day_result import build_result
 from simulations.day_setup import DaySetup, day_settings
 from simulations.fleet_state import FleetState
+from simulations.invariants import broken_on_day
 from simulations.seat import Seat
 from vpp.report.result_folder import DayResult, write_result
+from vpp.solver_pool import SolverPool
 from vpp.wiring import Solvers, open_service
 
 BASELINE_METHOD = "ten_of_ten"
 FAR_SIDE_FILE = "far_side.json"
-"""What must never happen and did by the far side's record (``broken``), and what became of messages (``wire``)."""
+"""What must never happen and did (``broken``, ``simulations.invariants``), and what became of messages (``wire``)."""
 PROMISES_FILE = "broken_promises.json"
 """Cars that left with less than was promised (``simulations.kept_promises``), beside a day's other results."""
 KEPT_BEFORE = timedelta(minutes=10)
@@ -75,8 +77,8 @@ async def run_day(
         service = driver.service
         day = await service.runtime.measured(midnight, end)
         progress("核算与报告", "measuring and writing the report", 0.96)
-        far_side = {} if driver.watch is None else driver.watch.found(service.store, end)
         truth = driver.truth(day)
+        far_side = {} if driver.watch is None else broken_on_day(driver.watch, setup, service, day, truth)
         promises = [each.as_dict() for each in driver.broken_promises(midnight)]
         result = build_result(
             service,
@@ -124,7 +126,10 @@ async def _ready(
     clock = VirtualClock(
         generated.bank.now if start is None else start.now, patience_s=300.0 + generated.resources / 50
     )
-    seat = Seat(lambda: open_service(settings, clock, setup.feed, baseline_method=BASELINE_METHOD, solvers=solvers))
+    seat = Seat(
+        lambda: open_service(settings, clock, setup.feed, baseline_method=BASELINE_METHOD, solvers=solvers),
+        [pool for pool in solvers or () if isinstance(pool, SolverPool)],
+    )
     driver = Driver(setup, settings, clock, progress, seat)
     try:
         if start is None:

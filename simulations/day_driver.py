@@ -20,7 +20,7 @@ from simulations.clock import VirtualClock
 from simulations.day_result import DayLog, Truth
 from simulations.day_setup import DaySetup, Outage
 from simulations.devices.bank import DeviceBank
-from simulations.far_side import Watch
+from simulations.far_side import Hit, Watch
 from simulations.faults import FAULT_TEXTS, FaultPlan
 from simulations.fleet import SimulatedFleet
 from simulations.fleet_state import FleetState
@@ -35,6 +35,10 @@ from vpp.settings import Settings
 STEP = timedelta(minutes=5)
 WIRE_BEFORE, WIRE_AFTER = timedelta(minutes=10), timedelta(hours=1)
 """Around each event, faults of the wire begin and end so much earlier and later."""
+LOOK_EVERY_S = 0.05
+"""Real time: so often somebody who waits for an answer looks whether there is still anybody to give it."""
+DELIVERED_WITHIN_S = 30.0
+"""Real time: whoever is to be hit in a delivery is hit without one after so long."""
 HABITS_KNOWN_AFTER = 3
 """Earlier days after which the chargers' habits are known well enough to make the solver ready beside the rest."""
 CONTROLLED = Storage | EvCharger | Generator | ShiftableLoad
@@ -161,18 +165,23 @@ class Driver:
         self.seat.look()
 
     async def _all_heard(self) -> None:
-        """Every batch that was sent has been seen by its gateway, and every message that went up is answered."""
-        if not self.seat.is_up:
-            return  # nobody answers
+        """Every batch that was sent has been seen by its gateway, and every message that went up is answered; unless
+        there is no service (any more): then nobody answers.
+        """
         deadline = time.monotonic() + 60
-        while any(
+        while self.seat.is_up and any(
             gateway.last_sequence < self.service.runtime.delivery.last_sequence.get(name, 0)
             for name, gateway in self.fleet.gateways.items()
         ):
             if time.monotonic() > deadline:
                 raise VppError("a gateway has not seen its setpoints within 60 s")
             await asyncio.sleep(0.002)
-        await self.fleet.settled()
+        answered = asyncio.create_task(self.fleet.settled(), name="all is answered")
+        while self.seat.is_up and not answered.done():
+            await asyncio.wait((answered,), timeout=LOOK_EVERY_S)
+        if not answered.done():
+            answered.cancel()
+        await asyncio.gather(answered, return_exceptions=not self.seat.is_up)
 
     # ---- the operator
 
@@ -222,9 +231,11 @@ class Driver:
         while self.clock.now() < moment:
             now = self.clock.now()
             following = min([moment, _next_step(now), *(max(now, each.at) for each in outages[:1])])
+            outage = outages.pop(0) if outages and outages[0].at <= following else None
+            striking = None if outage is None else asyncio.create_task(self._strike(outage, following), name="fate")
             await self.clock.advance_to(following)
-            if outages and outages[0].at <= following:
-                await self._break(outages.pop(0))
+            if outage is not None and striking is not None:
+                await self._come_back(outage, await striking)
             self._look(following)
             done = (following - start) / (moment - start)
             shown = following.astimezone(self.setup.generated.scenario.zone)
@@ -235,18 +246,37 @@ class Driver:
     _troubled = False
     _preparing: asyncio.Task[None] | None = None
 
-    async def _break(self, outage: Outage) -> None:
-        """What stops without a word, and comes back."""
+    async def _strike(self, outage: Outage, moment: datetime) -> Hit | None:
+        """What stops without a word, at that moment or in the midst of what is due then; None if there is no such thing
+        to be killed (a broker inside of the process).
+        """
+        await self.clock.sleep_until(moment)
+        self.clock.stand_aside()
+        before, deadline = self._commands_come, time.monotonic() + DELIVERED_WITHIN_S
+        while self._commands_come < before + outage.after_commands and time.monotonic() < deadline:  # noqa: ASYNC110
+            await asyncio.sleep(0.001)
         if outage.what == "broker":
             self.note("仿真", "消息代理被杀死", "the broker is killed")
-            self.seat.kill_broker()
-            return
+            return "broker" if self.seat.kill_broker() else None
         self.note("仿真", "服务进程被杀死", "the service is killed")
-        await self.seat.stop()
-        await self.clock.advance_to(outage.at + outage.lasts)
-        await self.seat.start()
-        self.seat.run()
-        self.note("仿真", "服务重新启动", "the service is started again")
+        hit: Hit = "delivery" if self._commands_come > before else "service"
+        await self.seat.kill()
+        return hit
+
+    @property
+    def _commands_come(self) -> int:
+        return sum(gateway.state.counts["batches"] for gateway in self.fleet.gateways.values())
+
+    async def _come_back(self, outage: Outage, hit: Hit | None) -> None:
+        """A broker's keeper starts another by itself; the service stays away for a while."""
+        gone_at = self.clock.now()
+        if outage.what == "service":
+            await self.clock.advance_to(max(gone_at, outage.at + outage.lasts))
+            await self.seat.start()
+            self.seat.run()
+            self.note("仿真", "服务重新启动", "the service is started again")
+        if self.watch is not None and hit is not None:
+            self.watch.was_away(hit, gone_at, self.clock.now())
 
     def expect_trouble(self) -> None:
         """Plan the faults of the day, and watch events from now on."""

@@ -36,11 +36,16 @@ class Trouble:
 
 @dataclass(frozen=True)
 class Outage:
-    """The broker or the whole service stops without a word at an instant; the service stays away for ``lasts``."""
+    """The broker or the whole service stops without a word at an instant; the service stays away for ``lasts``.
+
+    ``after_commands``: not before so many commands of what is due at that instant have come to gateways, so that it
+    hits the service in the midst of a delivery.
+    """
 
     what: Literal["broker", "service"]
     at: datetime
     lasts: timedelta = timedelta(0)
+    after_commands: int = 0
 
 
 @dataclass(frozen=True)

@@ -13,9 +13,11 @@ from vpp.report.result_folder import Labels, Source, Text
 SCENARIO = "chengdu-2025-07-16"
 
 
-def demo_setup(resources: int = 300, portfolio: str = "2030", seed: int | None = None) -> DaySetup:
-    """The Chengdu day of 16 July 2025 with a generated fleet; ``InputError`` for an unknown portfolio."""
-    scenario = load_scenario(SCENARIO)
+def demo_setup(
+    resources: int = 300, portfolio: str = "2030", seed: int | None = None, scenario: Scenario | None = None
+) -> DaySetup:
+    """The Chengdu day of 16 July 2025, or another, with a generated fleet; ``InputError`` for an unknown portfolio."""
+    scenario = scenario or load_scenario(SCENARIO)
     generated = generate_fleet(scenario, portfolio, resources, seed)
     scale = generated.scale
     windows = scenario.windows

@@ -7,7 +7,6 @@ earlier days and the baseline made from them are the same for its days; another 
 
 import asyncio
 import itertools
-import json
 import shutil
 import tempfile
 from collections.abc import Callable, Iterator
@@ -19,11 +18,11 @@ from pathlib import Path
 from queue import Empty, Queue
 from typing import Any
 
-from simulations.day import PROMISES_FILE, keep_start, run_day
-from simulations.day_setup import day_settings
+from simulations.day import keep_start, run_day
+from simulations.day_setup import DaySetup, day_settings
 from simulations.end_with_parent import end_with_parent
 from simulations.event_cases import NOTHING, FaultCase
-from simulations.event_days import EventDayScore, at_pace, broken_invariants, event_day, far_side, score
+from simulations.event_days import EventDayScore, at_pace, broken_invariants, event_day, far_side, promises, score
 from simulations.quiet_logs import quiet_logs
 from vpp.wiring import solver_pools
 
@@ -100,13 +99,17 @@ def _heard(heard: Queue[Any], told: Told) -> Iterator[EventDayScore]:
 
 def _fleet_days(bench: EventBench, which: FleetDays, heard: Queue[Any]) -> None:
     """All days of one fleet, in a process of its own."""
+    base = event_day(bench.resources, which[0], None, NOTHING)
     with tempfile.TemporaryDirectory() as folder, quiet_logs(Path(folder)):
-        asyncio.run(_run(bench, which, Path(folder), heard))
+        asyncio.run(fleet_days(bench, which, base, Path(folder), heard.put))
 
 
-async def _run(bench: EventBench, which: FleetDays, folder: Path, heard: Queue[Any]) -> None:
+async def fleet_days(
+    bench: EventBench, which: FleetDays, base: DaySetup, folder: Path, heard: Callable[[EventDayScore | str], None]
+) -> None:
+    """All days of one fleet, which is that of ``base``; ``heard`` is told their scores, and in words what goes on."""
     fleet_seed = which[0]
-    base = at_pace(event_day(bench.resources, fleet_seed, None, NOTHING), bench.cycle_s, bench.telemetry_s)
+    base = at_pace(base, bench.cycle_s, bench.telemetry_s)
     solvers = solver_pools(day_settings(base, folder / "kept" / "service"))
 
     def told(name: str) -> Callable[[str, str, float], None]:
@@ -115,7 +118,7 @@ async def _run(bench: EventBench, which: FleetDays, folder: Path, heard: Queue[A
         def progress(_: str, en: str, share: float) -> None:
             if int(20 * share) != last[0]:
                 last[0] = int(20 * share)
-                heard.put(f"fleet {fleet_seed} {name} {share:4.0%} {en}")
+                heard(f"fleet {fleet_seed} {name} {share:4.0%} {en}")
 
         return progress
 
@@ -125,9 +128,9 @@ async def _run(bench: EventBench, which: FleetDays, folder: Path, heard: Queue[A
             setup = event_day(bench.resources, fleet_seed, seed, case, base=base)
             out = folder / f"day-{seed}-{case.name}"
             result = await run_day(setup, out, told(f"day {seed}, {case.en}:"), start=start, solvers=solvers)
-            named = [each["named"] for each in json.loads((out / PROMISES_FILE).read_text(encoding="utf-8"))]
-            wire = far_side(out).get("wire", {})
-            heard.put(score(result, case, (fleet_seed, seed), broken_invariants(out), named, wire))
+            named = [each["named"] for each in promises(out)]
+            counts = far_side(out).get("wire", {})
+            heard(score(result, case, (fleet_seed, seed), broken_invariants(out), named, counts))
             shutil.rmtree(out)
     finally:
         for pool in solvers:

@@ -3,8 +3,9 @@
 Shares are of all devices, in each event, from a moment in its first half until an hour after its end.  They are
 assumptions: nobody publishes them, only that a fifth of the devices of a call, and more, fall silent in the field.
 ``everyday``: refusals, spells without readings and lateness that have nothing to do with events.  ``broker_kills``,
-``service_kills``: so often in each event, the service away for ``SERVICE_AWAY``.  ``wire``: shares of the messages of
-every gateway, both ways, from ten minutes before each event until an hour after it.
+``service_kills``: so often in each event, the service away for ``SERVICE_AWAY`` and every second time hit in the midst
+of a delivery.  ``wire``: shares of the messages of every gateway, both ways, from ten minutes before each event until
+an hour after it.
 """
 
 from collections.abc import Mapping
@@ -31,9 +32,9 @@ METERS = {
     FaultKind.SLOW_CLOCK: 0.02,
     FaultKind.FAST_CLOCK: 0.02,
 }
-
-
 SERVICE_AWAY = timedelta(minutes=2)
+CYCLE, CYCLE_BEGINS = timedelta(minutes=5), timedelta(seconds=15)
+"""In an event a cycle begins so often at least, and so long after its boundary."""
 
 
 @dataclass(frozen=True)
@@ -79,6 +80,16 @@ def wire(name: str, share: float) -> FaultCase:
     )
 
 
+EVERYTHING = FaultCase(
+    "everything",
+    "一切故障同时发生",
+    "everything at once",
+    {FaultKind.SILENT: 0.10, **DEVICES, **METERS},
+    broker_kills=1,
+    service_kills=2,
+    wire=WireShares.of_everything(0.05),
+)
+
 MATRIX = (
     NOTHING,
     FaultCase("everyday", "日常故障", "everyday faults"),
@@ -91,4 +102,5 @@ MATRIX = (
     FaultCase("service", "服务两次被杀死", "the service killed twice in each event", service_kills=2),
     wire("wire", 0.05),
     wire("wire-bad", 0.20),
+    EVERYTHING,
 )

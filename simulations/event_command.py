@@ -18,6 +18,8 @@ from simulations.event_report import plot_svg, table
 from vpp.bench.code import code_sha256
 from vpp.bench.machine import described, machine
 
+PLOT_FILE = "fault-matrix.svg"
+
 
 def bench_event(
     days: Annotated[int, typer.Option(min=1, help="Event days, each with a seed of its own.")] = 4,
@@ -34,7 +36,12 @@ def bench_event(
     cycle_s: Annotated[float, typer.Option(min=60, max=300, help="The service plans so often around events.")] = 300.0,
     telemetry_s: Annotated[float, typer.Option(min=15, max=300, help="Devices report so often.")] = 300.0,
     processes: Annotated[int, typer.Option(min=1, help="Fleets at the same time.")] = 2,
-    plot: Annotated[Path | None, typer.Option(help="Draw every judged hour into this SVG file.")] = None,
+    plot: Annotated[
+        Path | None,
+        typer.Option(
+            help=f"Draw every judged hour into this SVG file. The whole matrix draws one anyway: {PLOT_FILE}."
+        ),
+    ] = None,
     out: Annotated[
         Path | None, typer.Option(help="Write the JSON here too, day by day; days that stand in it are not run again.")
     ] = None,
@@ -56,14 +63,21 @@ def bench_event(
             if out is not None:  # hours of work: what is known so far is kept
                 out.write_text(_json(bench, scores), encoding="utf-8")
     scores.sort(key=lambda each: (each.seed, each.case))
-    if plot is not None:
-        plot.write_text(plot_svg(bench.cases, scores, described(machine())), encoding="utf-8")
     if as_json:
         typer.echo(_json(bench, scores))
     else:
         Console().print(table(bench.cases, scores))
+    plot = _plot_of_matrix(out) if plot is None and faults and not case else plot
+    if plot is not None:
+        plot.write_text(plot_svg(bench.cases, scores, described(machine())), encoding="utf-8")
+        console.print(f"每个小时的图 every judged hour: {plot.absolute()}", highlight=False, soft_wrap=True)
     if any(each.invariants_broken for each in scores):
         raise typer.Exit(1)
+
+
+def _plot_of_matrix(out: Path | None) -> Path:
+    """Where the whole matrix is drawn if nobody says otherwise: beside ``out``, else in the present folder."""
+    return Path(PLOT_FILE) if out is None else out.with_suffix(".svg")
 
 
 def _json(bench: EventBench, scores: list[EventDayScore]) -> str:

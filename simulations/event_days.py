@@ -10,7 +10,7 @@ A day runs through ``simulations.day``: the service that runs live, on real wire
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
-from datetime import timedelta
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -20,10 +20,10 @@ from adapters.store import Store
 from models.errors import StoreError
 from models.intervals import FloatArray
 from simulations.city_feed import scenario_feed
-from simulations.day import FAR_SIDE_FILE
+from simulations.day import FAR_SIDE_FILE, PROMISES_FILE
 from simulations.day_setup import DaySetup, Outage, Trouble
 from simulations.demo import demo_setup
-from simulations.event_cases import SERVICE_AWAY, FaultCase
+from simulations.event_cases import CYCLE, CYCLE_BEGINS, SERVICE_AWAY, FaultCase
 from simulations.far_side import broken_sequences
 from vpp.report.result_folder import DayResult
 
@@ -40,7 +40,8 @@ class EventDayScore:
     ``worst_ratios``: the ratios furthest from 1, metered; ``ratios``, ``true_ratios``: of every hour.  ``rebound_ok``:
     the city stayed below its peak of the day without events in the six hours after each.  ``promises_named``,
     ``promises_broken``: cars that left with less than was promised, those named before and those not.
-    ``invariants_broken``: what must never happen and did.  ``wire``: what became of messages, counted at the gateways.
+    ``invariants_broken``: what must never happen and did.  ``wire``: what became of messages, counted at the gateways,
+    and how often broker and service were killed.
     """
 
     case: str
@@ -95,7 +96,7 @@ def event_day(
         spans = [timedelta(seconds=round(float(at))) for at in dice.uniform(0.0, 0.95 * span_s, case.broker_kills)]
         outages += [Outage("broker", order.start + into) for into in spans]
         spans = [timedelta(seconds=round(float(at))) for at in dice.uniform(0.0, 0.95 * span_s, case.service_kills)]
-        outages += [Outage("service", order.start + into, SERVICE_AWAY) for into in spans]
+        outages += [_kill(order.start, into, number) for number, into in enumerate(spans)]
     generated = setup.generated
     feed = scenario_feed(generated.scenario, generated.scale, seed)
     return replace(
@@ -108,6 +109,13 @@ def event_day(
         dice_seed=dice_seed,
         feed=feed,
     )
+
+
+def _kill(start: datetime, into: timedelta, number: int) -> Outage:
+    """Every second time the service is killed, it is hit in the midst of a delivery."""
+    if number % 2 == 0:
+        return Outage("service", start + into, SERVICE_AWAY)
+    return Outage("service", start + into // CYCLE * CYCLE + CYCLE_BEGINS, SERVICE_AWAY, after_commands=2)
 
 
 def at_pace(setup: DaySetup, cycle_s: float, telemetry_s: float) -> DaySetup:
@@ -202,7 +210,9 @@ def far_side(out: Path) -> dict[str, Any]:
 
 
 def broken_invariants(out: Path) -> tuple[str, ...]:
-    """What the day's own database, and the far side's record, say of things that must never happen."""
+    """What was found of things that must never happen while the day was at hand (``simulations.invariants``), and what
+    its own database and its broken promises say.
+    """
     found = list(far_side(out).get("broken", ()))
     with Store(f"sqlite:///{out / 'service' / 'vpp.db'}") as store:
         try:
@@ -210,4 +220,17 @@ def broken_invariants(out: Path) -> tuple[str, ...]:
         except StoreError as error:
             found.append(f"audit: {error}")
         found += broken_sequences(store.sequences_sent())
-    return tuple(found)
+    return (*found, *(_unnamed(each) for each in promises(out) if not each["named"]))
+
+
+def promises(out: Path) -> list[dict[str, Any]]:
+    """Cars of a day that left with less than was promised (``simulations.kept_promises``)."""
+    path = out / PROMISES_FILE
+    return json.loads(path.read_text(encoding="utf-8")) if path.exists() else []
+
+
+def _unnamed(promise: Mapping[str, Any]) -> str:
+    return (
+        f"promises: {promise['session_id']} left {promise['resource_id']} at {promise['departure']} with "
+        f"{promise['delivered_kwh']:.1f} kWh of {promise['needed_kwh']:.1f} kWh, and nobody had been told"
+    )

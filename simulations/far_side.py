@@ -1,22 +1,27 @@
 """What the far side knows of a day: what devices said and were told, beside what the platform kept of it.
 
 Gateways write down what goes through them (``simulations.wire.record``).  Afterwards no reading may be missing or be
-there twice, and no device may have carried out an order twice, too late, or an older one in the place of a newer.
+there twice, no device may have carried out an order twice, too late, or an older one in the place of a newer, and the
+audit trail must be whole (``simulations.audit_trail``).
 """
 
 import json
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime, timedelta
+from typing import Literal
 
 import pandas as pd
 
 from adapters.store import Store
+from simulations.audit_trail import Trail, broken_trail
 from simulations.wire.gateway import AggregatorGateway
 from simulations.wire.record import GatewayRecord, Told
 
 UNDER_WAY = timedelta(minutes=10)
 """A reading of the last minutes may still be on its way."""
+MADE_BEFORE, BACK_WITHIN = timedelta(minutes=1), timedelta(minutes=10)
+"""What was made so shortly before broker or service went, or so shortly after they were back, may never have left."""
 _CLOCKS_AHEAD = timedelta(hours=1)
 _READING = ["resource_id", "measured_at", "power_kw", "sequence"]
 _COUNTS = (
@@ -28,32 +33,43 @@ _COUNTS = (
     "out_of_order",
     "expired",
 )
+Hit = Literal["broker", "service", "delivery"]
+"""What a kill has hit: the broker, the service, or the service in the midst of a delivery."""
 
 
 class Watch:
-    """Looks at gateways from now on."""
+    """Looks at gateways from now on; ``away``: when broker or service were killed and not yet back."""
 
     def __init__(self, gateways: Mapping[str, AggregatorGateway], since: datetime) -> None:
-        self._gateways, self._since = gateways, since
-        self._records = {name: gateway.keep_record() for name, gateway in gateways.items()}
+        self._gateways, self.since = gateways, since
+        self.records = {name: gateway.keep_record() for name, gateway in gateways.items()}
+        self.away: list[tuple[datetime, datetime]] = []
+        self._hits: Counter[Hit] = Counter()
+
+    def was_away(self, hit: Hit, start: datetime, end: datetime) -> None:
+        """Broker or service were killed at ``start`` and back by ``end``: what was made then may not have left."""
+        self.away.append((start - MADE_BEFORE, end + BACK_WITHIN))
+        self._hits[hit] += 1
 
     def counts(self) -> dict[str, int]:
-        """What happened to messages on the wire, of all gateways."""
+        """What happened to messages on the wire, of all gateways, and how often broker and service were killed."""
         total: Counter[str] = sum((gateway.state.counts for gateway in self._gateways.values()), Counter())
-        return {name: total[name] for name in _COUNTS}
-
-    def found(self, store: Store, until: datetime) -> dict[str, object]:
-        """``broken`` and ``wire``, JSON values only."""
-        return {"broken": list(self.broken(store, until)), "wire": self.counts()}
+        kills = {
+            "broker_kills": self._hits["broker"],
+            "service_kills": self._hits["service"] + self._hits["delivery"],
+            "kills_in_delivery": self._hits["delivery"],
+        }
+        return {name: total[name] for name in _COUNTS} | kills
 
     def broken(self, store: Store, until: datetime) -> tuple[str, ...]:
         """What must never happen and did, until then, by the platform's database and the far side's record."""
-        said = said_readings(self._records.values(), until - UNDER_WAY)
-        kept = store.readings(None, self._since + timedelta(microseconds=1), until + _CLOCKS_AHEAD)
+        said = said_readings(self.records.values(), until - UNDER_WAY)
+        kept = store.readings(None, self.since + timedelta(microseconds=1), until + _CLOCKS_AHEAD)
         found = list(broken_readings(said, kept))
-        for name, record in sorted(self._records.items()):
+        for name, record in sorted(self.records.items()):
             found += [f"orders: {name}: {each}" for each in broken_orders(record.told)]
-        return tuple(found)
+        trail = Trail.of(store, self.since)
+        return (*found, *broken_trail(trail, self.records, self.away, until - UNDER_WAY))
 
 
 def said_readings(records: Iterable[GatewayRecord], due_until: datetime) -> pd.DataFrame:

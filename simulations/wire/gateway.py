@@ -338,6 +338,8 @@ class AggregatorGateway:
     def _take_setpoints(self, batch: codec.ReceivedSetpoints) -> None:
         counts = self.state.counts
         counts["batches"] += 1
+        if self.record is not None:
+            self.record.came.append((self._clock.now(), batch))
         self.last_sequence = max(self.last_sequence, batch.sequence)
         self.transit.bring(lambda: self._orders.take(batch))
 
@@ -349,6 +351,8 @@ class AggregatorGateway:
         self.state.refused.extend(receipt.refused)
         for message_id in receipt.message_ids:
             self._outbox.answered(message_id)
+            if self.record is not None:
+                self.record.received.setdefault(message_id, self._clock.now())
         for name in whole:
             self._outbox.answered(name)
             if name in self._results:  # the whole registration was refused: nothing more will come
@@ -391,7 +395,11 @@ class AggregatorGateway:
 
     def _put_acks(self, acks: Sequence[Mapping[str, Any]], at: datetime | None = None) -> None:
         counts = self.state.counts
+        first = 0
         for part in codec.parts([codec.ack_text(ack) for ack in acks], MOST_ACKS):
+            said, first = acks[first : first + len(part)], first + len(part)
             counts["ack_messages"] += 1
             if not self.transit.loses_ack(at or self._clock.now()):
-                self._put_list("ack", "acks", part, at)
+                message_id = self._put_list("ack", "acks", part, at)
+                if self.record is not None:
+                    self.record.answers(self._clock.now(), message_id, said)

@@ -118,8 +118,9 @@ class Orders:
                 self._begins.setdefault(resource_id, {})[batch.valid_from] = batch.sequence
             self._counts[outcome.status] += 1
             if self.record is not None and outcome.status == "taken":
-                order = (batch.valid_from, valid_until or batch.valid_until)
-                self.record.told.append(Told(now, resource_id, batch.command_id, batch.sequence, *order))
+                window = (batch.valid_from, valid_until or batch.valid_until)
+                order = Told(now, resource_id, batch.command_id, batch.sequence, *window, power_kw)
+                self.record.told.append(order)
             if outcome.status == "silent":
                 continue
             row = _ack(batch.command_id, outcome.status, resource_id, outcome.reason)

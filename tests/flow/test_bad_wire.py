@@ -40,17 +40,24 @@ async def test_an_event_is_delivered_in_band_over_a_wire_that_spoils_a_fifth_of_
     store = world.service.store
     assert watch.broken(store, end) == ()
     assert broken_sequences(store.sequences_sent()) == ()
-    # the same watch, had the platform lost a reading, or a gateway let a copy through to its devices
+    # the same watch, had the platform lost a reading, an answer and a plan, or a gateway let a copy through to a device
     kept = world.folder / "service" / "vpp.db"
     with closing(sqlite3.connect(kept)) as database, database:
         database.execute(
             "DELETE FROM readings WHERE measured_at = (SELECT max(measured_at) FROM readings) - 1200000000"
         )
+        database.execute(
+            "UPDATE setpoints SET outcome = NULL, answered_at = NULL WHERE (batch_key, resource_key) ="
+            " (SELECT batch_key, resource_key FROM setpoints WHERE outcome = 'taken' ORDER BY batch_key LIMIT 1)"
+        )
+        database.execute("DELETE FROM plan_parts")
+        database.execute("DELETE FROM plans WHERE plan_hash = (SELECT plan_hash FROM setpoint_batches LIMIT 1)")
     record = world.aggregators["alpha"].gateway.record
     assert record is not None
     record.told.append(record.told[-1])
-    lost, twice = watch.broken(store, end)
+    lost, twice, plan, answer = watch.broken(store, end)
     assert (lost.endswith("lost"), twice.endswith("carried out twice")) == (True, True)
+    assert (plan.startswith("plans: "), answer.endswith("is not kept")) == (True, True)
 
 
 async def test_commands_that_are_overtaken_replace_no_newer_ones_and_cost_no_device(make_world: MakeWorld) -> None:

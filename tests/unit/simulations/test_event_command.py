@@ -83,3 +83,29 @@ def test_days_of_something_else_are_not_put_together(
     assert name in str(ended.exception)
     assert runs == [[0]]
     assert json.loads(out.read_text(encoding="utf-8")) == kept, "what it does not know it does not touch"
+
+
+def test_the_whole_matrix_is_drawn_as_a_table_and_as_a_plot(
+    tmp_path: Path, runs: list[list[int]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    drawn = []
+    for words in ([], ["--out", "found/it.json"], ["--plot", "mine.svg"]):
+        (tmp_path / "found").mkdir(exist_ok=True)
+        ended = bench("--faults", "--days", "1", *words)
+        assert ended.exit_code == 0, ended.exception
+        assert "fault matrix" in ended.stdout
+        (svg,) = [each for each in tmp_path.rglob("*.svg") if each not in drawn]
+        assert str(svg) in ended.output
+        assert svg.read_text(encoding="utf-8").startswith("<svg")
+        drawn.append(svg)
+    assert [str(each.relative_to(tmp_path)) for each in drawn] == ["fault-matrix.svg", "found/it.svg", "mine.svg"]
+    assert bench("--case", "none", "--days", "1").exit_code == 0
+    assert len(list(tmp_path.rglob("*.svg"))) == 3, "of single cases only when asked"
+
+
+def test_a_day_with_a_broken_invariant_ends_the_bench_with_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
+    for broken, code in (((), 0), (("promises: nobody had been told",), 1)):
+        days = [replace(scores()[0], invariants_broken=broken)]
+        monkeypatch.setattr(command, "event_days", lambda *_, days=days, **__: iter(days))
+        assert bench("--days", "1").exit_code == code

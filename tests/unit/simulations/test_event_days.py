@@ -2,7 +2,7 @@
 
 import json
 from dataclasses import replace
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import numpy as np
@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from adapters.store import Store
 from models.intervals import IntervalGrid
 from simulations.clock import VirtualClock
-from simulations.day import FAR_SIDE_FILE
+from simulations.day import FAR_SIDE_FILE, PROMISES_FILE
 from simulations.day_driver import Driver
 from simulations.day_setup import day_settings
 from simulations.event_cases import DEVICES, MATRIX, NOTHING, judged
@@ -27,6 +27,7 @@ from simulations.event_days import (
     summary_of,
 )
 from simulations.faults import FAULT_TEXTS, FaultKind
+from simulations.kept_promises import BrokenPromise
 from simulations.seat import Seat
 from simulations.wire_faults import WireFaults, WireShares
 from tests.unit.vpp.result_days import day_result
@@ -111,6 +112,31 @@ def test_gaps_and_repeats_in_a_sequence_are_found(tmp_path: Path, monkeypatch: p
     (tmp_path / FAR_SIDE_FILE).write_text(json.dumps({"broken": ["orders: a: one twice"], "wire": {"lost_ups": 3}}))
     assert broken_invariants(tmp_path)[0] == "orders: a: one twice"
     assert far_side(tmp_path)["wire"] == {"lost_ups": 3}
+
+
+def test_a_broken_promise_that_nobody_was_told_of_is_a_broken_invariant(tmp_path: Path) -> None:
+    (tmp_path / "service").mkdir()
+    with Store(f"sqlite:///{tmp_path / 'service' / 'vpp.db'}") as store:
+        store.migrate()
+    leaves = datetime(2025, 7, 16, 8, tzinfo=UTC)
+    broken = BrokenPromise("c", "monday", leaves, needed_kwh=20.0, delivered_kwh=15.0, without_kwh=20.0, named=True)
+    (tmp_path / PROMISES_FILE).write_text(json.dumps([broken.as_dict()]))
+    assert broken_invariants(tmp_path) == ()
+    (tmp_path / PROMISES_FILE).write_text(json.dumps([broken.as_dict(), replace(broken, named=False).as_dict()]))
+    assert broken_invariants(tmp_path) == (
+        "promises: monday left c at 2025-07-16T08:00:00+00:00 with 15.0 kWh of 20.0 kWh, and nobody had been told",
+    )
+
+
+def test_every_second_kill_of_the_service_hits_a_delivery() -> None:
+    (case,) = [each for each in MATRIX if each.name == "everything"]
+    setup = event_day(90, 3, 3, case)
+    for order in setup.orders:
+        own = [each for each in setup.outages if order.start <= each.at < order.end]
+        assert [each.what for each in own] == ["broker", "service", "service"]
+        calm, cut = own[1:]
+        assert (calm.after_commands, cut.after_commands > 0) == (0, True)
+        assert (cut.at - order.start) % timedelta(minutes=5) == timedelta(seconds=15), "when a cycle begins"
 
 
 def test_a_case_with_a_faulty_wire_reaches_the_day_and_its_score() -> None:

@@ -6,7 +6,7 @@ from datetime import UTC, datetime, timedelta
 import pandas as pd
 import pytest
 
-from simulations.far_side import UNDER_WAY, broken_orders, broken_readings, said_readings
+from simulations.far_side import UNDER_WAY, Watch, broken_orders, broken_readings, said_readings
 from simulations.wire import codec
 from simulations.wire.record import GatewayRecord, Told
 
@@ -64,8 +64,8 @@ def test_a_reading_that_was_changed_on_the_way_is_found(column: str, value: obje
     assert broken_readings(SAID, changed) == ("readings: 1 (first a at 05:05:00) not as they were said",)
 
 
-FIRST = Told(START, "a", "c-1", 1, START, START + 10 * MINUTE)
-SECOND = Told(START + 5 * MINUTE, "a", "c-2", 2, START + 5 * MINUTE, START + 15 * MINUTE)
+FIRST = Told(START, "a", "c-1", 1, START, START + 10 * MINUTE, 5.0)
+SECOND = Told(START + 5 * MINUTE, "a", "c-2", 2, START + 5 * MINUTE, START + 15 * MINUTE, 5.0)
 
 
 def test_newer_orders_in_the_place_of_older_ones_are_as_it_should_be() -> None:
@@ -92,3 +92,13 @@ def test_an_older_order_in_the_place_of_a_newer_one_is_found_and_one_before_it_i
     assert broken_orders([early, replace(late, resource_id="b")]) == ()
     over = replace(SECOND, at=START, valid_until=START + 6 * MINUTE)
     assert broken_orders([over, late]) == (), "the newer one is over"
+
+
+def test_kills_are_counted_and_what_was_made_around_them_may_not_have_left() -> None:
+    watch = Watch({}, START)
+    assert set(watch.counts().values()) == {0}
+    for hit in ("broker", "service", "delivery"):
+        watch.was_away(hit, START + 20 * MINUTE, START + 22 * MINUTE)
+    counts = watch.counts()
+    assert (counts["broker_kills"], counts["service_kills"], counts["kills_in_delivery"]) == (1, 2, 1)
+    assert watch.away == 3 * [(START + 19 * MINUTE, START + 32 * MINUTE)]
