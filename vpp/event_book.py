@@ -8,7 +8,7 @@ from zoneinfo import ZoneInfo
 import structlog
 
 from adapters.store.store import Store
-from models.errors import InputError, InputFault
+from models.errors import InputError, InputFault, StoreError
 from models.events import Event, EventRecord, EventStatus, NoticeType
 from models.intervals import FloatArray, IntervalGrid
 from models.ports import Clock
@@ -43,6 +43,9 @@ class EventBook:
         self._records: dict[str, EventRecord] = {}
         self._versions: dict[str, int] = {}
         self._saving = asyncio.Lock()
+        self._in_doubt: set[str] = set()
+        self.found: Callable[[StoredEvent], None] = self.take_up
+        """Takes up an event that stands further on in the store than here."""
 
     # ---- keeping
 
@@ -56,12 +59,42 @@ class EventBook:
         """Save a record, then enter it; ``also`` happens in the same transaction.  ``StoreError`` if it fails."""
         event_id, last = record.event.event_id, record.steps[-1]
         async with self._saving:
+            if event_id in self._in_doubt:
+                await self._catch_up(event_id)
             known = self._records.get(event_id)
             version = self._versions.get(event_id, 0)
-            self._versions[event_id] = await asyncio.to_thread(self._save, record, known, version, also)
-            self._records[event_id] = record
+            try:
+                saved = await asyncio.to_thread(self._save, record, known, version, also)
+            except StoreError:
+                if not await self._is_kept_after_all(record, version):
+                    raise
+                saved = version + 1
+            self._versions[event_id], self._records[event_id] = saved, record
         log.info("event", event_id=event_id, status=record.status.value, by=last.by)
         return record
+
+    async def _is_kept_after_all(self, record: EventRecord, version: int) -> bool:
+        """A database that goes away in mid-commit may have done it without our hearing so.  Were it not looked up, the
+        event would stand further on in the store than here, and no step of it could be kept any more.
+        """
+        event_id = record.event.event_id
+        self._in_doubt.add(event_id)
+        try:
+            stored = await asyncio.to_thread(self._store.event, event_id)
+        except StoreError:
+            return False  # it is looked up before the next step
+        self._in_doubt.discard(event_id)
+        mine = version + 1, record.model_dump_json()
+        return stored is not None and (stored.version, stored.record.model_dump_json()) == mine
+
+    async def _catch_up(self, event_id: str) -> None:
+        """Take up what was kept after all; the step that is wanted now was thought out without it."""
+        stored = await asyncio.to_thread(self._store.event, event_id)
+        self._in_doubt.discard(event_id)
+        if stored is not None and stored.version != self._versions.get(event_id, 0):
+            log.warning("an event stands further on than was known", event_id=event_id, status=stored.record.status)
+            self.found(stored)
+            raise StoreError(f"event {event_id}: what was tried before is kept after all: look at it again")
 
     def _save(
         self, record: EventRecord, known: EventRecord | None, version: int, also: Callable[[], None] | None

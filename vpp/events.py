@@ -81,6 +81,7 @@ class EventDesk:
             replan=self._replan,
         )
         self.outbox.was_told = self._answers.was_asked
+        self._book.found = lambda stored: self.load([stored])
         self.calls = CallDesk(clock, self._book, self.outbox, day_ahead, rules.notice)
         self._changes = ChangeDesk(clock, self._book, self.outbox, cycle, self._share_anew)
 

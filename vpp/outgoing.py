@@ -28,7 +28,7 @@ from uuid import uuid4
 import structlog
 
 from adapters.store.store import Store
-from models.errors import BrokerError, DeviceError
+from models.errors import BrokerError, DeviceError, StoreError
 from models.plan import Setpoint, SetpointBatch
 from models.ports import Clock, DeviceLink
 from vpp.metrics import Metrics
@@ -116,11 +116,13 @@ class Outgoing:
             return await self._send_now(order, made_at) if still() else False
 
     async def _send_now(self, order: Order, made_at: datetime) -> bool:
+        command_id = str(uuid4())
+
         def commit() -> SetpointBatch:
             with self._store.transaction():
                 sequence = self._store.next_sequence(order.aggregator_id)
                 made = SetpointBatch(
-                    command_id=str(uuid4()),
+                    command_id=command_id,
                     aggregator_id=order.aggregator_id,
                     sequence=sequence,
                     plan_hash=order.plan_hash,
@@ -133,7 +135,13 @@ class Outgoing:
 
         mine = [each for each in self._open.values() if each.aggregator_id == order.aggregator_id]
         self._forget(each for each in mine if each.made_at != made_at)
-        batch = await asyncio.to_thread(commit)
+        try:
+            batch = await asyncio.to_thread(commit)
+        except StoreError:  # a database that goes away in mid-commit may have done it without our hearing so
+            kept = await asyncio.to_thread(self._store.batch, command_id)
+            if kept is None:
+                raise
+            batch, _ = kept
         self._made += 1
         command = _Open(
             command_id=batch.command_id,

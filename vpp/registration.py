@@ -70,6 +70,19 @@ class Registrar:
         for name in withdrawn:
             self._state.remove(name)
 
+    def look_again(self, message: Register) -> None:
+        """Tell the live state how the resources of a registration stand in the database, whatever became of it."""
+        stored: list[RegisteredResourceRecord] = []
+        withdrawn: list[str] = []
+        for change in message.changes:
+            name = change.resource_id if isinstance(change, Withdrawal) else change.resource.resource_id
+            record = self._store.get_resource(name)
+            if record is not None and record.withdrawn_at is None:
+                stored.append(record)
+            elif record is not None:
+                withdrawn.append(name)
+        self.committed(stored, withdrawn)
+
     def _rule_faults(self, aggregator_id: str, resource: ResourceBase) -> list[Fault]:
         found: list[Fault] = []
         if resource.aggregator_id != aggregator_id:

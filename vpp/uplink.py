@@ -27,7 +27,7 @@ from adapters.mqtt.uplink import TAKEN, Answer, Received, TelemetryGroup
 from adapters.store.store import Store
 from models.capacity import connected_kw
 from models.conduct import REFUSAL_HOLDS, REFUSED, Misconduct
-from models.errors import AccessError
+from models.errors import AccessError, StoreError
 from models.events import EventResponse
 from models.intervals import FloatArray
 from models.ports import Clock
@@ -42,6 +42,8 @@ from vpp.state import LiveState
 log = structlog.get_logger(__name__)
 
 _OUTCOMES = {outcome.value: outcome for outcome in AckOutcome}
+MOST_IN_DOUBT = 1_000
+"""So many registrations are remembered of which nobody can say whether the database has kept them."""
 _UNUSABLE = {"measured_at": Misconduct.CLOCK_SKEW, "power_kw": Misconduct.WRONG_SCALE}
 """What a reading that is refused for this field says of its device."""
 
@@ -80,6 +82,7 @@ class Uplink:
         self.acknowledged = 0
         self.registered = 0
         self.refused_registrations = 0
+        self._in_doubt: dict[tuple[str, str], Register] = {}
 
     def capability_kw(self, aggregator_id: str, resource_id: str) -> float | None:
         """The largest |power| by registration, None for a resource that this aggregator has not registered."""
@@ -95,7 +98,13 @@ class Uplink:
 
     async def already_answered(self, aggregator_id: str, message_id: str) -> bytes | None:
         """The first answer to this message, if it was applied before."""
-        return await asyncio.to_thread(self._store.answer_for, aggregator_id, message_id)
+        answer = await asyncio.to_thread(self._store.answer_for, aggregator_id, message_id)
+        doubtful = self._in_doubt.get((aggregator_id, message_id))
+        if answer is not None and doubtful is not None:
+            log.warning("a registration is kept after all", aggregator_id=aggregator_id, message_id=message_id)
+            await asyncio.to_thread(self._registrar.look_again, doubtful)
+            self._in_doubt.pop((aggregator_id, message_id), None)
+        return answer
 
     async def register(self, aggregator_id: str, received: Received[Register]) -> Answer:
         """Every change by itself: yes, or no with field, rule and value."""
@@ -112,7 +121,16 @@ class Uplink:
             self._registrar.committed(stored, withdrawn)
             return answer, list(stored), withdrawn, len(answer.refused)
 
-        answer, stored, _, refused = await asyncio.to_thread(commit)
+        try:
+            answer, stored, _, refused = await asyncio.to_thread(commit)
+        except StoreError:
+            # A database that goes away in mid-commit may have done it without our hearing so: then the message is
+            # answered when it comes again, and nobody here would know what it brought.
+            self._in_doubt[aggregator_id, received.message_id] = received.message
+            if len(self._in_doubt) > MOST_IN_DOUBT:
+                del self._in_doubt[next(iter(self._in_doubt))]
+            raise
+        self._in_doubt.pop((aggregator_id, received.message_id), None)
         self.registered += len(stored)
         self.refused_registrations += refused
         self._metrics.registrations_accepted.labels(aggregator=aggregator_id).inc(len(stored))
