@@ -1,23 +1,21 @@
-"""Solver, database, disk and clock fail while an event runs: the ladder holds, says so, and the service recovers."""
+"""Solver and clock fail while an event runs: the ladder holds, says so, and the service recovers."""
 
 import asyncio
 import os
 import signal
-import sqlite3
 from collections.abc import AsyncIterator, Iterator
 from contextlib import contextmanager
 from datetime import datetime, timedelta
 from pathlib import Path
 
 import pytest
-from sqlalchemy import event
 
 from models.dispatch.problem import DispatchProblem
 from models.plan import DispatchPlan, LadderStep
 from models.ports import Clock
 from simulations.clock import VirtualClock
 from tests.flow.conftest import FlakySolver, MakeWorld, World, really
-from tests.flow.small_city import CYCLE, EVENT_END, EVENT_START, MINUTE, START
+from tests.flow.small_city import CYCLE, EVENT_END, EVENT_START, MINUTE
 from tests.odd_solvers import Troubled
 from vpp.solver_pool import SolverPool
 
@@ -147,99 +145,6 @@ async def test_without_a_solver_at_midnight_the_day_has_a_baseline_and_its_event
     flaky.failing = False
     await world.until(EVENT_START + 5 * CYCLE)
     assert await step(world) in TOP
-
-
-# ---- the database
-
-
-@pytest.fixture
-def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A writer waits a fifth of a second for another one, not half a minute."""
-    monkeypatch.setattr("adapters.store.connection.BUSY_S", 0.2)
-
-
-def database(world: World) -> str:
-    path = world.service.store._db.url.database
-    assert path is not None
-    return path
-
-
-async def recovered(world: World, readings: int) -> None:
-    """Everything that was said meanwhile has come in, once, and the next cycles are as ever."""
-    async with asyncio.timeout(20):
-        for each in world.aggregators.values():
-            await each.gateway.settled()
-    world.cut.clear()
-    assert world.service.store.reading_count() == readings
-    await world.until(STOPPED + 3 * CYCLE)
-    assert await step(world) in TOP
-    assert mean_kw(world, 3, 5) == pytest.approx(ORDER_KW, rel=0.1)
-    for (
-        name,
-        each,
-    ) in world.aggregators.items():  # what nobody answered comes again, is done once
-        assert each.gateway.state.counts["out_of_order"] == 0
-        ours = [row for row in world.service.store.setpoints_since(START) if row.resource_id in each.devices]
-        assert len(each.heard) == len(ours), f"{name}: every command that left is in the database, once"
-    assert world.service.ready()["store"] is None
-
-
-@pytest.mark.slow
-async def test_a_database_that_is_locked_for_a_minute_delays_a_cycle_and_loses_nothing(
-    make_world: MakeWorld, impatient: None
-) -> None:
-    world = await at_work(make_world)
-    before = world.service.store.reading_count()
-    sequence = dict(world.service.runtime.delivery.last_sequence)
-    world.cut.update(world.aggregators)  # nothing is answered: time must not wait for it
-    other = sqlite3.connect(database(world), isolation_level=None)
-    other.execute("BEGIN IMMEDIATE")
-    await world.until(STOPPED + MINUTE)
-    assert world.metric("vpp_step_failures_total", step="cycle") >= 2  # tried again every quarter of a minute
-    assert world.service.runtime.delivery.last_sequence == sequence
-    other.execute("ROLLBACK")
-    other.close()
-    await world.until(STOPPED + 2 * MINUTE)
-    assert all(world.service.runtime.delivery.last_sequence[name] > sequence[name] for name in sequence)
-    await recovered(world, before + len(world.devices))
-
-
-@contextmanager
-def full_disk(world: World) -> Iterator[None]:
-    """SQLite may not grow by a page: what needs one is refused with SQLITE_FULL."""
-    engine = world.service.store._db.engine
-
-    def no_more(connection: sqlite3.Connection, *_: object) -> None:
-        connection.execute("PRAGMA max_page_count = 1")  # the least is what there is
-
-    def room(connection: sqlite3.Connection, *_: object) -> None:
-        connection.execute("PRAGMA max_page_count = 1073741823")
-
-    event.listen(engine, "checkout", no_more)
-    try:
-        yield
-    finally:
-        event.remove(engine, "checkout", no_more)
-        event.listen(engine, "checkout", room)
-
-
-async def test_a_full_disk_takes_nothing_that_it_receipts_and_all_comes_in_once_there_is_room(
-    make_world: MakeWorld,
-) -> None:
-    world = await at_work(make_world)
-    before = world.service.store.reading_count()
-    world.cut.update(world.aggregators)
-    with full_disk(world):
-        await world.until(STOPPED - timedelta(seconds=30))
-        big = "x" * 2_000_000  # whatever free pages there are do not hold this
-        with pytest.raises(Exception, match="full"):
-            world.service.store.append_audit(world.clock.now(), "test", "test", "test", {"text": big})
-        while_full = world.service.store.reading_count()
-        await world.until(STOPPED + MINUTE)
-        said = world.service.store.reading_count() - while_full
-        assert said in (0, len(world.devices))
-    await world.until(STOPPED + 2 * MINUTE)
-    await recovered(world, before + len(world.devices))
 
 
 # ---- the clock
