@@ -309,6 +309,8 @@ async def test_what_was_told_and_not_noted_is_told_again_and_does_no_harm(
     await world.until(PLANNED + minutes * MINUTE)
     await restart(world)
     await world.until(world.clock.now() + FIRST_PAUSE)
+    states = [each.gateway.state for each in world.aggregators.values()]
+    await really(lambda: all(len(state.notices) + state.counts["duplicates"] > 1 for state in states))
     assert world.event().accepted_kw == pytest.approx(before.accepted_kw)
     for each in world.aggregators.values():
         first, *more = each.gateway.state.notices
