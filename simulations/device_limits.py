@@ -51,7 +51,9 @@ def broken_limits(
     grid: IntervalGrid,
     baseline_kw: Mapping[str, FloatArray],
 ) -> tuple[str, ...]:
-    """Devices that were told what they cannot do, the worst order of each; ``baseline_kw``: (T,) on ``grid``."""
+    """Devices that were told what they cannot do, the worst order of each; ``baseline_kw``: (…, T) on ``grid``, of
+    all that it was believed to be.
+    """
     worst: dict[str, Strayed] = {}
     often: Counter[str] = Counter()
     unknown = np.full(len(grid), np.nan)
@@ -61,7 +63,7 @@ def broken_limits(
             name, span = order.resource_id, spans.get(order.command_id, (order.valid_from, order.valid_until))
             if order.power_kw is None:
                 continue
-            b_kw = baseline_kw.get(name, unknown)[grid.overlap_h(*span) > 0]
+            b_kw = baseline_kw.get(name, unknown)[..., grid.overlap_h(*span) > 0].ravel()
             found = strayed(order, resources[name], b_kw[~np.isnan(b_kw)])
             if found is not None:
                 often[name] += 1

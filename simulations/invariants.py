@@ -10,14 +10,17 @@ Broken promises that nobody named, gaps in sequences and the chain of the audit 
 """
 
 from collections.abc import Mapping
+from datetime import timedelta
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 from pydantic import TypeAdapter
 
+from adapters.store import Store
 from models.intervals import FloatArray, IntervalGrid
-from models.resources import RegisteredResource, Storage
+from models.resources import RegisteredResource, Storage, ThermalLoad
 from simulations.audit_trail import EVERY
 from simulations.day_result import Truth
 from simulations.day_setup import DaySetup
@@ -46,7 +49,10 @@ def broken_on_day(watch: Watch, setup: DaySetup, service: Service, day: Measured
     store, end = service.store, day.grid.end
     found = list(watch.broken(store, end))
     resources, records = registered(setup.generated), watch.records.values()
-    found += broken_limits(records, resources, day.grid, dict(zip(day.resource_ids, day.baseline_kw, strict=True)))
+    b_kw = dict(zip(day.resource_ids, day.baseline_kw, strict=True))
+    ratio = _level_before(store, setup, day.grid)
+    b_kw |= {name: np.stack([kw, kw * ratio]) for name, kw in b_kw.items() if isinstance(resources[name], ThermalLoad)}
+    found += broken_limits(records, resources, day.grid, b_kw)
     batteries = [name for name, each in resources.items() if isinstance(each, Storage)]
     levels = levels_of(store.readings(batteries, watch.since - KNOWN_FOR, end))
     made_at = {each.command_id: each.sent_at for _, each in store.commands(since=watch.since, limit=EVERY)}
@@ -55,6 +61,19 @@ def broken_on_day(watch: Watch, setup: DaySetup, service: Service, day: Measured
     told = [order for record in records for order in record.told]
     found += _broken_zones(setup, zone_of, day, truth, own_masters(told, day.resource_ids, day.grid))
     return {"broken": found, "wire": watch.counts()}
+
+
+def _level_before(store: Store, setup: DaySetup, grid: IntervalGrid) -> FloatArray:
+    """What the level of air-conditioning was before its last step, relative to what it is, (T,): an order for the time
+    after a full hour may have been made before it (``vpp.levels``).
+    """
+    zone, ratio = setup.generated.scenario.zone, np.ones(len(grid))
+    for day in (setup.market_day, setup.market_day + timedelta(days=1)):
+        levels = [(each.valid_from, each.factor) for each in store.levels(day)]
+        for (_, before), (start, now) in pairwise([(grid.start, 1.0), *levels]):
+            holds = [at >= start and at.astimezone(zone).date() == day for at in grid.starts]
+            ratio[holds] = before / now
+    return ratio
 
 
 def _broken_zones(

@@ -119,6 +119,13 @@ def test_what_runs_above_a_minimum_only_is_not_told_to_run_below_it() -> None:
     assert len(found("storage", 15.0, **hydro)) == len(found("storage", -25.0, **hydro)) == 1
 
 
+def test_a_limit_follows_from_all_that_a_baseline_was_believed_to_be() -> None:
+    row = TypeAdapter(RegisteredResource).validate_python({**BASE, "kind": "thermal_load", **KINDS["thermal_load"]})
+    order = Told(START, "d", "c", 1, START, START + MINUTE, 55.0)
+    for b_kw, count in ((np.full(4, 100.0), 1), (np.array([np.full(4, 100.0), np.full(4, 95.0)]), 0)):
+        assert len(broken_limits([GatewayRecord(told=[order])], {"d": row}, GRID, {"d": b_kw})) == count
+
+
 def test_a_load_of_unknown_baseline_may_not_be_told_to_feed_in() -> None:
     row = TypeAdapter(RegisteredResource).validate_python({**BASE, "kind": "thermal_load", **KINDS["thermal_load"]})
     order = Told(START, "d", "c", 1, START, START + MINUTE, 1e3)
