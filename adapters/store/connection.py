@@ -138,7 +138,7 @@ class Database:
             return
         started = time.perf_counter()
         self._check_file()
-        with self.translated(), self.engine.connect() as connection, connection.begin():
+        with self.translated(), self._at_one_moment() as connection:
             yield connection
         self._measure("read", started)
 
@@ -197,7 +197,13 @@ class Database:
     def snapshot(self) -> Iterator[Connection]:
         """A long look at one moment while others go on writing."""
         self._check_file()
-        with self.translated(), self.engine.connect() as plain:
+        with self.translated(), self._at_one_moment() as connection:
+            yield connection
+
+    @contextmanager
+    def _at_one_moment(self) -> Iterator[Connection]:
+        """SQLite's transactions see one state; PostgreSQL's see a new one with each statement unless told otherwise."""
+        with self.engine.connect() as plain:
             level = {} if self.is_sqlite else {"isolation_level": "REPEATABLE READ"}
             connection = plain.execution_options(**level)
             with connection.begin():

@@ -170,18 +170,33 @@ class Readings(Registry):
             self._months |= months
 
     def _make_partitions(self, connection: Connection, first_us: int, last_us: int) -> None:
-        """One partition a month, in UTC; in this very transaction, which may hold the table already."""
+        """One partition a month, in UTC; in this very transaction, which may hold the table already.
+
+        Made beside the table and attached: CREATE TABLE ... PARTITION OF waits for everybody who reads, a backup for
+        one, and meanwhile everybody else waits for it.
+        """
         month = from_us(first_us).replace(day=1, hour=0, minute=0, second=0, microsecond=0)
         while to_us(month) <= last_us:
             name = f"readings_{month:%Y%m}"
             following = _month_after(month)
-            if connection.exec_driver_sql("SELECT to_regclass(%s)", (name,)).scalar_one() is None:
+            if not self._is_there(connection, name):
                 self._db.lock(connection, 1)
-                connection.exec_driver_sql(
-                    f"CREATE TABLE IF NOT EXISTS {name} PARTITION OF readings"
-                    f" FOR VALUES FROM ({to_us(month)}) TO ({to_us(following)})"
-                )
+                if not self._is_there(connection, name):
+                    connection.exec_driver_sql(f"CREATE TABLE {name} (LIKE readings INCLUDING ALL)")
+                    connection.exec_driver_sql(
+                        f"ALTER TABLE readings ATTACH PARTITION {name}"
+                        f" FOR VALUES FROM ({to_us(month)}) TO ({to_us(following)})"
+                    )
             month = following
+
+    @staticmethod
+    def _is_there(connection: Connection, name: str) -> bool:
+        """Asked of the tables: ``to_regclass`` may know from its cache that it was not there a moment ago."""
+        query = (
+            "SELECT count(*) FROM pg_inherits JOIN pg_class ON pg_class.oid = inhrelid"
+            " WHERE inhparent = 'readings'::regclass AND relname = %s"
+        )
+        return bool(connection.exec_driver_sql(query, (name,)).scalar_one())
 
     def readings(
         self, resource_ids: Sequence[str] | None, start: datetime, end: datetime, *, limit: int | None = None

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from sqlalchemy import delete, func, not_, or_, select
+from sqlalchemy import Connection, delete, func, not_, or_, select
 
 from adapters.store import schema
 from adapters.store.bulk import insert_means_postgres, insert_means_sqlite
@@ -91,20 +91,26 @@ class Retention(Readings):
         return int(connection.execute(query.where(not_(or_(*spared))) if spared else query).rowcount)
 
     def drop_empty_partitions(self, before: datetime) -> list[str]:
-        """PostgreSQL: partitions of months that ended before, and hold nothing any more; their names."""
+        """PostgreSQL: partitions of months that ended before, and hold nothing any more; their names.
+
+        ``StoreError`` if somebody reads for long (a backup): all others would have to wait for us, who wait for him.
+        """
         if self._db.is_sqlite:
             return []
         dropped = []
         with self._db.writing() as connection:
+            connection.exec_driver_sql("SET LOCAL lock_timeout = '2s'")
             found = connection.exec_driver_sql(
                 "SELECT inhrelid::regclass::text FROM pg_inherits WHERE inhparent = 'readings'::regclass"
             )
             for name in sorted(found.scalars()):
                 if not PARTITION.fullmatch(name) or name[-6:] >= f"{before:%Y%m}":
                     continue
-                if connection.exec_driver_sql(f"SELECT 1 FROM {name} LIMIT 1").first() is None:  # noqa: S608
-                    connection.exec_driver_sql(f"DROP TABLE {name}")
-                    dropped.append(name)
+                if _is_empty(connection, name):
+                    connection.exec_driver_sql(f"LOCK TABLE {name} IN ACCESS EXCLUSIVE MODE")
+                    if _is_empty(connection, name):  # nothing has come in between
+                        connection.exec_driver_sql(f"DROP TABLE {name}")
+                        dropped.append(name)
             self._months.clear()
         return dropped
 
@@ -127,3 +133,7 @@ class Retention(Readings):
             count=np.array(columns[5], dtype=np.int64),
             energy_kwh=np.array(columns[6], dtype=np.float64),
         )
+
+
+def _is_empty(connection: Connection, table: str) -> bool:
+    return connection.exec_driver_sql(f"SELECT 1 FROM {table} LIMIT 1").first() is None  # noqa: S608 - a name of ours

@@ -4,6 +4,7 @@ import resource
 import socket
 import time
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import replace
 from datetime import datetime, timedelta
@@ -182,3 +183,23 @@ def test_readings_of_months_between_known_ones_find_their_partition(populated: S
     assert written([START - 90 * day]) == 300
     assert written([START]) == 299, "one was there already"
     assert written([START - 90 * day, START - 60 * day, START - 30 * day, START]) == 150
+
+
+@pytest.mark.postgres
+@pytest.mark.parametrize("url", ["postgresql"], indirect=True)
+def test_who_reads_for_long_holds_up_no_new_month_and_no_old_one_is_dropped_under_him(populated: Store) -> None:
+    store = populated
+    ready(store, 0)
+    said = [Reading(resource_id="r1", measured_at=START + timedelta(days=40 * k), power_kw=1.0) for k in range(-6, 7)]
+    with store._db.snapshot() as connection, ThreadPoolExecutor(2) as others:
+        connection.exec_driver_sql("SELECT count(*) FROM readings").scalar_one()
+        assert others.submit(store.add_readings, said, START).result(10) == len(said)
+        bulk = replace(columns(0, 300), measured_us=columns(0, 300).measured_us + 365 * 86_400_000_000)
+        assert others.submit(store.add_messages, bulk, START, "sun", []).result(10) == 300
+        assert others.submit(store.forget_readings, START - timedelta(days=100)).result(10) == 4
+        with pytest.raises(StoreError, match="lock timeout"):
+            others.submit(store.drop_empty_partitions, START - timedelta(days=90)).result(10)
+    assert store.drop_empty_partitions(START - timedelta(days=90)) == [
+        "readings_202411", "readings_202412", "readings_202501", "readings_202502", "readings_202503",
+    ]  # fmt: skip
+    assert store.add_readings(said[:1], START) == 1, "and made again"

@@ -192,3 +192,14 @@ def test_what_cars_have_got_is_kept_one_for_each_charger(populated: Store) -> No
     assert sorted(populated.charged(), key=lambda each: each.resource_id) == [newer, other]
     with pytest.raises(InputError, match="nobody"):
         populated.save_charged([ChargedRecord("nobody", "s", NOON, 1.0)])
+
+
+def test_what_is_read_in_several_statements_is_one_state_while_others_write(populated: Store) -> None:
+    count = "SELECT count(*) FROM readings"
+    with populated._db.reading() as connection:
+        before = connection.exec_driver_sql(count).scalar_one()
+        writer = threading.Thread(target=populated.add_readings, args=([reading("r1")], NOON))
+        writer.start()
+        writer.join()
+        assert connection.exec_driver_sql(count).scalar_one() == before == 0
+    assert populated.reading_count() == 1
