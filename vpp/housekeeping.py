@@ -73,7 +73,7 @@ async def keep_house(runtime: Runtime, link: AnsweringLink) -> None:
         await asyncio.sleep(LOOK_EVERY_S)
         try:
             if not link.connected:
-                outbox.is_held = connections > 0 or bool(outbox.waiting_for())
+                outbox.is_held = link.counters.connections > 0 or bool(outbox.waiting_for())
             elif link.counters.connections != connections:
                 if connections:
                     runtime.metrics.broker_reconnects.inc(link.counters.connections - connections)

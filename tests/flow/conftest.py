@@ -135,6 +135,7 @@ class World:
         made = open_service(settings, self.service_clock, small_city(lambda: self.city_kw), solver=self.solver)
         self.service = await self._stack.enter_async_context(made)
         self._running = asyncio.create_task(self.service.run(), name="service")
+        self._notices_before, self._was_cut = self._notices_come, False
         self._barriers = [self.service.runtime.settled, self._heard]
         for barrier in self._barriers:
             self.clock.add_barrier(barrier)
@@ -147,13 +148,25 @@ class World:
         await asyncio.gather(self._running, return_exceptions=True)
 
     async def _heard(self) -> None:
-        """Every batch that left has come to its gateway, and every message that went up is answered."""
+        """Every batch and notice that left has come to its gateway, and every message that went up is answered."""
         async with asyncio.timeout(30):
+            await self._notices_heard()
             for name, each in self.aggregators.items():
                 if name in self.cut:
                     continue
                 await each.gateway.seen(self.service.runtime.delivery.last_sequence.get(name, 0))
                 await each.gateway.settled()
+
+    async def _notices_heard(self) -> None:
+        """Unless somebody was cut off: what was told him may be lost."""
+        self._was_cut = self._was_cut or bool(self.cut)
+        counters = self.service.link.counters
+        while not self._was_cut and self._notices_come - self._notices_before < counters.events_sent:  # noqa: ASYNC110
+            await asyncio.sleep(0.002)
+
+    @property
+    def _notices_come(self) -> int:
+        return sum(each.gateway.state.counts["events"] for each in self.aggregators.values())
 
     # ---- the far side
 
