@@ -8,12 +8,9 @@ The runtime's loop does not run: no cycle re-plans between two calls, and none r
 """
 
 import asyncio
-import json
 import resource
-import sys
 import time
 from collections.abc import Callable, Mapping
-from contextlib import suppress
 from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
@@ -23,6 +20,7 @@ import numpy as np
 
 from models.errors import VppError
 from models.events import Event, EventOrder
+from simulations.hearing import PATIENCE_S, Hearing, hearing
 from simulations.large_fleet import FleetSize, filled_service
 from vpp.heard import NEVER_US
 from vpp.housekeeping import keep_what_is_known
@@ -31,7 +29,6 @@ from vpp.service import Service
 CALLED_SHARE = 0.25
 """So much of what is callable is ordered."""
 WINDOW = timedelta(hours=2)
-PATIENCE_S = 60.0
 QUIET_S = 0.2
 LONGEST_S = 600.0
 """A million devices are told one after the other: so long may the last of them wait."""
@@ -73,24 +70,10 @@ async def run_emergency(
 async def _calls(
     service: Service, setup: EmergencySetup, passwords: Mapping[str, str], told: Callable[[str], None]
 ) -> dict[str, Any]:
-    ear = await asyncio.create_subprocess_exec(
-        sys.executable,
-        "-m",
-        "simulations.wire.setpoint_ear",
-        stdin=asyncio.subprocess.PIPE,
-        stdout=asyncio.subprocess.PIPE,
-    )
-    if ear.stdin is None or ear.stdout is None:
-        raise VppError("the listener has no pipes")
-    platform = service.broker.platform
-    order = {"host": platform.host, "port": platform.port, "prefix": platform.prefix, "credentials": passwords}
-    ear.stdin.write(json.dumps(order).encode() + b"\n")
-    await ear.stdin.drain()
     first: list[float] = []
     last: list[float] = []
     told_devices, ordered_kw = 0, 0.0
-    try:
-        await asyncio.wait_for(ear.stdout.readline(), PATIENCE_S)
+    async with hearing(service.broker.platform, passwords) as ear:
         began = time.monotonic()
         for number in range(setup.approvals):
             if number and time.monotonic() - began > setup.time_limit_s:
@@ -104,7 +87,7 @@ async def _calls(
             await service.declare([EventOrder(event_id=event_id, ordered_kw=ordered_kw, **window)], "bench-operator")
             asked_at = time.monotonic()
             approving = asyncio.create_task(service.approve([event_id], "bench-approver"))
-            arrived = await _arrived(ear.stdout, approving, asked_at)
+            arrived = await _arrived(ear, approving, asked_at)
             await approving
             first.append(arrived[0] - asked_at)
             last.append(arrived[1] - asked_at)
@@ -114,10 +97,6 @@ async def _calls(
             if number % 20 == 0:
                 heard = f"{told_devices:,} devices by {last[-1]:.2f} s"
                 told(f"call {number + 1}: first setpoint after {first[-1]:.3f} s, {heard}")
-    finally:
-        with suppress(ProcessLookupError):
-            ear.terminate()
-        await ear.wait()
     return {
         "resources": setup.resources,
         "aggregators": setup.aggregators,
@@ -134,9 +113,7 @@ async def _calls(
     }
 
 
-async def _arrived(
-    lines: asyncio.StreamReader, approving: "asyncio.Task[Any]", asked_at: float
-) -> tuple[float, float, int]:
+async def _arrived(ear: Hearing, approving: "asyncio.Task[Any]", asked_at: float) -> tuple[float, float, int]:
     """Moments of the first and the last batch since ``asked_at``, and how many devices they told.
 
     The approval returns when the last batch is with the broker; a quiet moment after that is the end.
@@ -144,20 +121,17 @@ async def _arrived(
     moments: list[float] = []
     count = 0
     while True:
-        try:
-            line = await asyncio.wait_for(lines.readline(), QUIET_S)
-        except TimeoutError:
+        batch = await ear.batch(QUIET_S)
+        if batch is None:
             if approving.done():
                 approving.result()
                 if moments:
                     return moments[0], moments[-1], count
             if time.monotonic() - asked_at > (PATIENCE_S if approving.done() or not moments else LONGEST_S):
-                raise VppError(f"no setpoint has arrived in {PATIENCE_S:g} s") from None
-            continue
-        moment, _, _, told = line.decode().split()
-        if float(moment) >= asked_at:
-            moments.append(float(moment))
-            count += int(told)
+                raise VppError(f"no setpoint has arrived in {PATIENCE_S:g} s")
+        elif batch.at_s >= asked_at:
+            moments.append(batch.at_s)
+            count += batch.setpoints
 
 
 def _quantile(values: list[float], share: float) -> float:

@@ -25,6 +25,7 @@ def bench_restart(
     with TemporaryDirectory(prefix="vpp-restart-") as folder:
         told = (lambda _: None) if as_json else typer.echo
         case = asyncio.run(run_restart(setup, Path(folder), told))
-    took = ", ".join(f"{each:.1f}" for each in case["ready_s"])
-    line = f"{case['resources']:,} devices, {case['readings']:,} readings, an event running: of use after {took} s"
+    ready, order = (", ".join(f"{each:.1f}" for each in case[name]) for name in ("ready_s", "first_order_s"))
+    lived = f"{case['resources']:,} devices, {case['readings']:,} readings, an event running"
+    line = f"{lived}: ready after {ready} s, first order of a new plan at a gateway after {order} s"
     give_result("restart", [case], [line], out=out, as_json=as_json)
