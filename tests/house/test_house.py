@@ -170,6 +170,8 @@ def test_the_import_rules_hold() -> None:
         ("production", "vpp/planted.py", "simulations.devices"),
         ("independent-check", "models/dispatch/check", "highspy"),
         ("independent-check", "models/dispatch/check", "models.dispatch.reference"),
+        ("independent-clearing-check", "models/clearing/check", "highspy"),
+        ("independent-clearing-check", "models/clearing/check", "models.clearing.prices"),
     ],
 )
 def test_a_planted_import_breaks_its_rule(contract: str, importer: str, imported: str, copy_of_the_house: Path) -> None:

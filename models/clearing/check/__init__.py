@@ -1,0 +1,1 @@
+"""The independent checker of a clearing: no solver, nothing of what it checks but the types."""
