@@ -16,9 +16,9 @@ Eligible is a day before the target day that is no event day and no outage day o
 (weekday, weekend; a holiday is a weekend), lies within ``look_back_days`` and is measured for at least 90 %.  Highest
 and middle are ranked by the mean in the event window (of the whole day where no window is given).
 
-The rules themselves are data with their source; the originals of the rule books were not read, so each row says
-``verified: false``.  Source of all rows: the domain notes, §3.1 and §3.2 (collected from stored public copies).  The
-service plans and judges day-ahead with ``PLANNING_METHOD``, without adjustment: it must be blind to every event.
+The rules themselves are data with their source: the rows of ``methods/baseline_methods.toml`` that say ``planning``.
+This file computes them for whole fleets; ``methods/`` computes every row for one meter, and says why.  The service
+plans and judges day-ahead with ``PLANNING_METHOD``, without adjustment: it must be blind to every event.
 """
 
 from collections.abc import Container, Mapping, Sequence
@@ -32,6 +32,8 @@ from numpy.typing import NDArray
 from models.errors import InputError, InputFault
 from models.intervals import FloatArray
 from models.settlement.days import ClockDays, DayClass, day_class, mean_known
+from models.settlement.methods import spec
+from models.settlement.methods.table import TABLE, packaged_table
 
 BoolArray = NDArray[np.bool_]
 Pick = Literal["all", "high", "mid"]
@@ -76,67 +78,35 @@ class BaselineMethod:
         return self.weekday if kind is DayClass.WEEKDAY else self.weekend
 
 
-_TEN = DayCount(10, 10, 5)
-_FOUR = DayCount(4, 4, 2)
-_FIVE_OF_TEN = DayCount(5, 10, 5)
-_TWO_OF_THREE = DayCount(2, 3, 2)
+def _count(row: spec.DayCount) -> DayCount:
+    return DayCount(row.take, row.of, row.minimum)
 
 
-def _row(
-    method_id: str,
-    pick: Pick,
-    days: tuple[DayCount, DayCount],
-    source: str,
-    look_back_days: int = 45,
-    adjustment: Adjustment | None = None,
-    outlier_fraction: float | None = None,
-) -> BaselineMethod:
-    family = "NAESB Baseline Type-I"
-    return BaselineMethod(method_id, family, pick, *days, look_back_days, adjustment, outlier_fraction, source=source)
+def _planned_with(row: spec.MethodSpec) -> BaselineMethod:
+    """A row of the table as this file computes it: for a whole fleet at once, without explanations."""
+    rule = row.parameters
+    if not isinstance(rule, spec.DayMatching):
+        raise InputError([InputFault(TABLE, f"{row.id}/planning", rule.family, "must be false: no day matching")])
+    days, adjustment = rule.days, None
+    if row.adjustment is not None:
+        (window,) = row.adjustment.windows
+        adjustment = Adjustment(row.adjustment.limit or 0.0, window.to_h - window.from_h, -window.to_h)
+    return BaselineMethod(
+        row.id,
+        f"NAESB {row.naesb}",
+        days.pick,
+        _count(days.weekday),
+        _count(days.weekend),
+        days.look_back_days,
+        adjustment,
+        days.outlier_fraction,
+        row.source,
+        row.verified,
+    )
 
 
-_ROWS = (
-    _row("ten_of_ten", "all", (_TEN, _FOUR), "CAISO day matching without its same-day adjustment [S26]"),
-    _row(
-        "caiso_10_10",
-        "all",
-        (_TEN, _FOUR),
-        "CAISO 10 of 10, same-day ±20 % [S26]; 3 h window ending 1 h before: from memory [M]",
-        adjustment=Adjustment(0.2, 3, 1),
-    ),
-    _row("high_5_of_10", "high", (_FIVE_OF_TEN, _TWO_OF_THREE), "NYISO day choice without adjustment [M]"),
-    _row(
-        "nyiso_5_10",
-        "high",
-        (_FIVE_OF_TEN, _TWO_OF_THREE),
-        "NYISO high 5 of 10, weekend 2 of 3, scalar 0.8-1.2, 2 h from 4 h before: from memory [M]",
-        adjustment=Adjustment(0.2, 2, 2),
-    ),
-    _row(
-        "pjm_high_4_5",
-        "high",
-        (DayCount(4, 5, 4), _TWO_OF_THREE),
-        "PJM high 4 of 5, weekend 2 of 3, without its additive adjustment: from memory [M]",
-    ),
-    _row(
-        "ercot_mid_8_10",
-        "mid",
-        (DayCount(8, 10, 5), DayCount(8, 10, 5)),
-        "ERCOT last 10 like days without the highest and the lowest [S31][S32]; adjustment left out",
-        look_back_days=90,
-    ),
-    _row(
-        "cn_similar_5",
-        "all",
-        (DayCount(5, 5, 3), DayCount(5, 5, 2)),
-        "last 5 like days, daily energy off by more than 25 % dropped [S9, second hand]; factor left out",
-        look_back_days=60,
-        outlier_fraction=0.25,
-    ),
-)
-
-METHODS: Mapping[str, BaselineMethod] = {method.method_id: method for method in _ROWS}
-"""All methods by id."""
+METHODS: Mapping[str, BaselineMethod] = {row.id: _planned_with(row) for row in packaged_table().method if row.planning}
+"""The rows of the table that the service may plan with, by id."""
 
 PLANNING_METHOD = METHODS["ten_of_ten"]
 
