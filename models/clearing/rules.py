@@ -17,7 +17,9 @@ def read_market(given: Mapping[str, Any]) -> Market:
     try:
         market = Market.model_validate(given)
     except ValidationError as error:
-        raise InputError([_fault(given, each) for each in error.errors()]) from error
+        found = error.errors()
+        causes = [each for each in found if not any(_holds(each["loc"], other["loc"]) for other in found)]
+        raise InputError([_fault(given, each) for each in causes]) from error
     require_sound(market)
     return market
 
@@ -139,6 +141,11 @@ def _offer(place: str, field: str, offer: Offer, rule: MarketRule) -> Iterator[I
 
 def _place(need: Need) -> str:
     return f"interval {need.start.isoformat()}"
+
+
+def _holds(outer: tuple[int | str, ...], inner: tuple[int | str, ...]) -> bool:
+    """True if the one place lies in the other: a list that lost its only broken member is then short as well."""
+    return len(outer) < len(inner) and inner[: len(outer)] == outer
 
 
 def _fault(given: Mapping[str, Any], error: Any) -> InputFault:

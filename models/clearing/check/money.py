@@ -153,13 +153,21 @@ def _is_true(line: Line, path: list[Node], interval: Interval, tick: float) -> b
         return False
     price, is_dearer = award.price_per_kwh, own > award.price_per_kwh and differ(own, award.price_per_kwh)
     limits = {node.area_id: node.most for node in path}
-    around = {inner.area_id: prices[outer.area_id] for outer, inner in itertools.pairwise(path)}
+    full = {
+        inner.area_id
+        for outer, inner in itertools.pairwise(path)
+        if prices[inner.area_id] + tick / 2 < prices[outer.area_id] and own < prices[outer.area_id] + tick / 2
+    }
     area = award.limit_area_id
+    told_below = award.accepted_below_per_kwh
+    has_price = award.reason in {Reason.AT_THE_MARGIN, Reason.ABOVE_THE_PRICE, Reason.AREA_LIMIT}
+    if (told_below is None) == has_price or (has_price and differ(told_below or 0.0, price)):
+        return False
     return {
         Reason.NOTHING_NEEDED: not any(node.least for node in path),
         Reason.AT_THE_MARGIN: not is_rejected and not differ(own, price),
-        Reason.ABOVE_THE_PRICE: is_dearer,
-        Reason.AREA_LIMIT: is_dearer and area in around and prices[area] < around[area] + tick / 2,
+        Reason.ABOVE_THE_PRICE: is_dearer and not full,
+        Reason.AREA_LIMIT: is_dearer and area in full,
         Reason.MINIMUM_TOO_LARGE: line.minimum > (limits.get(area or "") or 0) and area is not None,
         Reason.PARADOXICALLY_REJECTED: is_rejected and not is_dearer,
     }[award.reason]
