@@ -154,8 +154,9 @@ def _areas(market: Market, need: Need) -> list[BookArea]:
     parents = [-1] + [max(j for j in range(k) if zones[k] <= zones[j]) for k in range(1, len(zones))]
     least = [up(need.need_kw, quantum), *(up(area.at_least_kw, quantum) for area in named)]
     least[0] = max(least[0], _asked_inside(0, least, parents))
-    no_limit = sum(up(offer.offered_kw, quantum) for bid in market.bids for offer in bid.offers) + least[0]
     most = [max(least[0], down((1 + market.rule.surplus_fraction) * need.need_kw, quantum))]
+    here = [offer.offered_kw for bid in market.bids for offer in bid.offers if offer.start == need.start]
+    no_limit = up(sum(here), quantum) + 1  # more than is offered
     most += [no_limit if area.at_most_kw is None else down(area.at_most_kw, quantum) for area in named]
     ids = [CITY, *(area.area_id for area in named)]
     return [BookArea(*each) for each in zip(ids, zones, parents, least, most, strict=True)]

@@ -80,6 +80,9 @@ class _Program:
         """Decide the binaries and hold them; the bound and the status."""
         count = len(self.binaries)
         self.highs.changeColsIntegrality(count, self.binaries, np.ones(count, dtype=np.uint8))
+        # Presolve takes most of the time, and finds something to do only among choices that leave nothing to divide.
+        can_divide = count < len(self.book.offers)
+        self.highs.setOptionValue("presolve", "off" if can_divide else "choose")
         self.highs.setOptionValue("mip_rel_gap", gap)
         self.highs.setOptionValue("mip_abs_gap", 0.5)  # costs are whole numbers: less than one is none
         status = self._run(until)
@@ -93,6 +96,7 @@ class _Program:
         """(T1): all columns, with the binaries as they are held."""
         index = np.arange(len(self.turned), dtype=np.int32)
         self.highs.changeColsCost(len(index), index, self.turned)
+        self.highs.setOptionValue("presolve", "off")
         self._run(until)
         return np.array(self.highs.getSolution().col_value)
 

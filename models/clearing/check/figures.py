@@ -107,7 +107,7 @@ def whole(value: float, unit: float) -> Fraction:
 
 def nearest(value: float, unit: float) -> int:
     """So many whole units."""
-    return round(whole(value, unit))
+    return round(value / unit)
 
 
 @dataclass

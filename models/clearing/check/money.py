@@ -2,6 +2,7 @@
 
 import itertools
 from collections.abc import Iterator
+from fractions import Fraction
 
 from models.clearing.check.amounts import differ, lines_of
 from models.clearing.check.figures import Interval, Line, Node, Violation, nearest
@@ -98,18 +99,25 @@ def check_turns(interval: Interval) -> Iterator[Violation]:
     """Equal prices in the order of submission, wherever the one could stand for the other."""
     start, lines = interval.need.start, lines_of(interval)
     homes = {line.bid_id: node for node in interval.city.walk() for line in node.lines}
-    left = {(line.bid_id, price): line for line in lines for price, taken in line.parts() if not taken}
-    taken = {(line.bid_id, price): line for line in lines for price, is_taken in line.parts() if is_taken}
-    for price in sorted({price for _, price in left} & {price for _, price in taken}):
-        waiting = [line for (_, at), line in left.items() if at == price]
-        served = [line for (_, at), line in taken.items() if at == price]
-        for line, other in itertools.product(waiting, served):
+    waiting, served = (_by_price(lines, taken=taken) for taken in (False, True))
+    for price in sorted(waiting.keys() & served.keys()):
+        for line, other in itertools.product(waiting[price], served[price]):
             if line.turn < other.turn and _may_replace(interval.city, homes[line.bid_id], homes[other.bid_id]):
                 yield Violation(line.bid_id, start, "equal prices are served in turn", line.bid_id, other.bid_id)
     for line, other in itertools.combinations([line for line in lines if line.minimum], 2):
         same = line.steps == other.steps and line.minimum == other.minimum
         if same and homes[line.bid_id] is homes[other.bid_id] and not line.accepted and other.accepted:
             yield Violation(line.bid_id, start, "equal minimums are served in turn", line.bid_id, other.bid_id)
+
+
+def _by_price(lines: list[Line], *, taken: bool) -> dict[int, list[Line]]:
+    """Lines that have something at a price which was accepted, or was not."""
+    found: dict[int, list[Line]] = {}
+    for line in lines:
+        for price, is_taken in line.parts():
+            if is_taken is taken:
+                found.setdefault(price, []).append(line)
+    return found
 
 
 def _may_replace(city: Node, more: Node, less: Node) -> bool:
@@ -138,36 +146,33 @@ def _paths(path: list[Node]) -> Iterator[list[Node]]:
 
 
 def _is_true(line: Line, path: list[Node], interval: Interval, tick: float) -> bool:
-    award = line.award
-    prices = {area.area_id: area.price_per_kwh for area in interval.result.areas}
-    if (award.reason is Reason.IN_FULL) != (line.accepted == line.offered):
-        return False
-    if award.reason is Reason.IN_FULL:
-        return True
+    award, reason = line.award, line.award.reason
+    if reason is Reason.IN_FULL or line.accepted == line.offered:
+        return reason is Reason.IN_FULL and line.accepted == line.offered
+    prices = {area.area_id: nearest(area.price_per_kwh, tick) for area in interval.result.areas}
     is_rejected = bool(line.minimum) and not line.accepted
     if is_rejected:
-        own = line.cost(line.minimum) / line.minimum * tick
+        own = Fraction(line.cost(line.minimum), line.minimum)
     else:
-        own = (line.cost(line.accepted + 1) - line.cost(line.accepted)) * tick
-    if award.next_price_per_kwh is None or differ(award.next_price_per_kwh, own):
+        own = Fraction(line.cost(line.accepted + 1) - line.cost(line.accepted))
+    price = prices[path[-1].area_id]
+    if award.next_price_per_kwh is None or differ(award.next_price_per_kwh, float(own) * tick):
         return False
-    price, is_dearer = award.price_per_kwh, own > award.price_per_kwh and differ(own, award.price_per_kwh)
-    limits = {node.area_id: node.most for node in path}
+    told_below = award.accepted_below_per_kwh
+    has_price = reason in {Reason.AT_THE_MARGIN, Reason.ABOVE_THE_PRICE, Reason.AREA_LIMIT}
+    if (told_below is None) == has_price or (has_price and differ(told_below or 0.0, price * tick)):
+        return False
     full = {
         inner.area_id
         for outer, inner in itertools.pairwise(path)
-        if prices[inner.area_id] + tick / 2 < prices[outer.area_id] and own < prices[outer.area_id] + tick / 2
+        if prices[inner.area_id] < prices[outer.area_id] and own <= prices[outer.area_id]
     }
-    area = award.limit_area_id
-    told_below = award.accepted_below_per_kwh
-    has_price = award.reason in {Reason.AT_THE_MARGIN, Reason.ABOVE_THE_PRICE, Reason.AREA_LIMIT}
-    if (told_below is None) == has_price or (has_price and differ(told_below or 0.0, price)):
-        return False
+    too_small = {node.area_id for node in path if node.most is not None and node.most < line.minimum}
     return {
         Reason.NOTHING_NEEDED: not any(node.least for node in path),
-        Reason.AT_THE_MARGIN: not is_rejected and not differ(own, price),
-        Reason.ABOVE_THE_PRICE: is_dearer and not full,
-        Reason.AREA_LIMIT: is_dearer and area in full,
-        Reason.MINIMUM_TOO_LARGE: line.minimum > (limits.get(area or "") or 0) and area is not None,
-        Reason.PARADOXICALLY_REJECTED: is_rejected and not is_dearer,
-    }[award.reason]
+        Reason.AT_THE_MARGIN: not is_rejected and own == price,
+        Reason.ABOVE_THE_PRICE: own > price and not full,
+        Reason.AREA_LIMIT: own > price and award.limit_area_id in full,
+        Reason.MINIMUM_TOO_LARGE: award.limit_area_id in too_small,
+        Reason.PARADOXICALLY_REJECTED: is_rejected and own <= price,
+    }[reason]
