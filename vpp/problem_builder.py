@@ -17,6 +17,7 @@ from models.dispatch.problem import DispatchProblem, Penalties, RealTimeTerms
 from models.events import Commitment, Event
 from models.fleet import Fleet, ResourceTable
 from models.intervals import FloatArray, IntervalGrid
+from models.plan import DispatchPlan
 from models.reading_columns import microseconds
 from models.records import BaselineTable
 from models.resources import (
@@ -36,6 +37,7 @@ from vpp.planning_tables import ROW_BY_ROW, PlanningTables, profile_id
 from vpp.problem_states import states_of
 from vpp.ramp import whole_event
 from vpp.resource_live import ResourceLive
+from vpp.slow_starts import with_slow_starts
 from vpp.state import LiveState
 
 PROFILE_COLUMNS = {
@@ -167,8 +169,12 @@ class ProblemBuilder:
         events: Sequence[Event] = (),
         commitments: Sequence[Commitment] = (),
         reliability: Mapping[str, float] | None = None,
+        in_force: DispatchPlan | None = None,
     ) -> DispatchProblem:
-        """The rest of the horizon from the measured state; a device that may not be given orders cannot move."""
+        """The rest of the horizon from the measured state; a device that may not be given orders cannot move.
+
+        ``in_force``: what was planned before, by which engines may be starting.
+        """
         columns = self._state.columns
         frozen = ~columns.is_dispatchable(now)
         running = {whole_event(event.event_id) for event in events}
@@ -185,7 +191,7 @@ class ProblemBuilder:
         outside = np.ones(len(grid))
         for event in events:
             outside[grid.inside(event.start, event.end)] = 0.0
-        return DispatchProblem(
+        problem = DispatchProblem(
             grid=grid,
             fleet=fleet,
             zones=city.zones,
@@ -206,6 +212,7 @@ class ProblemBuilder:
                 stray_applies=outside,
             ),
         )
+        return with_slow_starts(problem, in_force, events)
 
     # ---- pieces
 

@@ -31,7 +31,6 @@ from vpp.problem_builder import ProblemBuilder
 from vpp.ramp import is_guard, is_ramp, whole_event
 from vpp.ramp_up import RampUp
 from vpp.response import ResponseTimes
-from vpp.slow_starts import with_slow_starts
 from vpp.state import LiveState
 
 FINE, COARSE = timedelta(minutes=5), timedelta(minutes=30)
@@ -203,7 +202,7 @@ class RealTimeStage:
         """One re-plan: the best step of the ladder whose plan passes the checker; never nothing."""
         now, began = self._clock.now(), monotonic()
         city = self._feed.forecast(now, grid)
-        asked = self.asked(inputs.events, grid)
+        asked, in_force = self.asked(inputs.events, grid), self.ladder.in_force
         problem = self._builder.real_time(
             grid,
             now,
@@ -215,9 +214,8 @@ class RealTimeStage:
             events=asked,
             commitments=commitments_in_step(inputs.commitments, inputs.events, asked),
             reliability=inputs.reliability,
+            in_force=None if in_force is None else in_force.plan,
         )
-        in_force = self.ladder.in_force
-        problem = with_slow_starts(problem, None if in_force is None else in_force.plan, inputs.events)
         plan = await self.ladder.plan(problem, inputs.events, deadline_s=self._deadline_s, gap=self._gap)
         if plan.source in NO_SOLVER:
             return problem, plan
