@@ -8,7 +8,8 @@ r"""Load raised on purpose before an event, to earn a higher baseline: in the ad
 symbol  name here       unit  meaning
 ======  ==============  ====  =====================================================================================
 y       shown_kw        kW    mean of the watched hours: adjustment window of the day, event's hours of like days
-x       rest of day     kW    means of the hours around them that nobody has a reason to raise
+x       rest of day     kW    means of the hours around them that nobody has a reason to raise; the temperature (°C) in
+                              the watched hours, if it is known
 σ       spread_kw       kW    robust spread of ε, each day judged by the others (1.4826 · median |ε|, at least σ/2)
 h       leverage        -     how far the rest of the day is from what was ever seen: a strange day is no proof
 λ       ridge_days      -     weight of β = 0 in days
@@ -116,12 +117,16 @@ def _scored(
     around = _around(case, watched, after=after)
     if not around:
         return None
+    days = [case.history.days[row] for row in rows.tolist()]
+    heat = _heat(case, [*days, *(day for day, _ in shown)], watched)
     x, y = _features(case.values[rows], around), means(case.values[rows], watched)
+    today = np.array([values for _, values in shown])
+    x_today, y_today = _features(today, around), means(today, watched)
+    if heat is not None:
+        x, x_today = np.hstack([x, heat[: len(x)]]), np.hstack([x_today, heat[len(x) :]])
     whole = np.isfinite(x).all(axis=1) & np.isfinite(y)
     if int(whole.sum()) < rule.minimum_days:
         return None
-    today = np.array([values for _, values in shown])
-    x_today, y_today = _features(today, around), means(today, watched)
     if not (np.isfinite(x_today).all() and np.isfinite(y_today).all()):
         return None
     expected, spread = _expected(x[whole], y[whole], x_today, rule.ridge_days)
@@ -146,6 +151,15 @@ def _around(case: BaselineCase, watched: BoolArray, *, after: bool) -> list[Bool
 
 def _features(values: FloatArray, around: list[BoolArray]) -> FloatArray:
     return np.stack([means(values, block) for block in around], axis=1)
+
+
+def _heat(case: BaselineCase, days: Sequence[date], watched: BoolArray) -> FloatArray | None:
+    """Temperature of the watched hours, (n, 1), NaN on days without; None if there is none."""
+    weather = case.temperature_celsius
+    if weather is None:
+        return None
+    of_day = dict(zip(weather.days, means(weather.values[0], watched).tolist(), strict=True))
+    return np.array([[of_day.get(day, np.nan)] for day in days])
 
 
 def _expected(x: FloatArray, y: FloatArray, x_today: FloatArray, ridge_days: float) -> tuple[FloatArray, FloatArray]:

@@ -18,6 +18,7 @@ from vpp.bench.machine import described, machine
 from vpp.bench.plot import scaling_svg
 from vpp.bench.problem import Cycle
 from vpp.bench.series import SIZES, bench_series
+from vpp.cli.bench_baselines import bench_baselines
 
 bench_app = typer.Typer(help="Benchmarks: seeded city fleets of any size.", no_args_is_help=True)
 
@@ -205,5 +206,6 @@ def _show(found: dict[str, Any]) -> None:
 _SPANS = ("load_s", "prepare_s", "cold_wall_s", "wall_s", "write_s", "check_s")
 
 
+bench_app.command("baselines")(bench_baselines)
 for _entry in entry_points(group="vpp.bench"):  # whole days need the far side of the wires, which is not imported here
     bench_app.command(_entry.name)(_entry.load())

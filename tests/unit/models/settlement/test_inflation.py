@@ -50,6 +50,21 @@ def test_a_hot_day_is_hot_from_the_morning_on() -> None:
     assert abs(hot.score) < 3
 
 
+def test_who_cools_in_the_heat_of_the_window_is_not_suspected_if_the_heat_is_known() -> None:
+    dice = np.random.default_rng(2)
+    celsius = dice.normal(28, 4, (41, 24))
+    celsius[40, 10:13] = 38.0
+    values = 100 + 5 * celsius + dice.normal(0, 1, (41, 24))
+    days = weekdays(41)
+    case = event_on_next_weekday(clock_days(values[:40], days[:40]), values[40])
+    blind = window_inflation(case, WINDOW)
+    told = window_inflation(replace(case, temperature_celsius=clock_days(celsius, days)), WINDOW)
+    assert blind is not None
+    assert told is not None
+    assert blind.score > 3
+    assert abs(told.score) < 3
+
+
 def test_raised_like_days_are_judged_by_days_before_them() -> None:
     case = warm_and_cool_days()
     suspected = case.history.days[-5:]
