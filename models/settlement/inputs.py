@@ -27,8 +27,10 @@ _DIGEST = re.compile(r"[0-9a-f]{64}")
 
 @dataclass(frozen=True)
 class SettlementInputs:
-    """One call: R resources, T intervals.
+    """One call, or all alike of a market day: R resources, T intervals.
 
+    What a rule nets over the day is netted over what is given together: two windows of a day belong on one grid, with
+    awards of 0 between them.
     ``aggregator_ids``: (R,), None for who deals directly; ``protected``: (R,), users under protection (民生).
     ``baseline_kwh``, ``metered_kwh``, ``award_kwh``: (R, T) energy of each interval; an interval without award of a
     resource is no part of its call.  An aggregator's award is the sum of its resources': decompose first.

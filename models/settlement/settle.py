@@ -162,7 +162,7 @@ def _call(inputs: SettlementInputs, rule: Rule, contracts: Mapping[str, AgencyTe
     price = prices_micro(terms, periods.clearing_cny_per_kwh)
     call = _Call(inputs, rule, terms, periods, price, owner, agents, agreed)
     dearest = [micro(terms.capacity_cny_per_kw), *_agents_prices(call).ravel().tolist(), *price.tolist()]
-    factors = [1.0]
+    factors = [3600 / int(interval_s(inputs).min()) if terms.capacity_cny_per_kw else 1.0]  # W per Wh
     for assessment in (rule.ordinary, rule.protected or rule.ordinary):
         dearest += penalty_micro(assessment.penalty, price).tolist()
         factors += [float(abs(piece.award_factor) + abs(piece.delivered_factor)) for piece in assessment.effective]
