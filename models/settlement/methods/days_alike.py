@@ -1,9 +1,9 @@
 r"""Families that average like days.
 
-(A1)  b_t = Σ_{d∈S} w_d L_{d,t}                           S picked by rule (``choose.py``)          [kW]
-(A2)  b_t as (A1), S the days with the smallest |θ_d - θ|  θ the day's highest temperature        [kW]
-(A3)  b_t as (A1), S the days with the smallest rms_{t∉E}(L_d - L)   E the event and its margin      [kW]
-(A4)  b ← κ b + (1 - κ) L_d over the like days            rolling, κ = ``keep_fraction``             [kW]
+    (A1)  b_t = Σ_{d∈S} w_d L_{d,t}                           S picked by rule (``choose.py``)          [kW]
+    (A2)  b_t as (A1), S the days with the smallest |θ_d - θ|  θ the day's highest temperature        [kW]
+    (A3)  b_t as (A1), S the days with the smallest rms_{t∉E}(L_d - L)   E the event and its margin      [kW]
+    (A4)  b ← κ b + (1 - κ) L_d over the like days            rolling, κ = ``keep_fraction``             [kW]
 
 L is the meter of a day, θ its highest temperature (°C), without an index those of the event day.  Days serve only from
 before the event day, and none of an event (``choose.py``).  Source: the domain notes, §3.1 and §3.2.
