@@ -21,9 +21,9 @@ How its numbers were chosen: on the benchmark's meters, but on days that are not
 20 and 21 to 30 by their mean in the event's hours were events, and all days at least as hot were taken out of the
 history, so that, as in the score, nothing so hot had been seen.  Of 130 settings (ten day choices; level, trend, both
 or none; λ of 4 to 32) those within half a point of the best median CVRMSE were kept, and of these the one of least
-median bias was taken.  The trend did not earn its place beside the level.  A row with the trend alone (``learned_trend``) is taken over from an
-earlier exploration: it has less bias and errs more.  ``vpp bench baselines`` scores both; ``--unscored`` shows the days
-that ``learned_morning`` was chosen on.
+median bias was taken.  The trend did not earn its place beside the level.  A row with the trend alone
+(``learned_trend``) is taken over from an earlier exploration: it has less bias and errs more.  ``vpp bench baselines``
+scores both; ``--unscored`` shows the days that ``learned_morning`` was chosen on.
 """
 
 from collections.abc import Iterator
