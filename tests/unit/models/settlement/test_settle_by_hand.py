@@ -1,5 +1,6 @@
 """Every rule on examples that are worked by hand: the arithmetic stands beside them (B award, q delivered, P price)."""
 
+from dataclasses import replace
 from datetime import timedelta
 from decimal import Decimal
 
@@ -8,8 +9,9 @@ import pytest
 
 from models.errors import InputError
 from models.events import Direction
+from models.intervals import IntervalGrid
 from models.settlement.agency import AgencyTerms
-from models.settlement.lines import LineKind
+from models.settlement.lines import LineKind, digest_of
 from models.settlement.rules.schema import Stage
 from models.settlement.settle import settle
 from tests.unit.models.settlement.calls import START, call, net_of, rule_named
@@ -56,8 +58,10 @@ def test_sichuan_agent_counts_the_capped_quantities_of_its_users() -> None:
     # q = 150 + 40 = 190 would be enough for 0.9 · 200, but e = 130 + 40 = 170: 170 - (180 - 170) · 1.1 = 159
     lines = settle(call([[150], [40]], [[100], [100]], agents=["a", "a"]), SICHUAN)
     assert net_of(lines, "a", is_aggregator=True) == "159.00"
-    agent = lines.of("a", is_aggregator=True)[0]
+    agent, one, two = lines.of("a", is_aggregator=True)[0], lines.of("r0")[0], lines.of("r1")[0]
     assert (str(agent.delivered_kwh), str(agent.effective_kwh)) == ("190.000", "170.000")
+    assert agent.called_s == 3600  # both at the same time
+    assert agent.input_digest == digest_of([(line.party.party_id, line.input_digest) for line in (two, one)])
 
 
 def test_two_days_are_netted_apart() -> None:
@@ -151,6 +155,15 @@ def test_zhejiang_wants_the_peak_under_the_baselines_peak(load: list[float], net
     baseline = np.array([[100.0, 100, 100, 120]])
     given = call((baseline - np.array([load])).tolist(), [[30] * 4], "2", step=QUARTER, baseline_kwh=baseline)
     assert net_of(settle(given, rule_named("zhejiang")), "r0") == net
+
+
+@pytest.mark.parametrize(("load", "net"), [([31.0, 20.0], "0.00"), ([29.0, 22.0], "78.00")])
+def test_peaks_of_intervals_of_different_lengths_are_compared_as_power(load: list[float], net: str) -> None:
+    # 15 and 45 minutes; baseline 30 / 0.25 = 120 kW and 80 kW; 31 kWh are 124 kW: over it; 29 kWh 116 kW: 39 · 2
+    baseline = np.array([[30.0, 60.0]])
+    given = call((baseline - np.array([load])).tolist(), [[20, 20]], "2", baseline_kwh=baseline)
+    grid = IntervalGrid((START, START + QUARTER, START + 4 * QUARTER))
+    assert net_of(settle(replace(given, grid=grid), rule_named("zhejiang")), "r0") == net
 
 
 def test_zhejiang_filling_wants_the_load_over_the_baseline() -> None:

@@ -7,7 +7,7 @@ import pytest
 
 from models.errors import InputError
 from models.events import Direction
-from models.settlement.rules.evaluate import effective_wh, price_cny_per_kwh, price_terms
+from models.settlement.rules.evaluate import effective_wh, excess_wh, price_cny_per_kwh, price_terms
 from models.settlement.rules.load import packaged_rules, read_rules
 from models.settlement.rules.schema import Rule, Stage
 from tests.unit.models.settlement.calls import rule_named
@@ -123,9 +123,11 @@ def test_edges_are_exact_where_floats_would_not_be() -> None:
     assert effective(rule_named("sichuan_market_v1"), [11, 12, 13, 14], 10) == [11, 12, 12, 12]  # 11.5 and 12.5 to even
 
 
-def test_nothing_is_paid_where_nothing_was_awarded() -> None:
+def test_nothing_is_paid_or_charged_where_nothing_was_awarded() -> None:
     for rule in TABLE.rules.values():
         assert effective(rule, [-7, 0, 5000], 0) == [0, 0, 0], rule.name
+    protected = rule_named("sichuan_market_v1").assessment(protected=True).penalty
+    assert excess_wh(protected, np.array([5000, 5000]), np.array([0, 1000])).tolist() == [0, 3900]  # 5000 - 1.1 · 1000
 
 
 @pytest.mark.parametrize(
