@@ -61,6 +61,36 @@ def test_the_curve_is_what_settlement_pays(
     assert paid == pytest.approx(expected, abs=0.02)  # quantities are rounded to the Wh, money to the cent
 
 
+def test_the_curve_knows_what_does_not_count() -> None:
+    # Zhejiang, 100 awarded: nothing under 50, then what came, at most 100
+    curve = curve_of(rule_named("zhejiang"))
+    assert curve.paid(np.array([-5.0, 49.9, 50.0, 80.0, 130.0]), 100.0).tolist() == [0, 0, 50, 80, 100]
+    assert curve.jump[curve.knot == 0.5] == pytest.approx(-0.5)
+
+
+def test_the_most_that_a_kwh_can_earn_is_found_on_both_sides_of_a_knot() -> None:
+    zero, one = Fraction(0), Fraction(1)
+    # v = 3 x - 1 up to 1, then x: v / x rises to 2 just before 1; and v = 0 up to 1, then 1: v / x is 1 just at 1
+    assert NetCurve((one,), (-one, zero), (Fraction(3), one)).best_per_kwh() == 2
+    assert NetCurve((one,), (zero, one), (zero, zero)).best_per_kwh() == 1
+    with pytest.raises(InputError, match="must not pay for nothing"):
+        NetCurve((one,), (one, one), (zero, zero)).best_per_kwh()
+
+
+def test_a_sample_on_the_edge_of_a_jump_counts_as_the_rule_says() -> None:
+    # exactly 80 % is paid
+    curve = curve_of(rule_named("tier_80_120"))
+    assert SampledDelivery(np.array([80.0, 79.0])).expected(curve, np.array([100.0])).tolist() == [40.0]
+
+
+@given(order=st.floats(0.1, 1e6))
+def test_an_order_between_two_edges_is_found(order: float) -> None:
+    # only ``order`` pays both in full: the lower is 80 % of it, the higher 120 %
+    found = best_order(rule_named("tier_80_120"), SampledDelivery(np.array([0.8 * order, 1.2 * order])))
+    assert found.order_kwh == pytest.approx(order)
+    assert found.share_of_perfect == pytest.approx(1, abs=1e-9)
+
+
 def test_the_curve_counts_money_for_power_besides() -> None:
     # a quarter of an hour under Jiangsu's rule: 2.4 + 10 / 0.25 = 42.4 CNY for each kWh up to the order
     rule = rule_named("jiangsu")

@@ -54,6 +54,7 @@ def test_what_the_richest_gives_to_the_poorest_makes_it_fairer(x: np.ndarray, pa
 def test_gini_by_hand_and_of_debts() -> None:
     assert gini(np.array([1, 3])) == pytest.approx(0.25)  # (|1 - 3| + |3 - 1|) / (2 · 2² · 2) = 4 / 16
     assert gini(np.array([])) == 0
+    assert gini(np.array([1e308, 1e308, 0.0])) == pytest.approx(1 / 3)  # (-2 · 0 + 0 · 1 + 2 · 1) / (3 · 2)
     with pytest.raises(InputError, match="must not be negative"):
         gini(np.array([1.0, -1.0]))
     with pytest.raises(InputError, match="must not be negative or missing"):
