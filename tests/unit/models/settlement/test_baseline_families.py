@@ -67,14 +67,20 @@ def test_fifteen_minutes_before_need_a_meter_that_reads_them() -> None:
     np.testing.assert_allclose(found.kw, 55.0)  # the slot from 13:45 to 14:00
 
 
+def test_an_hour_that_lies_only_half_in_a_window_is_not_in_it() -> None:
+    rule = {"family": "meter_window", "windows": [{"from_h": -2.5, "to_h": -0.5}]}
+    found = baseline_by(made(rule), event_on_next_weekday(flat_days([1.0]), np.arange(24.0)))
+    np.testing.assert_allclose(found.kw, 12.0)
+
+
 def test_rolling_forgets_a_tenth_a_day() -> None:
-    history = flat_days([100, 100, 100, 100, 100, 200, 100])
+    history = flat_days([100, 100, 100, 100, 100, 200, 150])
     found = baseline_by(
         made({"family": "rolling", "keep_fraction": 0.9, "start_days": 5, "look_back_days": 90}),
         event_on_next_weekday(history),
     )
-    # 100 -> 0.9 * 100 + 0.1 * 200 = 110 -> 0.9 * 110 + 0.1 * 100 = 109
-    np.testing.assert_allclose(found.kw, 109.0)
+    # 100 -> 0.9 * 100 + 0.1 * 200 = 110 -> 0.9 * 110 + 0.1 * 150 = 114
+    np.testing.assert_allclose(found.kw, 114.0)
     assert sum(each.weight for each in found.days) == pytest.approx(1.0)
     assert found.days[5].weight == pytest.approx(0.09)
 
@@ -95,6 +101,7 @@ def test_the_nearest_days_are_those_of_like_heat() -> None:
 def test_a_match_day_is_alike_outside_of_the_event() -> None:
     history = clock_days(np.array([[10.0] * 24, [50.0] * 24, [20.0] * 24, [12.0] * 24]))
     history.values[0, :, EVENT] = [[1], [2], [3], [4]]
+    history.values[0, 0, [13, 18]] = 1e4  # within an hour of the event: nobody looks there
     found = baseline_by(method_named("pjm_match_day_3"), event_on_next_weekday(history, 11.0))
     assert verdicts(found) == ["used", "less_alike", "used", "used"]
     np.testing.assert_allclose(found.kw[EVENT], (1 + 3 + 4) / 3)

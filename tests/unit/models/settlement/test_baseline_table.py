@@ -48,7 +48,7 @@ def test_nothing_claims_to_be_verified_but_what_is_ours() -> None:
 
 
 def test_the_newest_version_is_meant_unless_one_is_named() -> None:
-    assert method_named("nyiso_5_10").version == 2
+    assert method_named("nyiso_5_10").version == newest_methods()["nyiso_5_10"].version == 2
     assert method_named("nyiso_5_10", 1).parameters != method_named("nyiso_5_10").parameters
     with pytest.raises(InputError, match=r"pjm_4_5_saa.*nyiso_5_10 version 9"):
         method_named("nyiso_5_10", 9)
