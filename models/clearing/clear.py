@@ -25,14 +25,14 @@ def clear(market: Market, *, deadline_s: float = DEADLINE_S, gap: float = 0.0) -
     require_sound(market)
     until = time.monotonic() + deadline_s
     order = order_of_bids(market)
-    intervals, awards, build_s, solve_s = [], [], 0.0, 0.0
-    for need in market.needs:
+    intervals, awards = [], []
+    for k, need in enumerate(market.needs):
         book = open_book(market, need, order)
-        solved = solve_interval(book, gap=gap, until=until)
+        now = time.monotonic()
+        solved = solve_interval(book, gap=gap, until=now + (until - now) / (len(market.needs) - k))
         prices = clearing_prices(book, solved.accepted)
         intervals.append(_interval(market, need, book, solved, prices))
         awards += _awards(market, need, book, solved.accepted, prices)
-        build_s, solve_s = build_s + solved.build_s, solve_s + solved.solve_s
     found = Clearing(
         market_id=market.market_id,
         rule_id=market.rule.rule_id,
@@ -40,8 +40,6 @@ def clear(market: Market, *, deadline_s: float = DEADLINE_S, gap: float = 0.0) -
         intervals=tuple(intervals),
         awards=tuple(awards),
         cover=cover(market),
-        build_s=build_s,
-        solve_s=solve_s,
     )
     report = check_clearing(market, found)
     if report.violations:
@@ -59,7 +57,7 @@ def _interval(market: Market, need: Need, book: Book, solved: Cleared, prices: P
     sums = book.sums(solved.accepted)
     zone_price: dict[str, float] = {}
     for area, price in zip(book.areas, prices.areas, strict=True):  # inner areas come later and have the last word
-        zone_price |= dict.fromkeys(sorted(area.zone_ids), price * tick)
+        zone_price |= dict.fromkeys(sorted(area.zone_ids), _neat(price * tick))
     given = {area.area_id: area for area in need.areas}
     lacks = [max(0, area.least - total) for area, total in zip(book.areas, sums, strict=True)]
     bids = sum(offer.cost(amount) for offer, amount in zip(book.offers, solved.accepted, strict=True))
@@ -67,15 +65,15 @@ def _interval(market: Market, need: Need, book: Book, solved: Cleared, prices: P
         start=need.start,
         end=need.end,
         need_kw=need.need_kw,
-        surplus_kw=max(0, sums[0] - book.areas[0].least) * quantum,
+        surplus_kw=_neat(max(0, sums[0] - book.areas[0].least) * quantum),
         areas=tuple(
             AreaCleared(
                 area_id=area.area_id,
-                accepted_kw=total * quantum,
+                accepted_kw=_neat(total * quantum),
                 at_least_kw=need.need_kw if area.area_id == CITY else given[area.area_id].at_least_kw,
-                at_most_kw=area.most * quantum if area.area_id == CITY else given[area.area_id].at_most_kw,
-                shortfall_kw=lack * quantum,
-                price_per_kwh=price * tick,
+                at_most_kw=_neat(area.most * quantum) if area.area_id == CITY else given[area.area_id].at_most_kw,
+                shortfall_kw=_neat(lack * quantum),
+                price_per_kwh=_neat(price * tick),
             )
             for area, total, lack, price in zip(book.areas, sums, lacks, prices.areas, strict=True)
         ),
@@ -102,19 +100,24 @@ def _awards(market: Market, need: Need, book: Book, accepted: list[int], prices:
                 aggregator_id=bid.aggregator_id,
                 zone_id=bid.zone_id,
                 start=need.start,
-                offered_kw=offer.offered * quantum,
-                minimum_kw=offer.minimum * quantum,
-                accepted_kw=amount * quantum,
-                price_per_kwh=price * tick,
+                offered_kw=_neat(offer.offered * quantum),
+                minimum_kw=_neat(offer.minimum * quantum),
+                accepted_kw=_neat(amount * quantum),
+                price_per_kwh=_neat(price * tick),
                 as_bid_cny=as_bid,
                 as_cleared_cny=as_cleared,
                 supplement_cny=supplement * cny,
                 payment_cny=as_bid if as_bid_pricing else as_cleared,
                 reason=reason.reason,
-                next_price_per_kwh=None if reason.next_price is None else reason.next_price * tick,
+                next_price_per_kwh=None if reason.next_price is None else _neat(reason.next_price * tick),
                 margin_share=reason.margin_share,
-                accepted_below_per_kwh=None if reason.below is None else reason.below * tick,
+                accepted_below_per_kwh=None if reason.below is None else _neat(reason.below * tick),
                 limit_area_id=None if reason.area is None else book.areas[reason.area].area_id,
             )
         )
     return awards
+
+
+def _neat(value: float) -> float:
+    """A multiple of a decimal fraction as people write it: 1029 ticks of 0.001 are 1.029."""
+    return round(value, 9)

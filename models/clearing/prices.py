@@ -3,7 +3,7 @@ r"""Clearing prices of one interval, from what is accepted: no solver.
     (R1)  p_a ≥ c_bs      b in a directly, a part of s beyond the minimum M_b is accepted                  [ticks]
     (R2)  p_a ≤ c_bs      b in a directly, u_b = 1 or M_b = 0, a part of s beyond M_b is not accepted      [ticks]
     (R3)  p_a ≥ p_a'      a' around a, unless the most of a binds      Y_a = U_a                           [ticks]
-    (R4)  p_a ≤ p_a'      a' around a, unless the least of a binds     L_a > 0, Y_a - M* < L_a or Y_a = L_a [ticks]
+    (R4)  p_a ≤ p_a'      a' around a, unless the least of a binds     Y_a - M* < L_a  or  Y_a = L_a       [ticks]
     (R5)  floor ≤ p_a ≤ cap                                                                                [ticks]
     (R6)  w_b = max(0, C_b - p_a y_b)     the supplement                                       [ticks x quanta]
 
@@ -113,7 +113,7 @@ def _tree(book: Book, accepted: list[int]) -> _Tree:
     sums = book.sums(accepted)
     limits = list(zip(book.areas, sums, forced, strict=True))
     not_below = [total < area.most for area, total, _ in limits]
-    not_above = [not area.least or max(area.least + 1, area.least + most) <= total for area, total, most in limits]
+    not_above = [max(area.least + 1, area.least + most) <= total for area, total, most in limits]
     return _Tree([area.parent for area in book.areas], low, high, not_below, not_above)
 
 
@@ -126,7 +126,7 @@ def divisible(offer: BookOffer, amount: int) -> tuple[list[int], list[int]]:
         end = begin + quantity
         if min(end, amount) > max(begin, offer.minimum):
             taken.append(price)
-        if end > max(begin, offer.minimum, amount):
+        if end > max(begin, amount):
             left.append(price)
         begin = end
     return taken, left

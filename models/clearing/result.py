@@ -72,7 +72,8 @@ class IntervalCleared(_Frozen):
 
     ``cost_cny``: what is accepted at bid prices, the cost that was minimised; ``shortfall_cny``: what is missing at
     its price.  ``bound_cny``: no acceptance can bring both together below this, by the solver; ``checked_bound_cny``:
-    the same by the checker.  ``status``: ``optimal``, or ``feasible`` where time was up.
+    the same by the checker.  ``status``: ``optimal``, or ``feasible`` where time was up or a gap was
+    allowed.
     """
 
     start: UtcTime
@@ -102,8 +103,6 @@ class Clearing(_Frozen):
     intervals: tuple[IntervalCleared, ...]
     awards: tuple[Award, ...]
     cover: tuple[Cover, ...]
-    build_s: float
-    solve_s: float
 
     @property
     def opens_emergency(self) -> bool:

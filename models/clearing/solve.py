@@ -26,6 +26,10 @@ from models.errors import DeadlineError, SolverError
 
 FEASIBILITY = 1e-7
 """Enough to round to whole numbers, which the checker then holds against every limit exactly."""
+KEPT_BACK = 0.2
+"""Part of the time that the linear rest may need after all minimum quantities were chosen."""
+LESS_THAN_ONE = 0.5
+"""Costs are whole numbers: a gap of less than one is none."""
 _OFF = 1e-3
 
 
@@ -36,8 +40,6 @@ class Cleared:
     accepted: list[int]
     bound: float
     status: str
-    build_s: float
-    solve_s: float
 
 
 class _Program:
@@ -76,21 +78,22 @@ class _Program:
         lp.a_matrix_.start_, lp.a_matrix_.index_, lp.a_matrix_.value_ = matrix.indptr, matrix.indices, matrix.data
         self.highs.passModel(lp)
 
-    def choose(self, gap: float, until: float) -> tuple[float, str]:
-        """Decide the binaries and hold them; the bound and the status."""
+    def choose(self, gap: float, until: float) -> tuple[float, bool]:
+        """Decide the binaries and hold them; the bound, and whether time was not up."""
         count = len(self.binaries)
         self.highs.changeColsIntegrality(count, self.binaries, np.ones(count, dtype=np.uint8))
         # Presolve takes most of the time, and finds something to do only among choices that leave nothing to divide.
         can_divide = count < len(self.book.offers)
         self.highs.setOptionValue("presolve", "off" if can_divide else "choose")
         self.highs.setOptionValue("mip_rel_gap", gap)
-        self.highs.setOptionValue("mip_abs_gap", 0.5)  # costs are whole numbers: less than one is none
-        status = self._run(until)
+        self.highs.setOptionValue("mip_abs_gap", LESS_THAN_ONE)
+        self.highs.setOptionValue("mip_feasibility_tolerance", FEASIBILITY)
+        is_proven = self._run(until)
         chosen = np.round(np.array(self.highs.getSolution().col_value)[self.binaries])
         bound = float(self.highs.getInfo().mip_dual_bound)
         self.highs.changeColsIntegrality(count, self.binaries, np.zeros(count, dtype=np.uint8))
         self.highs.changeColsBounds(count, self.binaries, chosen, chosen)
-        return bound, status
+        return bound, is_proven
 
     def share(self, until: float) -> NDArray[np.float64]:
         """(T1): all columns, with the binaries as they are held."""
@@ -100,7 +103,8 @@ class _Program:
         self._run(until)
         return np.array(self.highs.getSolution().col_value)
 
-    def _run(self, until: float) -> str:
+    def _run(self, until: float) -> bool:
+        """True if solved to the end, False if time was up and something was found."""
         left = until - time.monotonic()
         if left <= 0:
             raise DeadlineError(0.0)
@@ -108,11 +112,11 @@ class _Program:
         self.highs.run()
         status = self.highs.getModelStatus()
         if status == highspy.HighsModelStatus.kOptimal:
-            return "optimal"
+            return True
         if status == highspy.HighsModelStatus.kTimeLimit:
             found = self.highs.getInfo().primal_solution_status == highspy.SolutionStatus.kSolutionStatusFeasible
             if found and self.highs.getInfo().mip_node_count >= 0:
-                return "feasible"
+                return False
             raise DeadlineError(left)
         raise SolverError(self.highs.modelStatusToString(status), f"{len(self.cost)} columns")
 
@@ -123,13 +127,11 @@ def solve_interval(book: Book, *, gap: float, until: float) -> Cleared:
     Raises ``DeadlineError`` if there is none in time, ``SolverError`` if the solver fails.
     """
     if not book.offers:
-        return Cleared([], float(book.cost([])), "optimal", 0.0, 0.0)
-    began = time.monotonic()
+        return Cleared([], float(book.cost([])), "optimal")
     program = _Program(book)
-    built = time.monotonic()
-    bound, status = None, "optimal"
+    bound, is_proven = None, True
     if len(program.binaries):
-        bound, status = program.choose(gap, until)
+        bound, is_proven = program.choose(gap, until - KEPT_BACK * (until - time.monotonic()))
     x = program.share(until)
     accepted = [0] * len(book.offers)
     for (b, _), k in program.steps.items():
@@ -138,6 +140,6 @@ def solve_interval(book: Book, *, gap: float, until: float) -> Cleared:
             raise SolverError("no corner", f"offer {b} is accepted with {x[k]!r} quanta")
         accepted[b] += whole
     cost = float(book.cost(accepted))
-    return Cleared(
-        accepted, cost if bound is None else min(bound, cost), status, built - began, time.monotonic() - built
-    )
+    if bound is None or (is_proven and cost - bound <= LESS_THAN_ONE + FEASIBILITY * cost):
+        return Cleared(accepted, cost, "optimal")
+    return Cleared(accepted, min(bound, cost), "feasible")

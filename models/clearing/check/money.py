@@ -53,7 +53,7 @@ def _not_dearer(node: Node) -> Iterator[tuple[str, str]]:
         if inner.most is None or total < inner.most:
             yield node.area_id, inner.area_id
         is_short_without = total <= inner.least or total - forced < inner.least
-        if not inner.least or not is_short_without:
+        if not is_short_without:
             yield inner.area_id, node.area_id
         yield from _not_dearer(inner)
 

@@ -209,6 +209,12 @@ def test_a_market_without_bids_is_all_shortfall() -> None:
     assert done.opens_emergency
 
 
+def test_prices_and_amounts_are_written_as_people_write_them() -> None:
+    done = clear(market(0.3, [bid("a", (1.029, 0.7))], quantum_kw=0.1))
+    told = award(done, "a")
+    assert (str(told.accepted_kw), str(told.price_per_kwh), str(told.offered_kw)) == ("0.3", "1.029", "0.7")
+
+
 def test_rounding_keeps_the_need_and_the_limits() -> None:
     # In quanta of 5 kW: 98 needed is 100, of X's 33 kW 30 are used.
     bids = [bid("a", (0.4, 80), zone="X"), bid("b", (0.6, 90), zone="Y")]
