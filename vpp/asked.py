@@ -17,6 +17,7 @@ from models.events import Commitment, Event
 from models.intervals import IntervalGrid
 from vpp.feedback import EventFeedback
 from vpp.ramp import is_guard, is_ramp
+from vpp.unheard import left_to_them_kw
 
 LATER = "~later"
 """Ends the name of the second piece of a running event."""
@@ -41,10 +42,11 @@ def asked_pieces(
     """
     if feedback is None or is_ramp(event.event_id) or is_guard(event.event_id):
         return [event]
-    later = event.model_copy(update={"target_kw": feedback.later_kw(event.target_kw)})
     if not event.start <= grid.start < event.end:
-        return [later]
-    now_kw = feedback.ask_again() if again else feedback.ask(event.target_kw)
+        return [event.model_copy(update={"target_kw": feedback.later_kw(event.target_kw)})]
+    wanted_kw = event.target_kw - left_to_them_kw(feedback.unheard_kw, event.target_kw)
+    later = event.model_copy(update={"target_kw": feedback.later_kw(wanted_kw)})
+    now_kw = feedback.ask_again() if again else feedback.ask(wanted_kw)
     now = event.model_copy(update={"target_kw": now_kw})
     good_by = grid.start if feedback.good_by is None else feedback.good_by
     cut = max(edge for edge in grid.edges if edge <= max(good_by, grid.start))

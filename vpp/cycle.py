@@ -36,6 +36,7 @@ from vpp.day_ahead import DayAheadStage
 from vpp.delivery import DeliveryStage
 from vpp.event_scope import is_in_scope
 from vpp.events import EventDesk
+from vpp.feedback import READING_WITHIN
 from vpp.gauges import set_gauges
 from vpp.heard import NEVER_US
 from vpp.metrics import Metrics
@@ -48,6 +49,7 @@ from vpp.rhythm import Rhythm
 from vpp.session_baseline import SessionBaselines
 from vpp.standing_orders import standing_orders
 from vpp.state import LiveState
+from vpp.unheard import unheard_kw
 from vpp.window_means import Window, window_means
 
 log = structlog.get_logger(__name__)
@@ -299,7 +301,16 @@ class RealTimeCycle:
                     event = event.model_copy(update={"target_kw": ordered_kw})
                 ids = [name for name in means if self._counts_for(name, event, problem)]
                 planned = _expected_kw(problem, plan, event, ids, plan.grid.index_at(before) or 0)
-                self._real_time.learn(start, event, means, ids, planned)
+                self._real_time.learn(start, event, means, ids, planned, self._unheard_kw(event, ids, start))
+
+    def _unheard_kw(self, event: Event, ids: Sequence[str], start: datetime) -> float:
+        """What silent processes most likely still bring; nobody is interrupted so that more is drawn."""
+        if event.direction is not Direction.SHAVE:
+            return 0.0
+        rows = self._state.rows(ids)
+        rows = rows[rows >= 0]
+        silent_for = self._rhythm.cycle + READING_WITHIN
+        return unheard_kw(self._state, rows, self._conduct.fractions(rows), start, silent_for)
 
     def _counts_for(self, resource_id: str, event: Event, problem: DispatchProblem) -> bool:
         """True for everybody who is judged, also who has nothing to decide any more (a process that has run)."""

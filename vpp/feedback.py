@@ -105,6 +105,8 @@ class EventFeedback:
     """When what is owed will have been made good; None outside the event."""
     absent_kw: float = 0.0
     """What those who have just gone missing will not bring in the coming cycle, most likely (``vpp.absence``)."""
+    unheard_kw: float = 0.0
+    """What silent processes that cannot be back yet most likely still bring (``vpp.unheard``)."""
     ramp_up: RampUp = field(default_factory=RampUp)
     absence: Absence = field(default_factory=Absence)
     _unreported_kw: list[float] = field(default_factory=list)

@@ -32,6 +32,7 @@ from vpp.ramp import is_guard, is_ramp, whole_event
 from vpp.ramp_up import RampUp
 from vpp.response import ResponseTimes
 from vpp.state import LiveState
+from vpp.unheard import left_to_them_kw
 
 FINE, COARSE = timedelta(minutes=5), timedelta(minutes=30)
 """Steps of the plan: soon, and later.  A shorter cycle plans in the same steps, more often."""
@@ -118,13 +119,14 @@ class RealTimeStage:
         baseline_now_kw: Mapping[str, float],
         ids: Sequence[str],
         planned_kw: FloatArray,
+        unheard_kw: float = 0.0,
     ) -> None:
         """Compare what the event's devices drew over the last cycle with their baseline, and correct the order.
 
         ``planned_kw``: what the plan in force expected of each of ``ids`` in that cycle, (n,).  It counts for those
         only who can be ordered again: who has been set aside since is in no plan any more, and what it did not bring
         must not be bought twice.  The first cycle of an event holds the ramp of the devices and says little about what
-        they can hold: it counts for what its hour owes only.
+        they can hold: it counts for what its hour owes only.  ``unheard_kw``: what the silent bring (``vpp.unheard``).
         """
         begun = now - event.start
         if now > event.end:
@@ -138,6 +140,7 @@ class RealTimeStage:
         heard = (age_us <= max(self._cycle, READING_WITHIN) // timedelta(microseconds=1)) & ~lies[rows]
         feedback = self.feedback_of(event.event_id)
         feedback.absent_kw = 0.0
+        feedback.unheard_kw = unheard_kw
         if not heard.any():  # it is we who are deaf: that says nothing about what was delivered
             return
         sign = 1.0 if event.direction is Direction.SHAVE else -1.0
@@ -162,7 +165,8 @@ class RealTimeStage:
         if begun < self._cycle:
             feedback.foresee(event.target_kw, planned, delivered - early_kw - gone_kw)
         else:
-            measured = MeasuredCycle(now - self._cycle, now, event.target_kw, delivered)
+            wanted_kw = event.target_kw - left_to_them_kw(feedback.unheard_kw, event.target_kw)
+            measured = MeasuredCycle(now - self._cycle, now, wanted_kw, delivered)
             counted = Contributions(rows, moved_kw, reported, baseline_kw, sign)
             feedback.take(
                 measured,
