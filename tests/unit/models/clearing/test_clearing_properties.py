@@ -11,7 +11,9 @@ from hypothesis import strategies as st
 from scipy.optimize import linprog
 
 from models.clearing.asking import price_to_be_accepted
+from models.clearing.check.bound import best_of_all, least_cost
 from models.clearing.check.checking import check_clearing
+from models.clearing.check.figures import interval_of
 from models.clearing.clear import clear
 from models.clearing.market import Bid, Market, Offer, Pricing, Step
 from models.clearing.result import Clearing, Reason
@@ -79,6 +81,27 @@ def test_the_checker_finds_nothing_and_its_bound_holds(asked: Market) -> None:
     for interval in done.intervals:
         assert interval.checked_bound_cny <= interval.cost_cny + interval.shortfall_cny + 1e-9
         assert interval.bound_cny == pytest.approx(interval.cost_cny + interval.shortfall_cny)
+
+
+@given(markets(most_bids=5))
+def test_the_bound_without_a_choice_of_minimums_is_never_above_the_least_cost(asked: Market) -> None:
+    done = clear(asked)
+    for need, result in zip(asked.needs, done.intervals, strict=True):
+        awards = {each.bid_id: each for each in done.awards if each.start == need.start}
+        read = interval_of(asked, need, result, awards)
+        bound, best = least_cost(read.city, None, read.shortfall), best_of_all(read.city, read.shortfall)
+        assert bound is not None
+        assert best is not None
+        assert bound <= best
+
+
+def test_the_bound_of_a_minimum_is_its_mean_price() -> None:
+    # 100 at 1 or 3, of which 100 or nothing: 2 on average; half of it is needed: 50 x 2 is the bound, c costs 150.
+    asked = market(50, [bid("a", (1.0, 50), (3.0, 100), minimum_kw=100), bid("c", (3.0, 50))])
+    done = clear(asked)
+    read = interval_of(asked, asked.needs[0], done.intervals[0], {each.bid_id: each for each in done.awards})
+    assert least_cost(read.city, None, read.shortfall) == 50 * 2000
+    assert best_of_all(read.city, read.shortfall) == 50 * 3000
 
 
 @given(markets(most_bids=10, minimums=False))

@@ -223,6 +223,15 @@ def test_rounding_keeps_the_need_and_the_limits() -> None:
     assert done.intervals[0].city.accepted_kw >= 98
 
 
+def test_the_city_takes_what_its_areas_need_after_rounding() -> None:
+    # 50.4 and 49.6 are 51 and 50 in whole kW: 101, although no more than the 100 needed may come otherwise.
+    bids = [bid("a", (0.4, 80), zone="X"), bid("b", (0.6, 90), zone="Y")]
+    areas = (area("x", "X", least=50.4), area("y", "Y", least=49.6))
+    done = clear(market(100, bids, *areas, surplus_fraction=0))
+    assert accepted(done) == {"a": 51, "b": 50}
+    assert all(each.shortfall_kw == 0 for each in done.intervals[0].areas)
+
+
 def test_a_quarter_of_an_hour_is_a_quarter_of_the_money() -> None:
     whole = market(100, [bid("a", (0.5, 200))])
     need = whole.needs[0].model_copy(update={"end": hour(0) + (hour(1) - hour(0)) / 4})
