@@ -1,7 +1,7 @@
 """Who is silent and cannot be back yet: a process that was interrupted stays so for its shortest time, heard or not.
 
     u   =  Σ ρ_i c_i             over silent processes within their shortest time                      [kW]
-    h   =  clip(u − 5 % of the order, 0, 8 % of the order)      is not bought a second time            [kW]
+    h   =  clip(u − 7 % of the order, 0, 8 % of the order)      is not bought a second time            [kW]
 
 What such a process brings stands in no reading.  Bought again in full, meters say 100 % and the grid gets 115 %; not
 bought again, meters say 85 %.  A little of it is nobody's business; of more, so much is left to the silent that neither
@@ -27,7 +27,7 @@ from vpp.heard import NEVER_US
 from vpp.resource_live import ResourceLive
 from vpp.state import LiveState
 
-FREE_SHARE = 0.05
+FREE_SHARE = 0.07
 """Of the order: bought again in full."""
 MOST_SHARE = 0.08
 """Of the order: no more than that is left to the silent."""

@@ -80,5 +80,5 @@ def test_an_order_that_runs_is_asked_for_so_much_less_now_and_later() -> None:
     whole = asked_pieces(order, feedback, grid)
     feedback.unheard_kw = 10.0
     assert [piece.target_kw for piece in asked_pieces(order, feedback, grid)] == pytest.approx(
-        [piece.target_kw - 5.0 for piece in whole]
+        [piece.target_kw - 3.0 for piece in whole]
     )
