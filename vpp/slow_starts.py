@@ -12,8 +12,10 @@ In stretches that are long beside a start (a quiet cycle) nothing changes.
 
 from collections.abc import Sequence
 from dataclasses import replace
+from datetime import datetime
 
 import numpy as np
+from numpy.typing import NDArray
 
 from models.dispatch.problem import DispatchProblem
 from models.dispatch.states import StateTable
@@ -29,7 +31,7 @@ START_TAKES_H = 0.25
 def with_slow_starts(
     problem: DispatchProblem, in_force: DispatchPlan | None, events: Sequence[Event]
 ) -> DispatchProblem:
-    """The problem of a cycle in which an engine's start takes its time; ``events``: those of the operator."""
+    """The problem of a cycle in which an engine's start takes its time; ``events``: as the optimiser sees them."""
     engines = problem.fleet.tables.get(ResourceKind.GENERATOR)
     first_h, states = float(problem.grid.hours[0]), problem.states
     if engines is None or first_h > START_TAKES_H or not isinstance(states, StateTable):
@@ -37,11 +39,11 @@ def with_slow_starts(
     names = [str(name) for name in engines.columns["resource_id"]]
     places = states.find(names)
     on = np.where(places >= 0, states.columns.on[places], np.nan)
-    told = np.array([_is_told(in_force, problem, name) for name in names], dtype=np.bool_)
     start = problem.grid.start
     running = (each for each in events if each.start <= start < each.end and each.target_kw > 0)
     in_event = any(not is_guard(each.event_id) for each in running)
     off = (places >= 0) & (on == 0)
+    told = off & _told(in_force, names, start)
 
     not_yet = off & ~told & (not in_event)
     if not_yet.any():
@@ -51,21 +53,22 @@ def with_slow_starts(
         been_h[places[not_yet]] = np.minimum(known_h, down_h)
         states = StateTable(states.resource_ids, replace(states.columns, hours_in_state_h=been_h))
 
-    limit_kw, starting = problem.zone_limit_kw, off & told
-    if starting.any():
+    limit_kw = problem.zone_limit_kw
+    if told.any():
         limit_kw = limit_kw.copy()
         least = np.asarray(engines.columns["power_min_kw"], dtype=np.float64)
         most = np.asarray(engines.columns["power_max_kw"], dtype=np.float64)
         reach_kw = np.minimum(most, np.maximum(least, np.asarray(engines.columns["ramp_kw_per_h"]) * first_h))
         zone_of = {zone: row for row, zone in enumerate(problem.zones)}
-        for row in np.flatnonzero(starting).tolist():
+        for row in np.flatnonzero(told).tolist():
             limit_kw[zone_of[str(engines.columns["zone_id"][row])], 0] -= reach_kw[row]
     return replace(problem, states=states, zone_limit_kw=limit_kw)
 
 
-def _is_told(in_force: DispatchPlan | None, problem: DispatchProblem, name: str) -> bool:
-    """True if the plan in force lets the engine run at the problem's start."""
-    if in_force is None:
-        return False
-    t, row = in_force.grid.index_at(problem.grid.start), in_force.row_of.get(name)
-    return t is not None and row is not None and float(in_force.power_kw[row, t]) < 0
+def _told(in_force: DispatchPlan | None, names: Sequence[str], start: datetime) -> NDArray[np.bool_]:
+    """Which of the engines ``names`` (n,) the plan in force lets run at ``start``."""
+    t = None if in_force is None else in_force.grid.index_at(start)
+    if in_force is None or t is None:
+        return np.zeros(len(names), dtype=np.bool_)
+    rows = [in_force.row_of.get(name) for name in names]
+    return np.array([row is not None and in_force.power_kw[row, t] < 0 for row in rows], dtype=np.bool_)
