@@ -17,7 +17,6 @@ from models.events import Commitment, Event
 from models.intervals import IntervalGrid
 from vpp.feedback import EventFeedback
 from vpp.ramp import is_guard, is_ramp
-from vpp.unheard import left_to_them_kw
 
 LATER = "~later"
 """Ends the name of the second piece of a running event."""
@@ -44,7 +43,7 @@ def asked_pieces(
         return [event]
     if not event.start <= grid.start < event.end:
         return [event.model_copy(update={"target_kw": feedback.later_kw(event.target_kw)})]
-    wanted_kw = event.target_kw - left_to_them_kw(feedback.unheard_kw, event.target_kw)
+    wanted_kw = event.target_kw - feedback.left_kw
     later = event.model_copy(update={"target_kw": feedback.later_kw(wanted_kw)})
     now_kw = feedback.ask_again() if again else feedback.ask(wanted_kw)
     now = event.model_copy(update={"target_kw": now_kw})

@@ -7,8 +7,8 @@ Two parts, because two things are wrong and each has its own cure:
     owed      an hour is judged as a whole: what its first cycles missed is made up for in the cycles that are left
 
         l  ←  l + g (p − r − d − l)                 after each cycle: p planned, r on the way, d delivered  [kW]
-        o  =  Σ_{cycles of this hour} (ordered − d) Δ / (time to make it good)                              [kW]
-        next plan  =  ordered + l + o + a,      |l| ≤ 0.4 ordered,  |o| ≤ 0.2 ordered;  later  =  ordered + l
+        o  =  Σ_{cycles of this hour} (ordered − h − d) Δ / (time to make it good)                          [kW]
+        next plan  =  ordered − h + l + o + a,      |l| ≤ 0.4 ordered,  |o| ≤ 0.2 ordered;  later  =  ordered − h + l
         next order =  next plan / k             k = p / asked, 1 to 1.1
 
 a is what devices that have just gone missing will not bring, once: at the next cycle they are heard or out of the plan.
@@ -43,6 +43,7 @@ from models.reading_columns import microseconds
 from models.settlement.performance import BAND, clock_hours
 from vpp.absence import Absence
 from vpp.ramp_up import RampUp
+from vpp.unheard import left_to_them_kw
 
 GAIN, GAIN_TIME = 0.7, timedelta(minutes=5)
 """So much of a new difference is believed after so long; what is missed hardly depends on l, so any share is stable.  A
@@ -69,12 +70,13 @@ FORESIGHT_SHARE = 0.7
 
 @dataclass(frozen=True, slots=True)
 class MeasuredCycle:
-    """What one cycle inside an event came to, means over [start, end), kW."""
+    """What one cycle inside an event came to, means over [start, end), kW; ``unheard_kw``: see ``vpp.unheard``."""
 
     start: datetime
     end: datetime
     ordered_kw: float
     delivered_kw: float
+    unheard_kw: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,7 +108,9 @@ class EventFeedback:
     absent_kw: float = 0.0
     """What those who have just gone missing will not bring in the coming cycle, most likely (``vpp.absence``)."""
     unheard_kw: float = 0.0
-    """What silent processes that cannot be back yet most likely still bring (``vpp.unheard``)."""
+    """What silent processes that cannot be back yet most likely still bring (u of ``vpp.unheard``)."""
+    left_kw: float = 0.0
+    """How much of the order is left to them in this clock hour (h)."""
     ramp_up: RampUp = field(default_factory=RampUp)
     absence: Absence = field(default_factory=Absence)
     _unreported_kw: list[float] = field(default_factory=list)
@@ -224,14 +228,18 @@ class EventFeedback:
         """Count what the clock hour of ``now`` (its part inside the event) still owes, and by when to make it good."""
         hour = next((each for each in clock_hours(event.start, event.end, zone) if each[0] <= now < each[1]), None)
         if hour is None:
-            self.owed_kw, self.good_by = 0.0, None
+            self.owed_kw, self.left_kw, self.good_by = 0.0, 0.0, None
             return
         begin, end = hour
-        owed_kwh = sum(
-            (each.ordered_kw - each.delivered_kw) * ((each.end - max(each.start, begin)) / timedelta(hours=1))
+        so_far = [
+            (each, (each.end - max(each.start, begin)) / timedelta(hours=1))
             for each in self.measured
             if begin < each.end <= now
-        )
+        ]
+        unheard_kwh = sum(each.unheard_kw * hours for each, hours in so_far)
+        unheard_kwh += self.unheard_kw * ((end - now) / timedelta(hours=1))
+        self.left_kw = left_to_them_kw(unheard_kwh / ((end - begin) / timedelta(hours=1)), event.target_kw)
+        owed_kwh = sum((each.ordered_kw - self.left_kw - each.delivered_kw) * hours for each, hours in so_far)
         most_kw = OWED_LIMIT * event.target_kw
         left = min(end - now, max(SOON_SHARE * (end - now), SOON_LEAST))
         self.owed_kw = min(max(owed_kwh / (left / timedelta(hours=1)), -most_kw), most_kw)

@@ -32,7 +32,6 @@ from vpp.ramp import is_guard, is_ramp, whole_event
 from vpp.ramp_up import RampUp
 from vpp.response import ResponseTimes
 from vpp.state import LiveState
-from vpp.unheard import left_to_them_kw
 
 FINE, COARSE = timedelta(minutes=5), timedelta(minutes=30)
 """Steps of the plan: soon, and later.  A shorter cycle plans in the same steps, more often."""
@@ -165,8 +164,7 @@ class RealTimeStage:
         if begun < self._cycle:
             feedback.foresee(event.target_kw, planned, delivered - early_kw - gone_kw)
         else:
-            wanted_kw = event.target_kw - left_to_them_kw(feedback.unheard_kw, event.target_kw)
-            measured = MeasuredCycle(now - self._cycle, now, wanted_kw, delivered)
+            measured = MeasuredCycle(now - self._cycle, now, event.target_kw, delivered, unheard_kw)
             counted = Contributions(rows, moved_kw, reported, baseline_kw, sign)
             feedback.take(
                 measured,

@@ -1,11 +1,12 @@
 """Who is silent and cannot be back yet: a process that was interrupted stays so for its shortest time, heard or not.
 
     u   =  Σ ρ_i c_i             over silent processes within their shortest time                      [kW]
-    h   =  clip(u − 7 % of the order, 0, 8 % of the order)      is not bought a second time            [kW]
+    h   =  clip(U − 7 % of the order, 0, 8 % of the order)      is not bought a second time            [kW]
 
 What such a process brings stands in no reading.  Bought again in full, meters say 100 % and the grid gets 115 %; not
 bought again, meters say 85 %.  A little of it is nobody's business; of more, so much is left to the silent that neither
-what is metered nor what is true leaves the band.
+what is metered nor what is true leaves the band.  Hours are judged as a whole, so U is the mean of u over the clock
+hour, with what it is now until the hour ends: who fell silent in mid-hour has half of it in the readings.
 
 ======  ============================================================================
 ρ       what the device has brought of its orders so far (``vpp.conduct``)
@@ -52,9 +53,9 @@ def unheard_kw(
     return found_kw
 
 
-def left_to_them_kw(unheard: float, ordered_kw: float) -> float:
-    """How much less than the order is bought (h)."""
-    return min(max(unheard - FREE_SHARE * ordered_kw, 0.0), MOST_SHARE * ordered_kw)
+def left_to_them_kw(mean_kw: float, ordered_kw: float) -> float:
+    """How much less than the order is bought in an hour over which the silent bring so much on average (h)."""
+    return min(max(mean_kw - FREE_SHARE * ordered_kw, 0.0), MOST_SHARE * ordered_kw)
 
 
 def _held_kw(live: ResourceLive, heard_us: int, now: datetime) -> float:

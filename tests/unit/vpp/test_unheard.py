@@ -9,8 +9,9 @@ from hypothesis import strategies as st
 
 from models.settlement.performance import BAND
 from tests.live import T0, curtailable, interruptible, reading, registered
-from tests.unit.vpp.test_asked import running
+from tests.unit.vpp.test_asked import CYCLE, ZONE, running
 from vpp.asked import asked_pieces
+from vpp.feedback import EventFeedback, MeasuredCycle
 from vpp.state import LiveState
 from vpp.unheard import MOST_SHARE, left_to_them_kw, unheard_kw
 
@@ -78,7 +79,40 @@ def test_neither_what_is_metered_nor_what_is_true_leaves_the_band(share: float) 
 def test_an_order_that_runs_is_asked_for_so_much_less_now_and_later() -> None:
     order, feedback, grid = running(100.0, 6)
     whole = asked_pieces(order, feedback, grid)
-    feedback.unheard_kw = 10.0
+    feedback.left_kw = 3.0
     assert [piece.target_kw for piece in asked_pieces(order, feedback, grid)] == pytest.approx(
         [piece.target_kw - 3.0 for piece in whole]
     )
+
+
+def half_an_hour(unheard_kw: float, unheard_now_kw: float, delivered_kw: float = 100.0) -> EventFeedback:
+    """An event of 100 kW, half an hour of its hour over: what the silent brought in it, and bring now."""
+    order, feedback, _ = running(0.0, 0)
+    for k in range(6):
+        cycle = MeasuredCycle(order.start + CYCLE * k, order.start + CYCLE * (k + 1), 100.0, delivered_kw, unheard_kw)
+        feedback.take(cycle, None)
+    feedback.unheard_kw = unheard_now_kw
+    feedback.owe(order.start + CYCLE * 6, order, ZONE)
+    return feedback
+
+
+def test_an_hour_leaves_to_the_silent_what_its_mean_asks_for() -> None:
+    assert half_an_hour(20.0, 20.0).left_kw == pytest.approx(8.0)  # 13 over the free 7: the most
+    assert half_an_hour(0.0, 20.0).left_kw == pytest.approx(3.0)  # fell silent in mid-hour: 10 on average
+    assert half_an_hour(20.0, 0.0).left_kw == pytest.approx(3.0)  # and back since
+    assert half_an_hour(0.0, 12.0).left_kw == 0.0
+
+
+def test_what_was_bought_before_they_fell_silent_is_given_back() -> None:
+    # half the hour at the whole order, so 3 kW for half an hour are too much, in the quarter of an hour that has to do
+    assert half_an_hour(0.0, 20.0).owed_kw == pytest.approx(-3.0 * 0.5 / 0.25)
+    assert half_an_hour(20.0, 20.0, 92.0).owed_kw == pytest.approx(0.0)
+
+
+def test_another_hour_begins_with_what_is_so_then() -> None:
+    order, feedback, _ = running(100.0, 12)
+    feedback.unheard_kw = 9.0
+    feedback.owe(order.start + CYCLE * 12, order, ZONE)
+    assert feedback.left_kw == pytest.approx(2.0)
+    feedback.owe(order.end + CYCLE, order, ZONE)
+    assert feedback.left_kw == 0.0
