@@ -1,6 +1,5 @@
 """What must not be lost or done twice: answers given, dead letters, the audit chain, counters."""
 
-import hashlib
 import json
 from collections.abc import Mapping, Sequence
 from datetime import datetime
@@ -12,6 +11,7 @@ from adapters.store import schema
 from adapters.store.bulk import chunked
 from adapters.store.connection import Part
 from adapters.store.schema import to_us
+from models.canonical import canonical_json, finite, sha256_of
 from models.errors import StoreError
 from models.records import AuditEntry, DeadLetter, IdempotentAnswer
 
@@ -31,11 +31,7 @@ def audit_hash(entry: AuditEntry) -> str:
         entry.details,
         entry.prev_hash,
     ]
-    return hashlib.sha256(_canonical(facts).encode()).hexdigest()
-
-
-def _canonical(facts: Any) -> str:
-    return json.dumps(facts, sort_keys=True, separators=(",", ":"))
+    return sha256_of(facts)
 
 
 def clean(words: str | None) -> str | None:
@@ -150,7 +146,7 @@ class Journal(Part):
     ) -> AuditEntry:
         """Add a line to the log; ``details`` must be JSON. The database itself refuses changes to it."""
         actor, action, subject = (str(clean(words)) for words in (actor, action, subject))
-        kept = json.loads(_canonical(dict(details or {})))
+        kept = json.loads(canonical_json(finite(dict(details or {}))))
         table = schema.audit
         with self._db.writing() as connection:
             self._db.lock(connection, 2)
@@ -160,7 +156,7 @@ class Journal(Part):
             entry = AuditEntry(number, at, actor, action, subject, kept, before, "")
             entry_hash = audit_hash(entry)
             values = {name: getattr(entry, name) for name in ("entry_id", "at", "actor", "action", "subject")}
-            values |= {"details": _canonical(kept), "prev_hash": before, "entry_hash": entry_hash}
+            values |= {"details": canonical_json(kept), "prev_hash": before, "entry_hash": entry_hash}
             connection.execute(table.insert().values(values))
         return AuditEntry(number, at, actor, action, subject, kept, before, entry_hash)
 

@@ -1,7 +1,5 @@
 """What a call is settled from: baselines, readings and awards per resource and interval, checked at the door."""
 
-import hashlib
-import json
 import re
 from collections import Counter
 from collections.abc import Iterator, Sequence
@@ -15,6 +13,7 @@ from zoneinfo import ZoneInfo
 import numpy as np
 from numpy.typing import NDArray
 
+from models.canonical import sha256_of
 from models.errors import InputError, InputFault
 from models.events import Direction
 from models.intervals import FloatArray, IntervalGrid
@@ -172,7 +171,7 @@ def input_digests(
 ) -> tuple[str, ...]:
     """For every resource the sha256 over canonical JSON of what it is settled from, in whole Wh.
 
-    Canonical: UTF-8, keys in order, no spaces, times in RFC 3339 with +00:00.  Whoever holds the readings of one
+    Canonical: ASCII, keys in order, no spaces, times in RFC 3339 with +00:00.  Whoever holds the readings of one
     resource can compute it without those of the others.
     """
     edges = [edge.isoformat() for edge in grid.edges]
@@ -180,6 +179,5 @@ def input_digests(
     digests = []
     for name, base, load, award in zip(resource_ids, *(column.tolist() for column in columns), strict=True):
         content = {"award_wh": award, "baseline_wh": base, "edges": edges, "metered_wh": load, "resource_id": name}
-        text = json.dumps(content, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
-        digests.append(hashlib.sha256(text.encode()).hexdigest())
+        digests.append(sha256_of(content))
     return tuple(digests)

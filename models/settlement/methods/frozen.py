@@ -1,17 +1,16 @@
 """A baseline frozen: one SHA-256 over the rule, what it looked at and what came out.
 
-Canonical is JSON with sorted keys, no spaces, UTF-8; numbers are rounded to 1e-6 (kW, °C), NaN is null, -0 is 0.
+Canonical is JSON with sorted keys, no spaces, ASCII; numbers are rounded to 1e-6 (kW, °C), NaN is null, -0 is 0.
 So many digits are the same on every machine; the last bits of a least-squares solution are not.
 """
 
-import hashlib
-import json
 from collections.abc import Iterable
 from dataclasses import asdict
 from typing import Any
 
 import numpy as np
 
+from models.canonical import sha256_of
 from models.intervals import FloatArray
 from models.settlement.days import ClockDays
 from models.settlement.methods.case import BaselineCase
@@ -65,8 +64,7 @@ def _numbers(values: FloatArray) -> list[Any]:
 
 
 def _sha256(content: dict[str, Any]) -> str:
-    text = json.dumps(_canonical(content), sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False)
-    return hashlib.sha256(text.encode()).hexdigest()
+    return sha256_of(_canonical(content))
 
 
 def _canonical(value: Any) -> Any:

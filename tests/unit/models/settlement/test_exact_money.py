@@ -57,7 +57,7 @@ def test_a_digest_is_the_hash_of_canonical_json_of_one_resource() -> None:
     digests = input_digests(grid, ["甲", "b"], column, column / 2, column / 4)
     text = (
         '{"award_wh":[375],"baseline_wh":[1500],"edges":["2025-07-16T05:00:00+00:00","2025-07-16T06:00:00+00:00"],'
-        '"metered_wh":[750],"resource_id":"甲"}'
+        '"metered_wh":[750],"resource_id":"\\u7532"}'
     )
     assert json.loads(text)["metered_wh"] == [750]
     assert digests[0] == hashlib.sha256(text.encode()).hexdigest()
