@@ -1,16 +1,33 @@
 """Setpoints: their sequence numbers, what was sent, what was answered."""
 
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Iterator, Sequence
+from dataclasses import dataclass
 from datetime import datetime
 
+import numpy as np
+from numpy.typing import NDArray
 from sqlalchemy import ColumnElement, Connection, Table, or_, select, update
 
 from adapters.store import schema
 from adapters.store.bulk import chunked
 from adapters.store.journal import clean
 from adapters.store.readings import Readings
+from models.intervals import FloatArray
 from models.plan import SetpointBatch
 from models.records import AckOutcome, CommandAnswer, LastSetpoint, PendingSetpoint, SentSetpoint
+
+
+@dataclass(frozen=True, slots=True)
+class OrderColumns:
+    """What one batch told whom: places in the list that was asked for, (n,), kW (NaN: as you like), and from when on
+    until when.  ``refused``: (n,), who said no.
+    """
+
+    places: NDArray[np.int64]
+    power_kw: FloatArray
+    refused: NDArray[np.bool_]
+    valid_from: datetime
+    valid_until: datetime
 
 
 class Commands(Readings):
@@ -200,6 +217,34 @@ class Commands(Readings):
             for row in rows
             if wanted is None or row.resource_id in wanted
         }
+
+    def orders(self, resource_ids: Sequence[str], start: datetime, end: datetime) -> Iterator[OrderColumns]:
+        """Orders to the named resources that hold in a part of [start, end), in the order in which they left the house.
+
+        What was given up has reached nobody, and is left out.
+        """
+        batches, table = schema.setpoint_batches, schema.setpoints
+        query = select(batches.c.batch_key, batches.c.valid_from, batches.c.valid_until)
+        query = query.where(batches.c.valid_from < end, batches.c.valid_until > start, batches.c.given_up_at.is_(None))
+        with self._db.reading() as connection:
+            keys = self._known_keys(connection, set(resource_ids))
+            place_of = {keys[name]: place for place, name in enumerate(resource_ids) if name in keys}
+            for batch_key, valid_from, valid_until in connection.execute(query.order_by(batches.c.batch_key)).all():
+                of_batch = select(table.c.resource_key, table.c.power_kw, table.c.outcome)
+                rows = [
+                    (place_of[key], kw, outcome == AckOutcome.REFUSED.value)
+                    for key, kw, outcome in connection.execute(of_batch.where(table.c.batch_key == batch_key))
+                    if key in place_of
+                ]
+                if rows:
+                    places, power, refused = zip(*rows, strict=True)
+                    yield OrderColumns(
+                        np.array(places, dtype=np.int64),
+                        np.array(power, dtype=np.float64),
+                        np.array(refused, dtype=np.bool_),
+                        valid_from,
+                        valid_until,
+                    )
 
     def setpoints_since(self, since: datetime) -> list[SentSetpoint]:
         """Every setpoint sent at or after ``since``, in the order in which they left the house."""
