@@ -1,8 +1,4 @@
-"""Demand-response events: what an operator orders, its scope, and the life-cycle it goes through.
-
-draft → declared → approved → notified → executing → ended → evaluated
-any state before executing → cancelled;   executing → terminated → evaluated
-"""
+"""Demand-response events: what an operator orders, its scope, and what is kept of the life it goes through."""
 
 from datetime import datetime
 from enum import StrEnum
@@ -10,7 +6,7 @@ from typing import Annotated, Literal, Self
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
 
-from models.errors import EventStateError
+from models.life_cycle import EventStatus, step
 from models.resources import Pillar
 from models.units import AggregatorId, Identifier, Kw, NonNegativeKw, UtcTime
 
@@ -125,56 +121,8 @@ class Commitment(BaseModel):
     accepted_kw: NonNegativeKw
 
 
-class EventStatus(StrEnum):
-    """Where an event stands in its life."""
-
-    DRAFT = "draft"
-    DECLARED = "declared"
-    APPROVED = "approved"
-    NOTIFIED = "notified"
-    EXECUTING = "executing"
-    ENDED = "ended"
-    TERMINATED = "terminated"
-    CANCELLED = "cancelled"
-    EVALUATED = "evaluated"
-
-
-STATUS_ZH: dict[str, str] = {
-    "draft": "草稿",
-    "declared": "已申报",
-    "approved": "已批准",
-    "notified": "已通知",
-    "executing": "执行中",
-    "ended": "已结束",
-    "terminated": "提前终止",
-    "cancelled": "已取消",
-    "evaluated": "已评估",
-}
-"""What operators call each of them in Chinese."""
-
 NOTICE_ZH: dict[str, str] = {"day_ahead": "日前", "intraday": "日内", "emergency": "应急"}
 """What operators call the types of notice in Chinese."""
-
-NEXT_STATUS: dict[EventStatus, frozenset[EventStatus]] = {
-    EventStatus.DRAFT: frozenset({EventStatus.DECLARED, EventStatus.CANCELLED}),
-    EventStatus.DECLARED: frozenset({EventStatus.APPROVED, EventStatus.CANCELLED}),
-    EventStatus.APPROVED: frozenset({EventStatus.NOTIFIED, EventStatus.CANCELLED}),
-    EventStatus.NOTIFIED: frozenset({EventStatus.EXECUTING, EventStatus.CANCELLED}),
-    EventStatus.EXECUTING: frozenset({EventStatus.ENDED, EventStatus.TERMINATED}),
-    EventStatus.ENDED: frozenset({EventStatus.EVALUATED}),
-    EventStatus.TERMINATED: frozenset({EventStatus.EVALUATED}),
-    EventStatus.CANCELLED: frozenset(),
-    EventStatus.EVALUATED: frozenset(),
-}
-"""Which status may follow which."""
-
-
-def step(event_id: str, status: EventStatus, wanted: EventStatus) -> EventStatus:
-    """The status after the step; ``EventStateError`` if the life-cycle does not allow it."""
-    if wanted not in NEXT_STATUS[status]:
-        allowed = ", ".join(sorted(NEXT_STATUS[status])) or "nothing"
-        raise EventStateError(event_id, status.value, f"become {wanted.value}", f"only {allowed} may follow")
-    return wanted
 
 
 class EventResponse(BaseModel):
@@ -195,10 +143,11 @@ class EventResponse(BaseModel):
 
 
 class EventStep(BaseModel):
-    """One step in the life of an event: who did what, when, and why."""
+    """One step in the life of an event: who did what, when, and why; ``before``: where it stood, None at the first."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
+    before: EventStatus | None = None
     status: EventStatus
     at: UtcTime
     by: str
@@ -259,7 +208,7 @@ class EventRecord(BaseModel):
     def stepped(self, wanted: EventStatus, at: datetime, by: str, reason: str = "") -> "EventRecord":
         """The record after one allowed step; ``EventStateError`` otherwise."""
         status = step(self.event.event_id, self.status, wanted)
-        entry = EventStep(status=status, at=at, by=by, reason=reason)
+        entry = EventStep(before=self.status, status=status, at=at, by=by, reason=reason)
         return self.model_copy(update={"status": status, "steps": (*self.steps, entry)})
 
 

@@ -9,18 +9,8 @@ from models.events import EventNotice, EventRecord
 from models.intervals import FloatArray, IntervalGrid
 from models.plan import PlanSource
 from models.resources import RegisteredResource
+from models.roles import Role
 from models.telemetry import ChargingSession
-
-
-class Role(StrEnum):
-    """What a token is for."""
-
-    OPERATOR = "operator"
-    APPROVER = "approver"
-    AGGREGATOR = "aggregator"
-    ENGINEER = "engineer"
-    AUDITOR = "auditor"
-    ADMIN = "admin"
 
 
 class PlanKind(StrEnum):

@@ -15,7 +15,8 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from adapters.store import Store
-from models.events import EventRecord, EventStatus
+from models.events import EventRecord
+from models.life_cycle import EventStatus
 from models.records import AckOutcome, AuditEntry, CommandRecord, SentSetpoint
 from simulations.wire.codec import ReceivedSetpoints
 from simulations.wire.record import GatewayRecord

@@ -9,8 +9,9 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from models.events import Direction, EventRecord, EventStatus
+from models.events import Direction, EventRecord
 from models.intervals import FloatArray, IntervalGrid
+from models.life_cycle import EventStatus
 from models.settlement.performance import EventPerformance, price_alone_kw
 from vpp.measurement import MeasuredDay, undispatched_kw
 from vpp.report.result_folder import (

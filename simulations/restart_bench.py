@@ -22,7 +22,8 @@ import numpy as np
 from adapters.mqtt.broker import BrokerSettings, open_broker
 from adapters.store import Store
 from models.errors import VppError
-from models.events import EventOrder, EventStatus
+from models.events import EventOrder
+from models.life_cycle import EventStatus
 from models.reading_columns import ReadingColumns, microseconds
 from models.records import ChargedRecord, SessionRecord
 from models.resources import EvCharger, RegisteredResource, Storage

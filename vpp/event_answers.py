@@ -10,7 +10,8 @@ from datetime import date, datetime
 import structlog
 
 from models.errors import InputError, InputFault, VppError
-from models.events import EventNotice, EventRecord, EventResponse, EventStatus
+from models.events import EventNotice, EventRecord, EventResponse
+from models.life_cycle import EventStatus
 from models.ports import Clock
 from vpp.day_ahead import DayAheadStage, DayPlan
 from vpp.event_book import EventBook
@@ -88,7 +89,7 @@ class AnswerDesk:
                 raise InputError([InputFault(place, "opted_out_resource_ids", name, "must be a resource of yours")])
         opted_out = tuple(sorted({*record.opted_out_resource_ids, *response.opted_out_resource_ids}))
         changes: dict[str, object] = {"opted_out_resource_ids": opted_out}
-        if record.status is EventStatus.NOTIFIED:
+        if record.status.is_asked:
             accepted = accepted_kw(response, record.share_kw[aggregator_id])
             changes["accepted_kw"] = {**record.accepted_kw, aggregator_id: accepted}
             before = record.accepted_kw.get(aggregator_id)
@@ -113,6 +114,9 @@ class AnswerDesk:
             if now < begins and any(record.accepted_kw.get(name) is None for name in unheard):
                 return  # there is an answer to wait for: who knows nothing yet will be asked
             await self._settle(record, unheard)
+            settled = self._book.get(event_id)
+            if settled.status is EventStatus.NOTIFIED:
+                await self._book.keep(settled.stepped(EventStatus.ACKNOWLEDGED, now, "service"))
         except VppError as error:
             log.error("answers are not settled yet", event_id=event_id, error=str(error))
             if now < begins:
@@ -155,10 +159,10 @@ def open_to(record: EventRecord | None, aggregator_id: str, response: EventRespo
         rule = "must name an event that was offered to you"
         raise InputError([InputFault(place, "event_id", response.event_id, rule)])
     says_nothing_new = response.answer == "accept" or bool(response.opted_out_resource_ids)
-    running = record.status is EventStatus.EXECUTING and says_nothing_new
-    if record.status is not EventStatus.NOTIFIED and not running:
+    running = record.status.runs and says_nothing_new
+    if not record.status.is_asked and not running:
         rule = "the event no longer takes answers"
-        if record.status is EventStatus.EXECUTING:
+        if record.status.runs:
             rule = "the event runs: name the resources that stay out in opted_out_resource_ids"
         raise InputError([InputFault(place, "event_id", response.event_id, rule)])
     return record

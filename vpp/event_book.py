@@ -9,21 +9,19 @@ import structlog
 
 from adapters.store.store import Store
 from models.errors import InputError, InputFault, StoreError
-from models.events import Event, EventRecord, EventStatus, NoticeType
+from models.events import Event, EventRecord, NoticeType
 from models.intervals import FloatArray, IntervalGrid
+from models.life_cycle import EventStatus
 from models.ports import Clock
 from models.records import StoredEvent
-from vpp.ramp import Ramp, guard_of, next_cycle, ordered_kw_on, pieces_of, ramp_after, stopped_at
+from vpp.ramp import Ramp, guard_of, next_cycle, ordered_kw_on, pieces_of, ramp_after, stair_of, stopped_at
 
 log = structlog.get_logger(__name__)
 
-ACTIVE = (EventStatus.APPROVED, EventStatus.NOTIFIED, EventStatus.EXECUTING)
 GUARDED_BEFORE = timedelta(hours=6)
 """So long before an event the city is held under the rebound cap already."""
 GUARD_MARGIN = 0.01
 """Share of the cap: by so much a forecast of the city's load errs over an hour or two."""
-
-OVER = (EventStatus.ENDED, EventStatus.TERMINATED, EventStatus.EVALUATED)
 
 
 class EventBook:
@@ -106,7 +104,11 @@ class EventBook:
         with self._store.transaction():
             saved = self._store.save_event(record, version)
             for step in record.steps[0 if known is None else len(known.steps) :]:
-                details: dict[str, object] = {"reason": step.reason, "ordered_kw": record.event.target_kw}
+                details: dict[str, object] = {
+                    "before": step.before,
+                    "reason": step.reason,
+                    "ordered_kw": record.event.target_kw,
+                }
                 if step.status is EventStatus.DECLARED:
                     details["notice_type"] = record.notice_type.value
                 self._store.append_audit(now, step.by, f"event {step.status.value}", event_id, details)
@@ -142,12 +144,12 @@ class EventBook:
         return event_id in self._records or self._store.event(event_id) is not None
 
     def active(self) -> list[EventRecord]:
-        """Approved, notified or executing events."""
-        return [record for record in self._records.values() if record.status in ACTIVE]
+        """Events that plans serve: approved, and not over."""
+        return [record for record in self._records.values() if record.status.is_planned]
 
     def windows(self) -> list[Event]:
         """Events around whose windows the service looks more often: active ones, ramps, and those just over."""
-        recent = [record.event for record in self._records.values() if record.status in OVER]
+        recent = [record.event for record in self._records.values() if record.status.is_over]
         return [*(record.event for record in self.active()), *recent]
 
     def day_of(self, event: Event) -> date:
@@ -163,7 +165,7 @@ class EventBook:
         recovering = [
             piece
             for record in self._records.values()
-            if record.status in OVER
+            if record.status.is_over
             for piece in self._after(record, now)
             if piece.end > now or (piece.rebound_cap_kw is not None and self._day_is_open(record.event, now))
         ]
@@ -194,7 +196,7 @@ class EventBook:
         """
         found = []
         for record in self._records.values():
-            if self.day_of(record.event) == day and record.status in (*ACTIVE, *OVER):
+            if self.day_of(record.event) == day and (record.status.is_planned or record.status.is_over):
                 held = self.judged(record)
                 if _fits(held, grid):
                     found.append(held.event)
@@ -219,6 +221,10 @@ class EventBook:
     def ordered_kw(self, record: EventRecord, grid: IntervalGrid) -> FloatArray:
         """What an event orders on a grid, with every change of it, (T,); 0 outside its window."""
         return ordered_kw_on(record, self._cycle, grid)
+
+    def is_held_at(self, record: EventRecord) -> datetime:
+        """When the order stands where its last change wants it."""
+        return stair_of(record, self._cycle)[-1][0]
 
     def _after(self, record: EventRecord, now: datetime) -> list[Event]:
         ramp = self._ramp(record)

@@ -3,7 +3,8 @@
 from collections.abc import Callable, Mapping, Sequence
 
 from models.errors import AccessError, EventStateError, InputError, InputFault
-from models.events import EventOrder, EventRecord, EventStatus, NoticeType
+from models.events import EventOrder, EventRecord, NoticeType
+from models.life_cycle import EventStatus
 from models.notice import NoticeRules
 from models.ports import Clock
 from vpp.day_ahead import DayAheadStage
@@ -39,7 +40,7 @@ class CallDesk:
     def are_due(self, event_ids: Sequence[str]) -> bool:
         """True for emergencies that nobody has approved yet: their approval is a direct call."""
         records = [self._book.get(event_id) for event_id in event_ids]
-        found = [is_direct(record) and record.status is EventStatus.DECLARED for record in records]
+        found = [is_direct(record) and record.status.is_wished for record in records]
         if any(found) and not all(found):
             rule = "emergencies are approved by themselves: nothing may keep them waiting"
             raise InputError([InputFault("event", "event_ids", ", ".join(event_ids), rule)])
@@ -85,4 +86,4 @@ class CallDesk:
 
     def running(self) -> list[EventRecord]:
         """Emergencies that run."""
-        return [each for each in self._book.active() if is_direct(each) and each.status is EventStatus.EXECUTING]
+        return [each for each in self._book.active() if is_direct(each) and each.status.runs]

@@ -10,13 +10,13 @@ from collections.abc import Awaitable, Callable, Mapping
 from datetime import datetime, timedelta
 
 from models.errors import AccessError, EventStateError, InputError, InputFault
-from models.events import EventRecord, EventStatus, TargetChange
+from models.events import EventRecord, TargetChange
+from models.life_cycle import EventStatus
 from models.ports import Clock
 from vpp.event_book import EventBook
 from vpp.event_outbox import EventOutbox
 from vpp.ramp import first_cycle_to_change
 
-CHANGEABLE = (EventStatus.DECLARED, EventStatus.APPROVED, EventStatus.NOTIFIED, EventStatus.EXECUTING)
 _SAME_KW = 1e-3
 _ALL_OF_IT = 0.999
 """Who has accepted so much of its share has accepted it: figures travel rounded."""
@@ -54,14 +54,15 @@ class ChangeDesk:
     async def _make(self, record: EventRecord, change: TargetChange, approved_by: str | None) -> EventRecord:
         """From the start of an event to come, from the next cycle on of one that runs."""
         event, now = record.event, self._clock.now()
-        runs = record.status is EventStatus.EXECUTING
+        runs = record.status.runs
         begin = first_cycle_to_change(event, now, self._cycle) if runs else event.start
         after = made(record, change, begin, approved_by)
-        if record.status is EventStatus.NOTIFIED:
+        if record.status.is_asked:
             return await self._share_anew(after, change)
         if not runs:
             return await self._book.keep(after)
-        after = scaled(after, change.after_kw / change.before_kw)
+        by = approved_by or change.by
+        after = scaled(after, change.after_kw / change.before_kw).stepped(EventStatus.ADJUSTED, now, by, change.reason)
         await self._book.keep(after, self._outbox.kept(after, "changed", change.reason))
         await self._outbox.send(event.event_id)
         return after
@@ -73,20 +74,25 @@ def asked_for(record: EventRecord, target_kw: float, by: str, reason: str, now: 
     It takes the place of one that still waits: nobody must approve more before less can be ordered.
     """
     event = record.event
-    if record.status not in CHANGEABLE or now >= event.end:
+    if not is_changeable(record.status) or now >= event.end:
         what = record.status.value if now < event.end else "over"
         raise EventStateError(event.event_id, what, "change its target", "only an event to come or running has one")
     if target_kw <= _SAME_KW:
-        way = "terminate" if record.status is EventStatus.EXECUTING else "cancel"
+        way = "terminate" if record.status.runs else "cancel"
         raise InputError([InputFault("event", "target_kw", target_kw, f"must be more than 0: {way} the event instead")])
     if abs(target_kw - event.target_kw) <= _SAME_KW:
         raise InputError([InputFault("event", "target_kw", target_kw, "is the order already")])
     return TargetChange(at=now, by=by, reason=reason, before_kw=event.target_kw, after_kw=target_kw)
 
 
+def is_changeable(status: EventStatus) -> bool:
+    """True while an event has a target that may still become another."""
+    return status.is_wished or status.is_planned
+
+
 def needs_a_second_person(record: EventRecord, change: TargetChange) -> bool:
     """Increases do; of an event that is not approved yet nobody has promised anything."""
-    return change.after_kw > change.before_kw and record.status is not EventStatus.DECLARED
+    return change.after_kw > change.before_kw and not record.status.is_wished
 
 
 def waiting(record: EventRecord, change: TargetChange) -> EventRecord:
@@ -99,7 +105,7 @@ def second_person(record: EventRecord, by: str) -> TargetChange:
     """The change that ``by`` approves; ``AccessError`` if it asked for it, ``EventStateError`` if it is too late."""
     change = record.waiting_change
     name = record.event.event_id
-    if change is None or record.status not in CHANGEABLE:
+    if change is None or not is_changeable(record.status):
         raise EventStateError(name, record.status.value, "be approved", "nothing of it waits for a second person")
     if by == change.by:
         raise AccessError(f"the change of event {name} was asked for by {by}: a second person must approve it")

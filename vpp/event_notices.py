@@ -7,7 +7,7 @@ has missed before that is not told any more.
 from collections.abc import Mapping
 from datetime import datetime, timedelta
 
-from models.events import EventNotice, EventRecord, EventStatus
+from models.events import EventNotice, EventRecord
 
 LAST_WORDS = frozenset({"cancelled", "terminated", "ended"})
 """Nothing is told of an event after these."""
@@ -15,7 +15,6 @@ LAST_WORD_HOLDS = timedelta(days=1)
 """So long after the window an aggregator may still want to know what became of it."""
 PROMPT = timedelta(minutes=1)
 """Told so soon a notice says what it said when it was made: whoever gets it twice gets the same twice."""
-_RUNS = (EventStatus.NOTIFIED, EventStatus.EXECUTING)
 
 
 def notices_of(
@@ -61,4 +60,4 @@ def is_pointless(notice: EventNotice, record: EventRecord | None, now: datetime)
     """
     if notice.status in LAST_WORDS:
         return now >= notice.end + LAST_WORD_HOLDS
-    return now >= notice.end or (record is not None and record.status not in _RUNS)
+    return now >= notice.end or (record is not None and not (record.status.is_asked or record.status.runs))

@@ -16,25 +16,16 @@ import structlog
 
 from adapters.store.store import Store
 from models.errors import EventStateError, InputError, InputFault, VppError
-from models.events import (
-    Commitment,
-    Event,
-    EventOrder,
-    EventRecord,
-    EventResponse,
-    EventStatus,
-    EventStep,
-    NoticeType,
-    TargetChange,
-)
+from models.events import Commitment, Event, EventOrder, EventRecord, EventResponse, EventStep, NoticeType, TargetChange
 from models.intervals import FloatArray, IntervalGrid
+from models.life_cycle import EventStatus
 from models.ports import Clock, DeviceLink
 from models.records import StoredEvent
 from vpp.day_ahead import DayAheadStage, DayPlan
 from vpp.event_answers import AnswerDesk
-from vpp.event_book import EventBook
+from vpp.event_book import GUARDED_BEFORE, EventBook
 from vpp.event_calls import CallDesk, second_person
-from vpp.event_changes import CHANGEABLE, ChangeDesk, reshared, scaled
+from vpp.event_changes import ChangeDesk, reshared, scaled
 from vpp.event_outbox import EventOutbox
 from vpp.event_shares import CommittedProfiles, shares
 from vpp.event_sizing import EventRules, EventSizer, EventSizing
@@ -94,16 +85,16 @@ class EventDesk:
                 live = self._state.get(name)
                 if live is not None:
                     live.opted_out_of.add(event.event_id)
-            if record.status is EventStatus.NOTIFIED:
-                notified_at = next(step.at for step in record.steps if step.status is EventStatus.NOTIFIED)
+            if record.status.is_asked:
+                notified_at = max(step.at for step in record.steps if step.status is EventStatus.NOTIFIED)
                 respond_by = self._rules.notice.deadline(record.notice_type, event.start, notified_at)
                 self._answers.wait_until(event.event_id, respond_by)
-            elif record.status is EventStatus.EXECUTING and self._book.day_of(event) in self._day_ahead.days:
+            elif record.status.runs and self._book.day_of(event) in self._day_ahead.days:
                 self._committed.bind_all(record, self._day_ahead.days[self._book.day_of(event)])
 
     async def take_up_notices(self) -> None:
         """After ``load``: what was not told is told, and who was told late has as long to answer as he was told."""
-        asked = [record.event.event_id for record in self._book.records() if record.status is EventStatus.NOTIFIED]
+        asked = [record.event.event_id for record in self._book.records() if record.status.is_asked]
         for notice in await self.outbox.take_up(asked):
             self._answers.was_asked(notice)
 
@@ -138,7 +129,7 @@ class EventDesk:
         Of an event that is approved already the change that waits is approved (never by who asked for it).
         """
         records = [self._book.get(event_id) for event_id in event_ids]
-        if any(record.status in CHANGEABLE[1:] for record in records):
+        if any(record.status.is_planned for record in records):
             return [await self._changes.approve(record, by) for record in records]
         for record in records:
             second_person(record, by)
@@ -176,6 +167,8 @@ class EventDesk:
         Until it is planned, and if it cannot be, shares are what they were in proportion: that is kept with the change.
         """
         event, now = changed.event, self._clock.now()
+        if changed.status is not EventStatus.NOTIFIED:
+            changed = changed.stepped(EventStatus.NOTIFIED, now, "service", change.reason)
         respond_by = self._rules.notice.deadline(changed.notice_type, event.start, now)
 
         async def keep(shared: EventRecord) -> EventRecord:
@@ -195,7 +188,7 @@ class EventDesk:
     async def cancel(self, event_id: str, by: str, reason: str) -> EventRecord:
         """Take back an event that has not begun; what was prepared for it is planned anew from the next cycle on."""
         record = self._book.get(event_id)
-        if record.status is EventStatus.EXECUTING:
+        if record.status.runs:
             rule = "terminate it instead: it then comes down in steps"
             raise EventStateError(event_id, "running", "be cancelled", rule)
         stopped = record.stepped(EventStatus.CANCELLED, self._clock.now(), by, reason)
@@ -242,7 +235,7 @@ class EventDesk:
     async def _step(self, record: EventRecord, now: datetime) -> list[EventRecord]:
         event = record.event
         has_begun = now >= event.start
-        if record.status is EventStatus.DECLARED and now >= _lapses_at(record):
+        if record.status.is_wished and now >= _lapses_at(record):
             lapsed = record.stepped(EventStatus.CANCELLED, now, "service", "not approved in time")
             return [await self._book.keep(lapsed)]
         if record.status is EventStatus.APPROVED and not has_begun:
@@ -250,10 +243,17 @@ class EventDesk:
             return [self._book.get(event.event_id)]
         if record.status is EventStatus.APPROVED:
             return [await self._advance(await self._advance(record, EventStatus.NOTIFIED), EventStatus.EXECUTING)]
-        if record.status is EventStatus.NOTIFIED:
+        if record.status.is_asked:
             await self._answers.settle_if_due(record, now)
-            return [await self._begin(self._book.get(event.event_id))] if has_begun else []
-        if record.status is EventStatus.EXECUTING and now >= event.end:
+            record = self._book.get(event.event_id)
+            if has_begun:
+                return [await self._begin(record)]
+            if record.status is EventStatus.ACKNOWLEDGED and now >= _prepares_at(event):
+                return [await self._advance(record, EventStatus.PREPARING)]
+            return []
+        if record.status is EventStatus.ADJUSTED and self._book.is_held_at(record) <= now < event.end:
+            return [await self._advance(record, EventStatus.EXECUTING)]
+        if record.status.runs and now >= event.end:
             ended = await self._advance(record, EventStatus.ENDED, self.outbox.kept(record, "ended"))
             await self.outbox.send(event.event_id)
             return [ended]
@@ -273,12 +273,16 @@ class EventDesk:
         """When the next step of any event is due, or a notice is to be told again."""
         moments: list[datetime] = []
         for record in self._book.records():
-            if record.status is EventStatus.DECLARED:
+            if record.status.is_wished:
                 moments.append(_lapses_at(record))
-            if record.status in (EventStatus.APPROVED, EventStatus.NOTIFIED):
-                moments.append(record.event.start)
-            if record.status is EventStatus.EXECUTING:
+            elif record.status.runs:
                 moments.append(record.event.end)
+            elif record.status.is_planned:
+                moments.append(record.event.start)
+            if record.status is EventStatus.ACKNOWLEDGED:
+                moments.append(_prepares_at(record.event))
+            if record.status is EventStatus.ADJUSTED:
+                moments.append(self._book.is_held_at(record))
         moments.extend(self._answers.deadlines())
         again = self.outbox.next_due(now)
         moments.extend([] if again is None else [again])
@@ -292,7 +296,7 @@ class EventDesk:
     # ---- what the planning stages ask
 
     def active(self) -> list[EventRecord]:
-        """Approved, notified or executing events."""
+        """Events that plans serve: approved, and not over."""
         return self._book.active()
 
     def windows(self) -> list[Event]:
@@ -376,3 +380,8 @@ def _lapses_at(record: EventRecord) -> datetime:
     """When an event that nobody has approved is over: at its start, an emergency at its end."""
     event = record.event
     return event.end if record.notice_type is NoticeType.EMERGENCY else event.start
+
+
+def _prepares_at(event: Event) -> datetime:
+    """From when on what is done serves the event: stores fill and rooms cool, the city held under the rebound cap."""
+    return event.start - GUARDED_BEFORE

@@ -3,7 +3,8 @@
 from collections.abc import Callable, Sequence
 from datetime import datetime
 
-from models.events import EventRecord, EventStatus
+from models.events import EventRecord
+from models.life_cycle import EventStatus
 from models.resources import ResourceKind
 from vpp.capacities import capacities
 from vpp.metrics import Metrics
@@ -37,7 +38,7 @@ def set_gauges(
     metrics.event_ordered_kw.clear()
     metrics.event_delivered_kw.clear()
     for record in records:
-        if record.status is EventStatus.EXECUTING:
+        if record.status.runs:
             name, measured = record.event.event_id, measured_kw(record.event.event_id)
             metrics.event_ordered_kw.labels(event=name).set(record.event.target_kw)
             if measured is not None:

@@ -20,8 +20,9 @@ from datetime import datetime, timedelta
 
 import numpy as np
 
-from models.events import Event, EventRecord, EventStatus
+from models.events import Event, EventRecord
 from models.intervals import FloatArray, IntervalGrid
+from models.life_cycle import EventStatus
 
 RAMP_SHARES = (0.75, 0.5, 0.25)
 """Shares of the order that a stopped event still holds in the cycles after the present one."""

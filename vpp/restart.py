@@ -29,8 +29,9 @@ import structlog
 
 from models.conduct import REFUSAL_HOLDS
 from models.errors import InputError
-from models.events import EventRecord, EventStatus, NoticeType
+from models.events import EventRecord, NoticeType
 from models.intervals import IntervalGrid
+from models.life_cycle import JUDGED, EventStatus
 from models.plan import PlanSource
 from models.reading_columns import ReadingColumns, microseconds
 from models.records import AckOutcome, BaselineTable, PlanKind, SentSetpoint, SessionRecord
@@ -52,7 +53,7 @@ log = structlog.get_logger(__name__)
 HOUR = timedelta(hours=1)
 DAY = timedelta(days=1)
 STAYS_HEARD = timedelta(hours=48)
-NOT_OVER = tuple(set(EventStatus) - {EventStatus.EVALUATED, EventStatus.CANCELLED})
+NOT_OVER = tuple(set(EventStatus) - JUDGED - {EventStatus.CANCELLED})
 
 
 async def _delivered_so_far(runtime: Runtime, records: Sequence[EventRecord], now: datetime, cycle: timedelta) -> None:
@@ -60,7 +61,7 @@ async def _delivered_so_far(runtime: Runtime, records: Sequence[EventRecord], no
     until = runtime.looked_back_until(now)
     for record in map(runtime.events.judged, records):
         event = record.event
-        if record.status is not EventStatus.EXECUTING or until - event.start < cycle:
+        if not record.status.runs or until - event.start < cycle:
             continue
         try:
             day = await runtime.measured(event.start, until)

@@ -15,8 +15,8 @@ import structlog
 from adapters.store.readings import PowerColumns
 from adapters.store.retention import MeanRows, Window
 from adapters.store.store import Store
-from models.events import EventStatus
 from models.intervals import IntervalGrid
+from models.life_cycle import EventStatus
 from models.reading_columns import ReadingColumns, microseconds
 from vpp.day_ahead import AFTER_EVENT
 from vpp.metered import metered_kw

@@ -17,7 +17,7 @@ import structlog
 from adapters.store.store import Store
 from models.dispatch.problem import DispatchProblem
 from models.errors import VppError
-from models.events import Event, EventOrder, EventRecord, EventResponse, EventStatus
+from models.events import Event, EventOrder, EventRecord, EventResponse
 from models.plan import DispatchPlan
 from models.ports import Clock
 from models.records import AckOutcome, BaselineTable, CommandAnswer
@@ -207,8 +207,7 @@ class Runtime:
         step = self.events.next_due(now)
         retry = self.delivery.next_due(now)
         moments.extend(moment for moment in (step, retry) if moment is not None)
-        over = (EventStatus.ENDED, EventStatus.TERMINATED)
-        judged_at = [self._judged_at(each.event) for each in self.events.records() if each.status in over]
+        judged_at = [self._judged_at(each.event) for each in self.events.records() if each.status.awaits_judgement]
         moments.extend(moment for moment in judged_at if moment > now)
         return min(moments)
 
@@ -322,8 +321,7 @@ class Runtime:
         """Judge every event whose six hours of rebound have passed."""
         records = self.events.records()
         for record in records:
-            ended = record.status in (EventStatus.ENDED, EventStatus.TERMINATED)
-            if ended and now >= self._judged_at(record.event):
+            if record.status.awaits_judgement and now >= self._judged_at(record.event):
                 event = self.events.judged(record).event
                 start, end = event.start - timedelta(hours=1), event.end + AFTER_EVENT
                 performance = self.performance(await self.measured(start, end), record)
@@ -345,8 +343,7 @@ class Runtime:
 
     def performance(self, day: MeasuredDay, record: EventRecord) -> EventPerformance:
         """One event judged on what was measured."""
-        happened = (EventStatus.EXECUTING, EventStatus.ENDED, EventStatus.TERMINATED, EventStatus.EVALUATED)
-        held = [self.events.judged(each) for each in self.events.records() if each.status in happened]
+        held = [self.events.judged(each) for each in self.events.records() if each.status.has_begun]
         return event_performance(
             day,
             self.events.judged(record),

@@ -12,7 +12,8 @@ from dataclasses import dataclass, field
 from datetime import datetime
 
 from models.errors import AccessError, InputError, InputFault
-from models.records import Role, UserRecord
+from models.records import UserRecord
+from models.roles import Role
 
 _TOKEN = re.compile(r"vpp_([0-9a-f]{16})_([A-Za-z0-9_-]{43})")
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._@\-]{0,127}")

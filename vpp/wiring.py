@@ -21,7 +21,7 @@ from adapters.mqtt.settings import ClientTls
 from adapters.store import AggregatorCredentials, Store
 from models.dispatch.problem import Penalties
 from models.errors import BrokerError, SolverError
-from models.events import EventNotice, EventStatus, NoticeType
+from models.events import EventNotice, NoticeType
 from models.intervals import FloatArray, IntervalGrid
 from models.notice import NoticeRule, NoticeRules, usual_rules
 from models.plan import DispatchPlan, SetpointBatch
@@ -52,10 +52,6 @@ from vpp.state import LiveState
 from vpp.uplink import Uplink
 
 log = structlog.get_logger(__name__)
-
-HAPPENED = (EventStatus.EXECUTING, EventStatus.ENDED, EventStatus.TERMINATED, EventStatus.EVALUATED)
-"""Events whose days say nothing about what loads do undisturbed."""
-
 
 Solvers = tuple[Solver, Solver]
 """Of the day ahead, and of real time."""
@@ -169,7 +165,7 @@ async def _assemble(
         history.event_days = {
             record.event.start.astimezone(zone).date()
             for record in store.events(since=now - timedelta(days=DAYS_BACK))
-            if record.status in HAPPENED
+            if record.status.has_begun
         }
         return history.load_profiles(now, grid)
 

@@ -8,7 +8,8 @@ from sqlalchemy import Row, delete, func, select, update
 from adapters.store import schema
 from adapters.store.connection import Part
 from models.errors import InputError, InputFault
-from models.records import AggregatorRecord, Role, UserRecord
+from models.records import AggregatorRecord, UserRecord
+from models.roles import Role
 
 
 def _aggregator(row: Row[Any]) -> AggregatorRecord:

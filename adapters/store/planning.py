@@ -12,8 +12,9 @@ from adapters.store import schema
 from adapters.store.arrays import pack_array, pack_edges, pack_ids, unpack_array, unpack_edges, unpack_ids
 from adapters.store.connection import Part
 from models.errors import InputError, InputFault, StoreError
-from models.events import EventRecord, EventStatus, ScopeKind
+from models.events import EventRecord, ScopeKind
 from models.intervals import FloatArray, IntervalGrid
+from models.life_cycle import EventStatus
 from models.plan import Admission, DispatchPlan, PlanSource, Requirement, RequirementAmount
 from models.records import BaselineTable, PlanFacts, PlanKind, StoredEvent
 

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from models.errors import EventStateError
-from models.events import EventStatus
+from models.life_cycle import EventStatus
 from models.records import PlanKind
 from tests.flow.conftest import MakeWorld, World
 from tests.flow.small_city import CYCLE, EVENT_END, EVENT_START, MINUTE

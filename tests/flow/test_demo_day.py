@@ -8,7 +8,7 @@ import pandas as pd
 import pytest
 
 from adapters.store import Store
-from models.events import EventStatus
+from models.life_cycle import EventStatus
 from simulations.day import run_day
 from simulations.demo import demo_setup
 from simulations.event_days import broken_invariants

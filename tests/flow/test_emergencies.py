@@ -8,7 +8,8 @@ import pytest
 
 from models.dispatch.problem import DispatchProblem
 from models.errors import AccessError, InputError
-from models.events import EventRecord, EventStatus, NoticeType, ScopeKind
+from models.events import EventRecord, NoticeType, ScopeKind
+from models.life_cycle import EventStatus
 from models.plan import DispatchPlan, PlanSource
 from models.records import PlanKind
 from simulations.wire.gateway import Answer

@@ -6,8 +6,9 @@ import numpy as np
 import pytest
 
 from models.errors import AccessError, EventStateError, InputError
-from models.events import EventStatus, NoticeType, ScopeKind
+from models.events import NoticeType, ScopeKind
 from models.intervals import IntervalGrid
+from models.life_cycle import EventStatus
 from simulations.wire.gateway import Answer
 from tests.flow.conftest import MakeWorld, World
 from tests.flow.small_city import CYCLE, EVENT_END, EVENT_START, MINUTE
@@ -37,7 +38,7 @@ async def test_a_running_event_is_lowered_at_once_in_steps_and_judged_by_what_wa
     assert before.notice_type is NoticeType.DAY_AHEAD
     await world.until(EVENT_START + timedelta(minutes=22))
     record = await world.service.change("night", 150.0, "operator-li", "the line is back")
-    assert (record.event.target_kw, record.status) == (150.0, EventStatus.EXECUTING)
+    assert (record.event.target_kw, record.status) == (150.0, EventStatus.ADJUSTED)
     (change,) = record.changes
     assert (change.before_kw, change.after_kw, change.by, change.reason) == (
         300,
@@ -52,6 +53,12 @@ async def test_a_running_event_is_lowered_at_once_in_steps_and_judged_by_what_wa
         assert each.gateway.state.notices[-1].share_kw == pytest.approx(before.share_kw[name] / 2, abs=0.01)
         assert each.gateway.state.notices[-1].reason == "the line is back"
 
+    await world.until(EVENT_START + 6 * CYCLE + MINUTE)
+    assert world.event().status is EventStatus.EXECUTING  # the order stands where it was wanted
+    assert [(each.status.value, each.by) for each in world.event().steps[-2:]] == [
+        ("adjusted", "operator-li"),
+        ("executing", "service"),
+    ]
     await world.until(EVENT_END + CYCLE)
     steps = [delivered_kw(world, k) for k in range(4, 8)]
     assert steps == pytest.approx([300, 225, 150, 150], abs=40)
@@ -77,7 +84,7 @@ async def test_more_waits_for_a_second_person_and_then_goes_up_in_steps(make_wor
     await world.until(EVENT_START + timedelta(minutes=21))
     assert delivered_kw(world, 3) == pytest.approx(150, abs=25)  # nothing has happened yet
     (record,) = await world.service.approve(["night"], "approver-wang")
-    assert record.event.target_kw == 300
+    assert (record.event.target_kw, record.status, record.steps[-1].by) == (300, EventStatus.ADJUSTED, "approver-wang")
     assert [(each.by, each.approved_by) for each in record.changes] == [("operator-li", "approver-wang")]
     with pytest.raises(EventStateError, match="nothing of it waits"):
         await world.service.approve(["night"], "approver-wang")
@@ -95,6 +102,8 @@ async def test_less_can_be_ordered_while_more_waits(make_world: MakeWorld) -> No
     record = await world.service.change("night", 120.0, "operator-li", "meant was this")
     assert record.waiting_change is None
     assert record.event.target_kw == 120
+    asked_again = [each.status.value for each in record.steps[-2:]]
+    assert asked_again == ["preparing", "notified"]  # who had said yes to another amount is asked
     with pytest.raises(InputError, match="cancel the event instead"):
         await world.service.change("night", 0.0, "operator-li", "none at all")
     with pytest.raises(InputError, match="is the order already"):

@@ -6,7 +6,8 @@ from datetime import date, timedelta
 import pytest
 
 from models.errors import AccessError, EventStateError, StoreError
-from models.events import EventOrder, EventStatus
+from models.events import EventOrder
+from models.life_cycle import EventStatus
 from simulations.wire.gateway import Answer
 from tests.flow.conftest import MakeWorld, World, both_databases
 from tests.flow.small_city import CYCLE, EVENT_END, EVENT_START, MINUTE, PLANNED
@@ -40,7 +41,7 @@ async def test_an_order_is_declared_approved_by_a_second_person_and_delivered(ma
     await world.service.approve(["night"], "approver-wang")
     await world.clock.settle()
     record = world.event()
-    assert record.status is EventStatus.NOTIFIED
+    assert record.status is EventStatus.PREPARING  # all have said yes, and it begins within six hours
     assert record.baseline_hash is not None
     assert sum(record.share_kw.values()) == pytest.approx(300, rel=0.02)
     assert record.accepted_kw == pytest.approx(record.share_kw, abs=0.01)
@@ -62,7 +63,7 @@ async def test_an_order_is_declared_approved_by_a_second_person_and_delivered(ma
     assert isinstance(ratios, list)
     assert ratios == pytest.approx([1.0], abs=0.1)
     assert [step.status.value for step in record.steps] == [
-        "declared", "approved", "notified", "executing", "ended", "evaluated",
+        "declared", "approved", "notified", "acknowledged", "preparing", "executing", "ended", "evaluated",
     ]  # fmt: skip
     assert world.metric("vpp_plan_violations_total") == 0
 
@@ -148,7 +149,7 @@ async def test_an_approved_event_whose_plan_could_not_be_kept_is_planned_later(
 
     monkeypatch.undo()
     await world.until(PLANNED + timedelta(minutes=30))
-    assert world.event().status is EventStatus.NOTIFIED
+    assert world.event().status is EventStatus.PREPARING
     assert sum(world.event().share_kw.values()) == pytest.approx(200, rel=0.02)
     assert [notice.event_id for notice in world.aggregators["beta"].gateway.state.notices] == ["night"]
 

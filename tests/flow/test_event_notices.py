@@ -9,7 +9,8 @@ from typing import Any
 import pytest
 
 from models.errors import BrokerError, StoreError
-from models.events import EventNotice, EventStatus
+from models.events import EventNotice
+from models.life_cycle import EventStatus
 from tests.flow.conftest import MakeWorld, World, really
 from tests.flow.small_city import CYCLE, EVENT_END, EVENT_START, MINUTE, PLANNED
 from vpp.event_outbox import FIRST_PAUSE

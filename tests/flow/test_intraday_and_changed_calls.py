@@ -5,7 +5,8 @@ from datetime import datetime, timedelta
 
 import pytest
 
-from models.events import EventStatus, NoticeType
+from models.events import NoticeType
+from models.life_cycle import EventStatus
 from tests.flow.conftest import MakeWorld, World
 from tests.flow.small_city import CYCLE, EVENT_START, MINUTE
 

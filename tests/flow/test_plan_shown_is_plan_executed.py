@@ -6,7 +6,7 @@ import httpx
 import pytest
 
 from models.plan import PlanSource
-from models.records import Role
+from models.roles import Role
 from simulations.wire import codec
 from simulations.wire.gateway import AggregatorGateway
 from tests.flow.conftest import FlakySolver, MakeWorld, World, really

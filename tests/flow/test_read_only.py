@@ -15,7 +15,7 @@ from adapters.mqtt.envelope import DownTopic
 from adapters.mqtt.link import AnsweringLink
 from adapters.mqtt.order_link import MqttLink
 from models.errors import AccessError
-from models.events import EventStatus
+from models.life_cycle import EventStatus
 from tests.flow.conftest import MakeWorld, World, really
 from tests.flow.small_city import CYCLE, EVENT_END, EVENT_START, MINUTE, START
 from vpp.day_ahead import AFTER_EVENT

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from adapters.mqtt.broker import BrokerSettings, open_broker
-from models.events import EventStatus
+from models.life_cycle import EventStatus
 from simulations.wire.gateway import Answer
 from tests.flow.conftest import MakeWorld, ThreadSolver, World, both_databases
 from tests.flow.small_city import CYCLE, EVENT_END, EVENT_START, MINUTE, PLANNED

@@ -7,7 +7,8 @@ from fastapi import Depends, HTTPException, Request, Security
 from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
 
 from models.errors import AccessError
-from models.records import Role, UserRecord
+from models.records import UserRecord
+from models.roles import Role
 from vpp.api.facade import ServiceFacade
 from vpp.security import FailureLimiter, owns, require, token_id_of
 

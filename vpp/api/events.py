@@ -8,8 +8,10 @@ from fastapi import APIRouter, HTTPException, Path, Query, Request, Response
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from models.errors import InputError, InputFault
-from models.events import EventOrder, EventRecord, EventStatus, Remark
-from models.records import Role, UserRecord
+from models.events import EventOrder, EventRecord, Remark
+from models.life_cycle import EventStatus
+from models.records import UserRecord
+from models.roles import Role
 from models.units import Identifier, NonNegativeKw, UtcTime
 from vpp.api.access import ALL, Service, allowed, own_only
 from vpp.api.idempotency import IdempotencyKey, Once, stable_id

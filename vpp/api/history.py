@@ -8,7 +8,8 @@ from fastapi import APIRouter, Query
 from pydantic import BaseModel
 
 from models.errors import InputError, InputFault
-from models.records import Role, UserRecord
+from models.records import UserRecord
+from models.roles import Role
 from models.units import Identifier, UtcTime
 from vpp.api.access import ALL, Service, allowed, own_only
 from vpp.api.paging import Cursor, Limit, Page, cursor_time, decode_cursor, encode_cursor

@@ -10,7 +10,8 @@ from pydantic import BaseModel, ValidationError
 from models.errors import InputError, InputFault
 from models.events import Direction, EventOrder, ScopeKind
 from models.plan import LADDER_EN, LADDER_ZH, DispatchPlan, LadderStep, PlanSource, RequirementAmount
-from models.records import Role, UserRecord
+from models.records import UserRecord
+from models.roles import Role
 from models.units import Identifier, UtcTime
 from vpp.api.access import ALL, STAFF, Service, allowed, own_only
 from vpp.api.facade import CapacityGroup, CapacityRow, Quote, ServiceFacade

@@ -8,8 +8,9 @@ from fastapi import APIRouter, HTTPException, Path, Query, Request, Response
 from pydantic import BaseModel, ConfigDict
 
 from models.errors import InputError, InputFault
-from models.records import RegisteredResourceRecord, Role, UserRecord
+from models.records import RegisteredResourceRecord, UserRecord
 from models.resources import RegisteredResource, ResourceKind
+from models.roles import Role
 from models.units import AggregatorId, Identifier, NonNegativeKw, UtcTime
 from vpp.api.access import ALL, Service, allowed, own_only
 from vpp.api.facade import ConductRow, PromiseRow

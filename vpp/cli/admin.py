@@ -12,7 +12,8 @@ import typer
 from adapters.mqtt.credentials import check_name, hash_password, new_password, write_private
 from adapters.store import Store
 from models.errors import InputError, InputFault, VppError
-from models.records import AggregatorRecord, Role
+from models.records import AggregatorRecord
+from models.roles import Role
 from vpp.cli.answers import AsJson, answer, answer_rows
 from vpp.clock import SystemClock
 from vpp.one_service import alone_in

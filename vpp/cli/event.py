@@ -7,7 +7,8 @@ from typing import Annotated, Any
 import typer
 
 from models.errors import InputError, InputFault
-from models.events import NOTICE_ZH, STATUS_ZH, Direction, EventStatus, NoticeType, ScopeKind
+from models.events import NOTICE_ZH, Direction, NoticeType, ScopeKind
+from models.life_cycle import STATUS_ZH, EventStatus
 from vpp.cli.answers import AsJson, answer, answer_rows
 from vpp.cli.service_client import ServiceClient
 

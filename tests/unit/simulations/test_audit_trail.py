@@ -7,7 +7,8 @@ from typing import Any
 
 import pytest
 
-from models.events import Event, EventRecord, EventStatus, EventStep, TargetChange
+from models.events import Event, EventRecord, EventStep, TargetChange
+from models.life_cycle import EventStatus
 from models.records import AckOutcome, AuditEntry, CommandRecord, SentSetpoint
 from simulations.audit_trail import Trail, broken_trail
 from simulations.wire.codec import ReceivedSetpoints

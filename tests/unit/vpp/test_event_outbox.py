@@ -20,7 +20,8 @@ from hypothesis import strategies as st
 
 from adapters.store import Store
 from models.errors import BrokerError, StoreError
-from models.events import Event, EventNotice, EventRecord, EventStatus, EventStep
+from models.events import Event, EventNotice, EventRecord, EventStep
+from models.life_cycle import EventStatus
 from models.plan import SetpointBatch
 from tests.live import T0
 from vpp.event_book import EventBook

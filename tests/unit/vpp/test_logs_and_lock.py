@@ -10,7 +10,7 @@ import pytest
 import structlog
 
 from models.errors import InputError, VppError
-from models.records import Role
+from models.roles import Role
 from tests.live import T0
 from vpp.logs import configure_logging
 from vpp.one_service import alone_in

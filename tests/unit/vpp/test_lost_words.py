@@ -10,7 +10,8 @@ import pytest
 
 from adapters.store import Store
 from models.errors import StoreError
-from models.events import Event, EventRecord, EventStatus, EventStep, NoticeType
+from models.events import Event, EventRecord, EventStep, NoticeType
+from models.life_cycle import EventStatus
 from models.plan import Setpoint, SetpointBatch
 from models.records import StoredEvent
 from tests.live import T0, battery, store_of

@@ -7,8 +7,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from models.events import Event, EventRecord, EventStatus, TargetChange
+from models.events import Event, EventRecord, TargetChange
 from models.intervals import IntervalGrid
+from models.life_cycle import EventStatus
 from tests.live import HOUR, T0
 from vpp.ramp import ordered_kw_on, pieces_of, ramp_after
 

@@ -3,7 +3,7 @@ from datetime import UTC, datetime
 import pytest
 
 from models.errors import AccessError, InputError
-from models.records import Role
+from models.roles import Role
 from vpp.security import FailureLimiter, new_token, owns, require, token_id_of
 
 NOON = datetime(2025, 7, 16, 4, tzinfo=UTC)

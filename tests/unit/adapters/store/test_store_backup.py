@@ -14,10 +14,12 @@ from adapters.store import Store
 from adapters.store.readings import PARTITION
 from adapters.store.schema import metadata
 from models.errors import InputError, StoreError
-from models.events import Event, EventNotice, EventRecord, EventStatus
+from models.events import Event, EventNotice, EventRecord
 from models.intervals import IntervalGrid
+from models.life_cycle import EventStatus
 from models.plan import Setpoint, SetpointBatch
-from models.records import DeadLetter, Role, SessionRecord, UserRecord
+from models.records import DeadLetter, SessionRecord, UserRecord
+from models.roles import Role
 from models.telemetry import Reading
 
 NOON = datetime(2025, 7, 16, 4, tzinfo=UTC)

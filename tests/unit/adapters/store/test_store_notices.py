@@ -6,7 +6,8 @@ import pytest
 
 from adapters.store import Store
 from models.errors import StoreError
-from models.events import Direction, Event, EventNotice, EventRecord, EventStatus
+from models.events import Direction, Event, EventNotice, EventRecord
+from models.life_cycle import EventStatus
 
 NOON = datetime(2025, 7, 16, 4, tzinfo=UTC)
 MINUTE = timedelta(minutes=1)

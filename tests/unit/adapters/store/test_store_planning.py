@@ -11,8 +11,9 @@ from sqlalchemy import select, update
 from adapters.store import Store, schema
 from adapters.store.arrays import PART_BYTES, pack_array, unpack_array
 from models.errors import InputError, StoreError
-from models.events import Event, EventRecord, EventStatus, EventStep, ScopeKind
+from models.events import Event, EventRecord, EventStep, ScopeKind
 from models.intervals import IntervalGrid
+from models.life_cycle import EventStatus
 from models.plan import Admission, DispatchPlan, PlanSource, Requirement, RequirementAmount
 from models.records import PlanKind
 

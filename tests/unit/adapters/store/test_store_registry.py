@@ -8,8 +8,9 @@ from sqlalchemy.exc import IntegrityError
 
 from adapters.store import AggregatorCredentials, Store, schema
 from models.errors import InputError, RegistrationError, StoreError
-from models.records import AggregatorRecord, ProfileRecord, RegisteredResourceRecord, Role, UserRecord
+from models.records import AggregatorRecord, ProfileRecord, RegisteredResourceRecord, UserRecord
 from models.resources import EvCharger, Pillar, Pv, ResourceKind
+from models.roles import Role
 from models.telemetry import Reading
 
 NOON = datetime(2025, 7, 16, 4, tzinfo=UTC)

@@ -11,7 +11,8 @@ import pytest
 import vpp.retention
 from adapters.store import Store
 from models.errors import InputError, StoreError
-from models.events import Event, EventRecord, EventStatus
+from models.events import Event, EventRecord
+from models.life_cycle import EventStatus
 from models.telemetry import Reading
 from vpp import housekeeping
 from vpp.event_notices import notices_of

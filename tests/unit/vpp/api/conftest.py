@@ -12,11 +12,13 @@ import pytest
 
 from adapters.store import Store
 from models.errors import AccessError
-from models.events import Event, EventOrder, EventRecord, EventStatus, EventStep, TargetChange
+from models.events import Event, EventOrder, EventRecord, EventStep, TargetChange
 from models.intervals import IntervalGrid
+from models.life_cycle import EventStatus
 from models.plan import DispatchPlan, PlanSource
-from models.records import AggregatorRecord, RegisteredResourceRecord, Role
+from models.records import AggregatorRecord, RegisteredResourceRecord
 from models.resources import Pillar, Storage
+from models.roles import Role
 from models.telemetry import Reading
 from vpp.api import CapacityRow, Quote, create_app
 from vpp.api.facade import CapacityGroup, ConductRow, PromiseRow

@@ -99,7 +99,7 @@ async def test_errors_say_what_to_do(vpp: Run) -> None:
     with pytest.raises(InputError, match="as often as --start"):
         await vpp("operator", "declare", *WINDOW, *WINDOW, "--kw", "900")
     event_id = (await vpp("operator", "declare", *WINDOW))["event"]["event_id"]
-    with pytest.raises(VppError, match="only approved, cancelled may follow"):
+    with pytest.raises(VppError, match="only consulted, approved, cancelled may follow"):
         await vpp("operator", "terminate", event_id, "--reason", "x")
     with pytest.raises(InputError, match="must be the id of an event"):
         await vpp("operator", "show", "../users")

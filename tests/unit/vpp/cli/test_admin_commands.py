@@ -11,7 +11,7 @@ from typer.testing import CliRunner
 from adapters.mqtt.credentials import verify_password
 from adapters.store import Store
 from models.errors import InputError, VppError
-from models.records import Role
+from models.roles import Role
 from vpp.cli import admin
 from vpp.security import owns, token_id_of
 
