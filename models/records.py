@@ -320,3 +320,24 @@ class IdempotentAnswer:
     fingerprint: str
     status: int
     body: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Dispute:
+    """Somebody does not agree with a version of a statement; ``aggregator_id``: whose, None for an operator's own.
+
+    ``answer`` None: nobody has answered yet.  ``corrected_version``: what came of it, None where nothing was changed.
+    """
+
+    event_id: str
+    version: int
+    aggregator_id: str | None
+    resource_id: str | None
+    opened_at: datetime
+    opened_by: str
+    reason: str
+    answered_at: datetime | None = None
+    answered_by: str | None = None
+    answer: str | None = None
+    corrected_version: int | None = None
+    dispute_key: int = 0

@@ -76,6 +76,11 @@ class EventDesk:
         self.calls = CallDesk(clock, self._book, self.outbox, day_ahead, rules.notice)
         self._changes = ChangeDesk(clock, self._book, self.outbox, cycle, self._share_anew)
 
+    @property
+    def book(self) -> EventBook:
+        """Every event with its record."""
+        return self._book
+
     def load(self, stored: Iterable[StoredEvent]) -> None:
         """Take up the events of an earlier run: what was going on goes on (day plans must be there already)."""
         for each in stored:
@@ -122,6 +127,11 @@ class EventDesk:
             )
             records.append(await self._book.keep(record))
         return records
+
+    async def consult(self, event_id: str, by: str, reason: str) -> EventRecord:
+        """Note what utility and energy authority agreed on (会商) before a second person approves the event."""
+        record = self._book.get(event_id)
+        return await self._book.keep(record.stepped(EventStatus.CONSULTED, self._clock.now(), by, reason))
 
     async def approve(self, event_ids: Sequence[str], by: str) -> list[EventRecord]:
         """Approve events (never by who declared them), pin their baseline, plan the day with them and notify.

@@ -87,7 +87,7 @@ def event_performance(
 
     ``others``: all events of the time, this one may be among them: what lies inside it counts for it, and each kW is
     credited once (``models.settlement.overlap``).  ``ordered_kw``: an order with its changes on a grid, (T,).
-    ``accepted``: what aggregators have taken on, (T,) on the day's grid; who is not in it is held to a level share.
+    ``accepted``: what aggregators have taken on, (T,) on the day's grid; who is not in it is held to its share.
     """
     event = record.event
     rivals = [each for each in others if each.event.event_id != event.event_id]
@@ -100,10 +100,7 @@ def event_performance(
         end=event.end,
         ordered_kw=caps_kw(members, [ordered_kw(each, day.grid) for each in alike])[0],
         members=members[0],
-        accepted_kw={
-            name: accepted.get(name, np.full(len(day.grid), kw or 0.0))
-            for name, kw in sorted(record.accepted_kw.items())
-        },
+        accepted_kw=taken_on_kw(record, accepted, ordered_kw(record, day.grid)),
     )
     windows = [(each.event.start, each.event.end) for each in rivals]
     owners = [aggregator_of(name) for name in day.resource_ids]
@@ -113,6 +110,18 @@ def event_performance(
     moved = delivered_kw(day.baseline_kw, day.metered.power_kw, event.direction)
     credited = credited_kw([members[k] for k in order], [running[k] for k in order], moved)[order.index(0)]
     return replace(performance, credited_kw=mean_over(credited, day.grid, event.start, event.end))
+
+
+def taken_on_kw(
+    record: EventRecord, accepted: Mapping[str, FloatArray], ordered_kw: FloatArray
+) -> dict[str, FloatArray]:
+    """What every aggregator has taken on of an event, (T,) kW: as it was planned where that is known (``accepted``),
+    else its share of the order ``ordered_kw``, (T,).  In a direct call nobody is asked, and all owe their share.
+    """
+    shares = record.accepted_kw or record.share_kw
+    target_kw = record.event.target_kw
+    part = ordered_kw / target_kw if target_kw > 0 else np.zeros_like(ordered_kw)
+    return {name: accepted.get(name, part * (kw or 0.0)) for name, kw in sorted(shares.items())}
 
 
 def undispatched_kw(day: MeasuredDay, state: LiveState, sessions: SessionBaselines) -> FloatArray:

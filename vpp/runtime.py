@@ -9,6 +9,7 @@ import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from datetime import UTC, date, datetime, time, timedelta
+from decimal import Decimal
 from functools import partial
 from zoneinfo import ZoneInfo
 
@@ -16,13 +17,17 @@ import structlog
 
 from adapters.store.store import Store
 from models.dispatch.problem import DispatchProblem
-from models.errors import VppError
+from models.errors import InputError, InputFault, VppError
 from models.events import Event, EventOrder, EventRecord, EventResponse
 from models.plan import DispatchPlan
 from models.ports import Clock
 from models.records import AckOutcome, BaselineTable, CommandAnswer
+from models.settlement.inputs import SettlementInputs
 from models.settlement.performance import EventPerformance
+from models.settlement.rules.load import packaged_rules
 from vpp.charged import keep_charged
+from vpp.closing.call import call_of, step_of
+from vpp.closing.desk import ClosingDesk
 from vpp.conduct import ConductStage
 from vpp.cycle import ExpectedSessions, RealTimeCycle
 from vpp.day_ahead import AFTER_EVENT, DayAheadStage
@@ -45,6 +50,7 @@ from vpp.waking import Waking
 
 log = structlog.get_logger(__name__)
 
+FIVE_MINUTES = timedelta(minutes=5)
 AGAIN_AFTER = timedelta(seconds=15)
 """A cycle that failed for a reason that may pass (a database that is away) is tried again so much later."""
 DAYS_KEPT = 3
@@ -119,6 +125,13 @@ class Runtime:
                 tables=lambda: self._cycle.tables(clock.now()),
                 area_zones=partial(area_zones, feed, clock),
             ),
+        )
+        self.closing = ClosingDesk(
+            clock=clock,
+            store=store,
+            book=events.book,
+            rules=packaged_rules(),
+            make_call=self.settlement_call,
         )
         events.sizer.callable_now = self.emergencies.callable_kw
         self._busiest_day = busiest_day
@@ -326,6 +339,7 @@ class Runtime:
                 start, end = event.start - timedelta(hours=1), event.end + AFTER_EVENT
                 performance = self.performance(await self.measured(start, end), record)
                 await self.events.evaluated(record.event.event_id, evaluation(performance))
+        await self.closing.tick()
 
     def _judged_at(self, event: Event) -> datetime:
         """When what an event did, and what came back after it, has been measured."""
@@ -335,11 +349,11 @@ class Runtime:
         """The tables of all days in memory as they count, in their order."""
         return [self.day_ahead.levels.applied(self.day_ahead.days[day].baseline) for day in sorted(self.day_ahead.days)]
 
-    async def measured(self, start: datetime, end: datetime) -> MeasuredDay:
-        """B and m of all resources over [start, end) in steps of five minutes."""
+    async def measured(self, start: datetime, end: datetime, step: timedelta = FIVE_MINUTES) -> MeasuredDay:
+        """B and m of all resources over [start, end) in equal steps."""
         tables = self.baseline_tables()
         stages = (self.store, self.state, self.sessions)
-        return await asyncio.to_thread(measured_day, *stages, tables, start, end, cycle=self.rhythm.cycle)
+        return await asyncio.to_thread(measured_day, *stages, tables, start, end, step, cycle=self.rhythm.cycle)
 
     def performance(self, day: MeasuredDay, record: EventRecord) -> EventPerformance:
         """One event judged on what was measured."""
@@ -353,6 +367,27 @@ class Runtime:
             zone=self.zone,
             in_scope=self.in_scope,
             aggregator_of=self.aggregator_of,
+        )
+
+    async def settlement_call(self, record: EventRecord, price_cny_per_kwh: Decimal) -> SettlementInputs | None:
+        """What an event is settled from, None if nobody owed anything; ``InputError`` if it is too long ago."""
+        judged = self.events.judged(record)
+        event = judged.event
+        if event.start.astimezone(self.zone).date() not in self.day_ahead.days:
+            rule = f"is not in memory any more ({DAYS_KEPT} days): give the readings that are to be corrected"
+            raise InputError([InputFault("event", "event_id", event.event_id, rule)])
+        day = await self.measured(event.start, event.end, step_of(event.start, event.end))
+        return await asyncio.to_thread(
+            call_of,
+            judged,
+            day,
+            self.store.orders(day.resource_ids, event.start, event.end),
+            accepted=self.events.accepted_on(event.event_id, day.grid),
+            ordered_kw=self.events.ordered_kw(judged, day.grid),
+            in_scope=self.in_scope,
+            aggregator_of=self.aggregator_of,
+            zone=self.zone,
+            price_cny_per_kwh=price_cny_per_kwh,
         )
 
     async def send_again(self) -> None:
@@ -381,6 +416,11 @@ class Runtime:
             return records
         async with self._hands_on():
             return await self.events.approve(event_ids, by)
+
+    async def consult(self, event_id: str, by: str, reason: str) -> EventRecord:
+        """Note what was agreed on before an event is approved."""
+        async with self._hands_on():
+            return await self.events.consult(event_id, by, reason)
 
     async def cancel(self, event_id: str, by: str, reason: str) -> EventRecord:
         """Cancel an event that has not begun."""

@@ -22,6 +22,7 @@ from models.ports import Clock
 from models.reading_columns import microseconds
 from vpp.api.facade import CapacityGroup, CapacityRow, ConductRow, PromiseRow, Quote
 from vpp.capacities import capacities
+from vpp.closing.desk import ClosingDesk
 from vpp.day_ahead import AFTER_EVENT
 from vpp.housekeeping import keep_house, keep_readings
 from vpp.metrics import Metrics
@@ -163,6 +164,15 @@ class Service:
     async def approve(self, event_ids: Sequence[str], by: str) -> Sequence[EventRecord]:
         """See ``EventDesk.approve``."""
         return await self.runtime.approve(event_ids, by)
+
+    @property
+    def closing(self) -> ClosingDesk:
+        """What comes after an event: statements, disputes, settlement."""
+        return self.runtime.closing
+
+    async def consult(self, event_id: str, by: str, reason: str) -> EventRecord:
+        """See ``EventDesk.consult``."""
+        return await self.runtime.consult(event_id, by, reason)
 
     async def cancel(self, event_id: str, by: str, reason: str) -> EventRecord:
         """See ``EventDesk.cancel``."""

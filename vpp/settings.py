@@ -16,7 +16,10 @@ from pydantic_core import ErrorDetails
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict, SettingsError
 
 from models.errors import InputError, InputFault
-from models.units import Fraction, NonNegativeKw, NonNegativePricePerKwh
+from models.settlement.agency import AgencyTerms
+from models.settlement.rules.load import packaged_rules
+from models.settlement.rules.schema import Price
+from models.units import AggregatorId, Fraction, NonNegativeKw, NonNegativePricePerKwh
 from vpp.logs import LogFormat, LogLevel
 
 
@@ -185,6 +188,27 @@ class PenaltySettings(_Section):
     excess: NonNegativePricePerKwh = 40.0
 
 
+class SettlementSettings(_Section):
+    """By which rule the market pays, at what price a direct call, and what aggregators have agreed with their users.
+
+    ``direct_price_cny_per_kwh`` None: under a rule that takes its price from the market, a call without bids is settled
+    when somebody names one.  A published statement may be disputed for ``objection_days`` before it is settled.
+    """
+
+    rule_id: str = "sichuan_market_v1"
+    direct_price_cny_per_kwh: Price | None = None
+    objection_days: Annotated[float, Field(ge=0, le=366)] = 5.0
+    archive_after_days: Annotated[float, Field(ge=0, le=36_500)] = 365.0
+    contracts: dict[AggregatorId, AgencyTerms] = {}
+
+    @model_validator(mode="after")
+    def _known_rule(self) -> Self:
+        known = sorted({rule_id for rule_id, _ in packaged_rules().rules})
+        if self.rule_id not in known:
+            raise ValueError(f"rule_id: must be one of {', '.join(known)} (got {self.rule_id!r})")
+        return self
+
+
 class Settings(BaseSettings):
     """Everything that can be set, from weakest to strongest: defaults, file, environment, arguments."""
 
@@ -211,6 +235,7 @@ class Settings(BaseSettings):
     delivery: DeliverySettings = DeliverySettings()
     penalties: PenaltySettings = PenaltySettings()
     retention: RetentionSettings = RetentionSettings()
+    settlement: SettlementSettings = SettlementSettings()
     log: LogSettings = LogSettings()
 
     @classmethod

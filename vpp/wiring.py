@@ -259,6 +259,7 @@ async def _assemble(
         expected_sessions=history.expected_sessions,
         busiest_day=history.busiest_day,
     )
+    runtime.closing.terms = settings.settlement
     runtime.shows_shapes = settings.solver.method == "reference"
 
     def on_session(reading: Reading, *, is_news: bool = True) -> None:

@@ -396,6 +396,42 @@ audit = Table(
     Column("entry_hash", Hash, nullable=False),
 )
 
+# Money of events: every version with all that it was made of (``adapters.store.statements``), and what was said of it.
+statements = Table(
+    "statements",
+    metadata,
+    _key("statement_key"),
+    Column("event_id", ForeignKey("events.event_id"), nullable=False),
+    Column("version", Integer, nullable=False),
+    Column("made_at", UtcMicroseconds, nullable=False),
+    Column("made_by", Text, nullable=False),
+    Column("rule_id", Name, nullable=False),
+    Column("rule_version", Integer, nullable=False),
+    Column("reason", Text, nullable=False),
+    Column("sha256", Hash, nullable=False),
+    UniqueConstraint("event_id", "version"),
+)
+
+statement_parts = _parts("statement_parts", "statements.statement_key")
+
+disputes = Table(
+    "disputes",
+    metadata,
+    _key("dispute_key"),
+    Column("event_id", Name, nullable=False, index=True),
+    Column("version", Integer, nullable=False),
+    Column("aggregator_id", String(64)),
+    Column("resource_id", Name),
+    Column("opened_at", UtcMicroseconds, nullable=False),
+    Column("opened_by", Text, nullable=False),
+    Column("reason", Text, nullable=False),
+    Column("answered_at", UtcMicroseconds),
+    Column("answered_by", Text),
+    Column("answer", Text),
+    Column("corrected_version", Integer),
+    ForeignKeyConstraint(["event_id", "version"], ["statements.event_id", "statements.version"]),
+)
+
 idempotent_answers = Table(
     "idempotent_answers",
     metadata,

@@ -5,7 +5,7 @@ import asyncio
 from fastapi import FastAPI
 from starlette.middleware import Middleware
 
-from vpp.api import commands, events, history, live, planning, problems, resources
+from vpp.api import closing, commands, events, history, live, planning, problems, resources
 from vpp.api.facade import ServiceFacade
 from vpp.api.limits import BodyLimit, Measured
 from vpp.security import FailureLimiter
@@ -15,6 +15,7 @@ TAGS = [
         "name": "events",
         "description": "Orders of the grid operator: declare, approve by a second person, call off.",
     },
+    {"name": "settlement", "description": "Statements of events in versions: issued, published, disputed, settled."},
     {
         "name": "capacity",
         "description": "Connected, declared, tested and callable kW; what could be ordered.",
@@ -57,7 +58,7 @@ def create_app(service: ServiceFacade) -> FastAPI:
     app.state.limiter = FailureLimiter(settings.auth_failures_per_minute)
     problems.install(app)
     app.include_router(live.public)
-    parts = (events, resources, planning, commands, history, live)
+    parts = (events, closing, resources, planning, commands, history, live)
     for router in (part.router for part in parts):
         app.include_router(router)
     _describe(app)

@@ -165,6 +165,13 @@ def _must_exist(service: Service, event_id: str) -> None:
         raise HTTPException(404, f"there is no event {event_id}")
 
 
+@router.post("/{event_id}/consult", responses=documented(404, 409))
+async def consult_event(service: Service, caller: Operator, event_id: EventId, why: Reason) -> EventRecord:
+    """Note what utility and energy authority agreed on before a declared event is approved."""
+    await asyncio.to_thread(_must_exist, service, event_id)
+    return await service.consult(event_id, caller.name, why.reason)
+
+
 @router.post("/{event_id}/approve", responses=documented(404, 409))
 async def approve_event(service: Service, caller: Approver, event_id: EventId) -> EventRecord:
     """Approve a declared event (never by who declared it), or the change of target that waits (never by who asked)."""
@@ -175,7 +182,12 @@ async def approve_event(service: Service, caller: Approver, event_id: EventId) -
 
 @router.post("/{event_id}/change", status_code=201, response_model=EventRecord, responses=documented(404, 409))
 async def change_event(
-    request: Request, service: Service, caller: Operator, event_id: EventId, new: NewTarget, key: IdempotencyKey
+    request: Request,
+    service: Service,
+    caller: Operator,
+    event_id: EventId,
+    new: NewTarget,
+    idempotency_key: IdempotencyKey,
 ) -> Response:
     """Change the target of an event to come or running, in steps from the next cycle on.
 
@@ -191,7 +203,7 @@ async def change_event(
             return stored.record  # asked for by this very request just before a crash, or twice
         return await service.change(event_id, new.target_kw, caller.name, new.reason)
 
-    return await once.run(request, service, caller, key, create)
+    return await once.run(request, service, caller, idempotency_key, create)
 
 
 @router.post("/{event_id}/cancel", responses=documented(404, 409))

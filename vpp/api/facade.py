@@ -11,6 +11,7 @@ from models.events import Direction, EventOrder, EventRecord, ScopeKind
 from models.plan import DispatchPlan
 from models.ports import Clock
 from models.units import UtcTime
+from vpp.closing.desk import ClosingDesk
 from vpp.metrics import Metrics
 from vpp.settings import Settings
 
@@ -114,6 +115,13 @@ class ServiceFacade(Protocol):
 
     def ready(self) -> Mapping[str, str | None]:
         """For each part that must work (store, broker, city ...) None if it does, else why not."""
+
+    @property
+    def closing(self) -> ClosingDesk:
+        """What comes after an event: statements, disputes, settlement."""
+
+    async def consult(self, event_id: str, by: str, reason: str) -> EventRecord:
+        """Note what utility and authority agreed on before an event is approved."""
 
     async def declare(self, orders: Sequence[EventOrder], by: str) -> Sequence[EventRecord]:
         """Size and declare events of one market day; ``InputError`` if an order cannot be meant."""

@@ -76,6 +76,11 @@ def _tell(client: ServiceClient, records: list[dict[str, Any]], as_json: bool) -
         answer(None, as_json, "\n\n".join(_text(client, record) for record in records))
 
 
+def told_event(client: ServiceClient, record: dict[str, Any], as_json: bool) -> None:
+    """Answer with one event."""
+    _tell(client, [record], as_json)
+
+
 @event_app.command()
 def declare(
     start: Annotated[list[str], typer.Option(help=TIME)],
@@ -130,11 +135,12 @@ def declare(
 
 def _act(client: ServiceClient, event_id: str, action: str, reason: str | None) -> dict[str, Any]:
     body: dict[str, Any] = {} if reason is None else {"json": {"reason": reason}}
-    record: dict[str, Any] = client.ask("POST", f"/events/{_named(event_id)}/{action}", **body)
+    record: dict[str, Any] = client.ask("POST", f"/events/{named_event(event_id)}/{action}", **body)
     return record
 
 
-def _named(event_id: str) -> str:
+def named_event(event_id: str) -> str:
+    """The id of an event as a part of a path; ``InputError`` if it can be none."""
     if not event_id or event_id in (".", "..") or set(event_id) & set("/?#%\\") or not event_id.isprintable():
         raise InputError([InputFault("command", "event", event_id, "must be the id of an event")])
     return event_id
@@ -151,6 +157,15 @@ def approve(
     """Approve events that somebody else has declared, or changes that somebody else has asked for."""
     client = ServiceClient(url, token, ca_file)
     _tell(client, [_act(client, each, "approve", None) for each in event_ids], as_json)
+
+
+@event_app.command()
+def consult(
+    event_id: EventId, reason: Why, url: Url = HERE, token: Token = "", ca_file: CaFile = None, as_json: AsJson = False
+) -> None:
+    """Note what utility and energy authority agreed on (会商) before an event is approved."""
+    client = ServiceClient(url, token, ca_file)
+    _tell(client, [_act(client, event_id, "consult", reason)], as_json)
 
 
 @event_app.command()
@@ -171,7 +186,7 @@ def change(
     client = ServiceClient(url, token, ca_file)
     key = idempotency_key or uuid.uuid4().hex
     body = {"target_kw": kw, "reason": reason}
-    _tell(client, [client.ask("POST", f"/events/{_named(event_id)}/change", key=key, json=body)], as_json)
+    _tell(client, [client.ask("POST", f"/events/{named_event(event_id)}/change", key=key, json=body)], as_json)
 
 
 @event_app.command()
@@ -198,7 +213,7 @@ def show(
 ) -> None:
     """One event with its whole life so far."""
     client = ServiceClient(url, token, ca_file)
-    _tell(client, [client.ask("GET", f"/events/{_named(event_id)}")], as_json)
+    _tell(client, [client.ask("GET", f"/events/{named_event(event_id)}")], as_json)
 
 
 @event_app.command("list")

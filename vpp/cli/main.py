@@ -20,6 +20,7 @@ from models.errors import InputError, VppError
 OWN = {
     "serve": ("vpp.cli.serve:serve", "Run the service: registration, plans, events, dispatch, HTTP interface."),
     "event": ("vpp.cli.event:event_app", "Events: declare, approve, watch, call off."),
+    "statement": ("vpp.cli.statement:statement_app", "Who is paid what for an event: issue, dispute, settle, print."),
     "plan": ("vpp.cli.planning:plan", "Day-ahead plan of a portfolio folder, checked independently."),
     "check": ("vpp.cli.planning:check", "Check a plan without the solver."),
     "explain": ("vpp.cli.explain:explain", "Why this resource, why now; and what one more MW would cost."),

@@ -34,6 +34,13 @@ class ServiceClient:
 
     def ask(self, method: str, path: str, *, key: str | None = None, **more: Any) -> Any:
         """The answer to a request below ``/api/v1`` as JSON."""
+        return self._asked(method, path, key, **more).json()
+
+    def text(self, method: str, path: str, **more: Any) -> str:
+        """The answer as it is written: CSV, HTML, a long JSON document."""
+        return self._asked(method, path, None, **more).content.decode("utf-8")
+
+    def _asked(self, method: str, path: str, key: str | None, **more: Any) -> httpx.Response:
         headers = self._headers | ({"Idempotency-Key": key} if key else {})
         try:
             # our own service is asked directly, never through the machine's proxy
@@ -44,7 +51,7 @@ class ServiceClient:
         except httpx.HTTPError as error:
             raise VppError(f"服务无应答 no answer from {self._url} ({error}): is `vpp serve` running?") from error
         if response.is_success:
-            return response.json()
+            return response
         raise _error(response)
 
     @cached_property

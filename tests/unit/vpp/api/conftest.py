@@ -1,5 +1,8 @@
 """The application over a real SQLite store, with a small service that keeps events like the real one."""
 
+import asyncio
+import contextlib
+import socket
 from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
@@ -20,8 +23,9 @@ from models.records import AggregatorRecord, RegisteredResourceRecord
 from models.resources import Pillar, Storage
 from models.roles import Role
 from models.telemetry import Reading
-from vpp.api import CapacityRow, Quote, create_app
+from vpp.api import CapacityRow, Quote, create_app, serve_http
 from vpp.api.facade import CapacityGroup, ConductRow, PromiseRow
+from vpp.closing.desk import ClosingDesk
 from vpp.metrics import Metrics
 from vpp.security import new_token
 from vpp.settings import HttpSettings, Settings
@@ -55,6 +59,7 @@ class SmallService:
     declared: int = 0
     behaviour: dict[str, ConductRow] = field(default_factory=dict)
     at_risk: list[PromiseRow] = field(default_factory=list)
+    closing: ClosingDesk = None  # type: ignore[assignment]  # who tests what comes after an event makes one
 
     def ready(self) -> Mapping[str, str | None]:
         return self.parts
@@ -95,6 +100,9 @@ class SmallService:
             if stored is not None and stored.record.steps[0].by == by:
                 raise AccessError(f"event {event_id} was declared by {by}: a second person must approve")
         return [await self._step(event_id, EventStatus.APPROVED, by) for event_id in event_ids]
+
+    async def consult(self, event_id: str, by: str, reason: str) -> EventRecord:
+        return await self._step(event_id, EventStatus.CONSULTED, by, reason)
 
     async def cancel(self, event_id: str, by: str, reason: str) -> EventRecord:
         return await self._step(event_id, EventStatus.CANCELLED, by, reason)
@@ -247,3 +255,17 @@ async def client(service: SmallService) -> AsyncIterator[httpx.AsyncClient]:
 def bearer(tokens: dict[str, str]) -> Any:
     """Headers for a role."""
     return lambda role, **more: {"Authorization": f"Bearer {tokens[role]}", **more}
+
+
+@pytest.fixture
+async def url(service: Any) -> AsyncIterator[str]:
+    with socket.create_server(("127.0.0.1", 0)) as probe:
+        port = probe.getsockname()[1]
+    started = asyncio.Event()
+    settings = Settings(http=HttpSettings(port=port))
+    serving = asyncio.create_task(serve_http(create_app(service), settings, started=started))
+    await asyncio.wait_for(started.wait(), 20)
+    yield f"http://127.0.0.1:{port}"
+    serving.cancel()
+    with contextlib.suppress(asyncio.CancelledError):
+        await serving

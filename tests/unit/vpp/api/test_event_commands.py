@@ -1,36 +1,20 @@
 """``vpp event`` against the real application on a real port."""
 
 import asyncio
-import contextlib
 import json
-import socket
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import Awaitable, Callable
 from typing import Any
 
 import pytest
 from typer.testing import CliRunner
 
 from models.errors import AccessError, InputError, VppError
-from vpp.api import create_app, serve_http
+from vpp.api import create_app
 from vpp.cli.event import event_app
-from vpp.settings import HttpSettings, ServiceSettings, Settings
+from vpp.settings import ServiceSettings, Settings
 
 Run = Callable[..., Awaitable[Any]]
 WINDOW = ("--start", "2025-07-16T13:00+08:00", "--end", "2025-07-16T14:00+08:00")
-
-
-@pytest.fixture
-async def url(service: Any) -> AsyncIterator[str]:
-    with socket.create_server(("127.0.0.1", 0)) as probe:
-        port = probe.getsockname()[1]
-    started = asyncio.Event()
-    settings = Settings(http=HttpSettings(port=port))
-    serving = asyncio.create_task(serve_http(create_app(service), settings, started=started))
-    await asyncio.wait_for(started.wait(), 20)
-    yield f"http://127.0.0.1:{port}"
-    serving.cancel()
-    with contextlib.suppress(asyncio.CancelledError):
-        await serving
 
 
 @pytest.fixture
@@ -49,6 +33,7 @@ async def test_an_event_goes_through_two_pairs_of_hands(vpp: Run) -> None:
     record = await vpp("operator", "declare", *WINDOW, "--kw", "900", "--reason", "hot")
     event_id = record["event"]["event_id"]
     assert record["event"]["target_kw"] == 900
+    assert (await vpp("operator", "consult", event_id, "--reason", "agreed at 9"))["status"] == "consulted"
     assert (await vpp("approver", "approve", event_id))["status"] == "approved"
     shown = await vpp("auditor", "show", event_id, as_json=False)
     assert "已批准 approved, a-approver" in shown
@@ -116,3 +101,21 @@ def test_without_a_token_the_command_says_how_to_get_one() -> None:
     result = CliRunner().invoke(event_app, ["list"], env={"VPP_TOKEN": ""})
     assert isinstance(result.exception, InputError)
     assert "vpp user add" in str(result.exception)
+
+
+async def test_a_change_of_target_is_asked_for_once_and_every_creating_call_takes_the_same_header(
+    vpp: Run, service: Any
+) -> None:
+    event_id = (await vpp("operator", "declare", *WINDOW, "--kw", "900"))["event"]["event_id"]
+    words = ("change", event_id, "--kw", "700", "--reason", "cooler", "--idempotency-key", "less")
+    first = await vpp("operator", *words)
+    assert [each["after_kw"] for each in first["changes"]] == [700.0]
+    assert await vpp("operator", *words) == first
+    paths = create_app(service).openapi()["paths"]
+    creating = {
+        f"{path}": [each["name"] for each in post.get("parameters", []) if each["in"] == "header"]
+        for path, post in ((path, verbs.get("post")) for path, verbs in paths.items())
+        if post is not None and "201" in post["responses"]
+    }
+    assert len(creating) >= 6
+    assert all(names == ["idempotency-key"] for names in creating.values()), creating

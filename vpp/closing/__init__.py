@@ -1,0 +1,1 @@
+"""What comes after an event: who is paid what, what is published, disputed, corrected, settled and archived."""
