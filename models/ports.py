@@ -6,6 +6,8 @@ from typing import Any, Protocol
 
 from models.dispatch.problem import DispatchProblem
 from models.events import EventNotice
+from models.market_messages import Arrival, AwardNotice, BidSubmission, Invitation
+from models.money_messages import Dispute, StatementNotice
 from models.plan import DispatchPlan, SetpointBatch
 
 
@@ -29,6 +31,39 @@ class DeviceLink(Protocol):
 
     async def send_event(self, aggregator_id: str, notice: EventNotice) -> None:
         """Tell an aggregator about an event."""
+
+
+class MarketLink(Protocol):
+    """A way to tell aggregators about a market and its money; ``BrokerError`` if it cannot leave the house.
+
+    Everything may be told again: the newest invitation, the awards cleared last and the highest version hold.
+    """
+
+    async def send_invitation(self, aggregator_id: str, invitation: Invitation) -> None:
+        """Open an event for an aggregator's bids, or say that it takes no more."""
+
+    async def send_awards(self, aggregator_id: str, notice: AwardNotice) -> None:
+        """Tell an aggregator what became of its offers."""
+
+    async def send_statement(self, aggregator_id: str, notice: StatementNotice) -> None:
+        """Tell an aggregator that a statement was issued, corrected or settled."""
+
+
+class MarketHandler(Protocol):
+    """Who takes what aggregators send to the market, each message once.
+
+    In one transaction the effects of a message are written and, as the answer to (aggregator, message id), the bytes
+    that ``arrival.answer(faults)`` made; they are returned after the commit, and go out.  The same message may come
+    again: its kept answer is then sent without asking here.  ``StoreError``: nothing was written, nothing is answered,
+    the sender sends again.  ``InputError``: the message is refused as a whole, for good.  Messages of one aggregator
+    come one after the other, those of different aggregators at the same time.
+    """
+
+    async def take_bids(self, arrival: Arrival, submission: BidSubmission) -> bytes:
+        """Keep bids and withdrawals; each of ``submission.bids`` is taken or refused by itself."""
+
+    async def take_dispute(self, arrival: Arrival, dispute: Dispute) -> bytes:
+        """Keep a dispute."""
 
 
 class Solver(Protocol):

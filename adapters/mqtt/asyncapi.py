@@ -23,10 +23,15 @@ _SUMMARIES: dict[UpTopic | DownTopic, str] = {
     UpTopic.EVENT_RESPONSE: "Accept an event, accept it in part, decline it, or opt resources out",
     UpTopic.ACK: "What became of commands: taken, refused, done",
     UpTopic.STATUS: "Online or offline; retained, and left as last will",
+    UpTopic.BIDS: "Bids in zones of an event, in the place of earlier ones, and withdrawals",
+    UpTopic.DISPUTES: "A version of a statement is contested, with a reason",
     DownTopic.REGISTER_RESULT: "For each change accepted, or refused with field, rule and value",
     DownTopic.RECEIPT: "What has been dealt with for good, and what of it was refused",
     DownTopic.EVENT: "An event is announced, changed, cancelled, terminated or over",
     DownTopic.SETPOINTS: "Setpoints for one interval; never retained, worth nothing after valid_until",
+    DownTopic.INVITATIONS: "An event takes bids, is closed for bids, or its invitation is cancelled",
+    DownTopic.AWARDS: "What of each offer was accepted, at which price, and why no more",
+    DownTopic.STATEMENTS: "A statement was issued, corrected or settled: sums, fingerprint, where to read it",
 }
 
 
@@ -46,7 +51,8 @@ def asyncapi_document() -> dict[str, Any]:
             "description": (
                 "MQTT 3.1.1, QoS 1, JSON, at most "
                 f"{MAX_MESSAGE_BYTES} bytes a message. Power is kW, positive when consuming; energy kWh; times "
-                "RFC 3339 with offset. Every message from an aggregator except its status is answered with a receipt "
+                "RFC 3339 with offset; prices CNY/kWh as numbers, sums of money CNY as text. "
+                "Every message from an aggregator except its status is answered with a receipt "
                 "once it is committed; what is not answered is sent again with the same message_id."
             ),
             "license": {"name": "Apache-2.0"},

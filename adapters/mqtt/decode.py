@@ -16,7 +16,8 @@ from pydantic import ValidationError
 from pydantic_core import ErrorDetails, from_json
 
 from adapters.mqtt.envelope import MAX_MESSAGE_BYTES, DownTopic, Message, Refusal, UpTopic, shown
-from adapters.mqtt.payloads import DOWN_TYPES, LISTS, MAX_CHANGES, MAX_ITEMS, UP_TYPES, Register, Telemetry, Withdrawal
+from adapters.mqtt.market_payloads import BidsMessage
+from adapters.mqtt.payloads import DOWN_TYPES, LISTS, MAX_ITEMS, MOST_IN_LIST, UP_TYPES, Register, Telemetry, Withdrawal
 from models.errors import InputFault, MessageError
 from models.intervals import FloatArray
 from models.resources import ResourceKind
@@ -112,7 +113,7 @@ def decode_up(topic: UpTopic, payload: bytes, context: DecodeContext) -> Decoded
 
 def _check_count(topic: UpTopic, wanted: type[Message], payload: bytes) -> None:
     """Refuse a list that is far too long before every item of it is complained about, which takes seconds."""
-    most = MAX_CHANGES if wanted is Register else MAX_ITEMS
+    most = MOST_IN_LIST.get(wanted, MAX_ITEMS)
     if payload.count(b"{") <= most:
         return  # every item of a list has a brace of its own
     try:
@@ -205,7 +206,7 @@ def _fault(place: str, detail: ErrorDetails) -> InputFault:
         path = path[1:]
     field, rule, value = ".".join(str(step) for step in path), detail["msg"], detail.get("input")
     if detail["type"] == "value_error":  # our own validators say "field: rule (got value)"
-        own = re.fullmatch(r"(?:Value error, )?(\w+): (.*) \(got (.*)\)", rule, re.DOTALL)
+        own = re.fullmatch(r"(?:Value error, )?([\w.]+): (.*) \(got (.*)\)", rule, re.DOTALL)
         if own:
             field = ".".join(filter(None, (field, own.group(1))))
             rule, value = own.group(2), own.group(3)
@@ -225,6 +226,8 @@ def _context_faults(topic: UpTopic, message: Message, context: DecodeContext) ->
         return _reading_faults(topic, message, context)
     if isinstance(message, Register):
         return _change_faults(topic, message, context)
+    if isinstance(message, BidsMessage):
+        return _bid_faults(topic, message)
     return {}
 
 
@@ -256,4 +259,16 @@ def _change_faults(topic: UpTopic, message: Register, context: DecodeContext) ->
         if not isinstance(change, Withdrawal) and change.aggregator_id != context.aggregator_id:
             rule = f"must be the sender, {context.aggregator_id}"
             faults[position] = InputFault(topic.value, "aggregator_id", change.aggregator_id, rule, position)
+    return faults
+
+
+def _bid_faults(topic: UpTopic, message: BidsMessage) -> dict[int, InputFault]:
+    """Of two bids for one zone in a message nobody can say which is meant: the first is."""
+    faults: dict[int, InputFault] = {}
+    seen: set[str] = set()
+    for position, bid in enumerate(message.bids):
+        if bid.zone_id in seen:
+            rule = "may occur only once in a message"
+            faults[position] = InputFault(topic.value, "zone_id", bid.zone_id, rule, position)
+        seen.add(bid.zone_id)
     return faults

@@ -26,6 +26,8 @@ class UpTopic(StrEnum):
     EVENT_RESPONSE = "event-response"
     ACK = "ack"
     STATUS = "status"
+    BIDS = "bids"
+    DISPUTES = "disputes"
 
 
 class DownTopic(StrEnum):
@@ -35,6 +37,9 @@ class DownTopic(StrEnum):
     RECEIPT = "receipt"
     EVENT = "event"
     SETPOINTS = "setpoints"
+    INVITATIONS = "invitations"
+    AWARDS = "awards"
+    STATEMENTS = "statements"
 
 
 class Message(BaseModel):

@@ -33,11 +33,12 @@ from adapters.mqtt.envelope import (
     UpTopic,
     topic_of,
 )
+from adapters.mqtt.market_uplink import MarketUplink
 from adapters.mqtt.queues import AggregatorQueue, AggregatorQueues, Incoming
 from adapters.mqtt.settings import MqttSettings
 from adapters.mqtt.uplink import TAKEN, Answer, Received, TelemetryGroup, UplinkHandler, refused_whole, taken
 from models.errors import AccessError, BrokerError, InputError, InputFault, MessageError, VppError
-from models.ports import Clock
+from models.ports import Clock, MarketHandler
 
 log = logging.getLogger(__name__)
 
@@ -81,6 +82,9 @@ class LinkCounters:
     setpoint_batches_sent: int = 0
     setpoints_sent: int = 0
     events_sent: int = 0
+    invitations_sent: int = 0
+    awards_sent: int = 0
+    statements_sent: int = 0
 
 
 class AnsweringLink:
@@ -91,11 +95,15 @@ class AnsweringLink:
 
     _speaks_on: ClassVar[frozenset[DownTopic]] = ANSWERS
 
-    def __init__(self, settings: MqttSettings, handler: UplinkHandler, clock: Clock) -> None:
+    def __init__(
+        self, settings: MqttSettings, handler: UplinkHandler, clock: Clock, market: MarketHandler | None = None
+    ) -> None:
+        """``market``: who takes bids and disputes; None: each is refused with the rule that nobody does."""
         self.settings = settings
         self.counters = LinkCounters()
         self.last_error: str | None = None
         self._handler = handler
+        self._market = MarketUplink(market)
         self._clock = clock
         self._client: aiomqtt.Client | None = None
         self._up = asyncio.Event()
@@ -302,6 +310,8 @@ class AnsweringLink:
             UpTopic.CAPABILITY: self._handler.capability,
             UpTopic.EVENT_RESPONSE: self._handler.event_response,
             UpTopic.ACK: self._handler.ack,
+            UpTopic.BIDS: self._market.bids,
+            UpTopic.DISPUTES: self._market.dispute,
         }
         key = (aggregator_id, received.message_id)
         try:

@@ -1,17 +1,20 @@
-"""The link of a service that gives orders: hears and answers like any other, and sends setpoints and notices too."""
+"""The link of a service that gives orders: hears and answers like any other, and speaks by itself too."""
 
 from datetime import datetime
 
 from adapters.mqtt.envelope import MAX_MESSAGE_BYTES, DownTopic, encode
 from adapters.mqtt.link import AnsweringLink
+from adapters.mqtt.market_payloads import InvitationMessage, StatementMessage, encode_awards
 from adapters.mqtt.payloads import EventMessage, SetpointsMessage
 from models.errors import DeviceError
 from models.events import EventNotice
+from models.market_messages import AwardNotice, Invitation
+from models.money_messages import StatementNotice
 from models.plan import SetpointBatch
 
 
 class MqttLink(AnsweringLink):
-    """``models.ports.DeviceLink`` over MQTT: answers, and sends orders and notices too."""
+    """``models.ports.DeviceLink`` and ``MarketLink`` over MQTT: answers, and sends orders, notices and awards too."""
 
     _speaks_on = frozenset(DownTopic)
 
@@ -36,3 +39,28 @@ class MqttLink(AnsweringLink):
         message = EventMessage.new(self._clock.now(), **dict(notice))
         await self._publish(aggregator_id, DownTopic.EVENT, encode(message))
         self.counters.events_sent += 1
+
+    async def send_invitation(self, aggregator_id: str, invitation: Invitation) -> None:
+        """Tell an aggregator where it may bid, or may no more; never retained, ``BrokerError`` if it cannot leave.
+
+        ``DeviceError`` if it is larger than a message may be (thousands of areas in all intervals).
+        """
+        payload = encode(InvitationMessage.new(self._clock.now(), **dict(invitation)))
+        if len(payload) > MAX_MESSAGE_BYTES:
+            count = sum(len(each.areas) for each in invitation.intervals)
+            reason = f"{count} areas of intervals make {len(payload)} bytes, more than {MAX_MESSAGE_BYTES}"
+            raise DeviceError(aggregator_id, reason)
+        await self._publish(aggregator_id, DownTopic.INVITATIONS, payload)
+        self.counters.invitations_sent += 1
+
+    async def send_awards(self, aggregator_id: str, notice: AwardNotice) -> None:
+        """Tell an aggregator what became of its offers, in parts if need be; if one fails, all are to be sent again."""
+        for payload in encode_awards(notice, self._clock.now()):
+            await self._publish(aggregator_id, DownTopic.AWARDS, payload)
+        self.counters.awards_sent += 1
+
+    async def send_statement(self, aggregator_id: str, notice: StatementNotice) -> None:
+        """Tell an aggregator of a statement; ``BrokerError`` if it cannot leave."""
+        message = StatementMessage.new(self._clock.now(), **dict(notice))
+        await self._publish(aggregator_id, DownTopic.STATEMENTS, encode(message))
+        self.counters.statements_sent += 1

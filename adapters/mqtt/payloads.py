@@ -11,7 +11,15 @@ from typing import Annotated, Any, ClassVar, Literal, Self
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from adapters.mqtt.envelope import DownTopic, Fault, Message, Refusal, Scalar, UpTopic
+from adapters.mqtt.market_payloads import (
+    AwardsMessage,
+    BidsMessage,
+    DisputeMessage,
+    InvitationMessage,
+    StatementMessage,
+)
 from models.events import EventNotice, EventResponse
+from models.market_messages import MOST_ZONE_BIDS
 from models.plan import SetpointBatch
 from models.resources import (
     CurtailableLoad,
@@ -274,20 +282,29 @@ UP_TYPES: dict[UpTopic, type[Message]] = {
     UpTopic.EVENT_RESPONSE: EventResponseMessage,
     UpTopic.ACK: Ack,
     UpTopic.STATUS: Status,
+    UpTopic.BIDS: BidsMessage,
+    UpTopic.DISPUTES: DisputeMessage,
 }
 DOWN_TYPES: dict[DownTopic, type[Message]] = {
     DownTopic.REGISTER_RESULT: RegisterResult,
     DownTopic.RECEIPT: Receipt,
     DownTopic.EVENT: EventMessage,
     DownTopic.SETPOINTS: SetpointsMessage,
+    DownTopic.INVITATIONS: InvitationMessage,
+    DownTopic.AWARDS: AwardsMessage,
+    DownTopic.STATEMENTS: StatementMessage,
 }
 LISTS: dict[type[Message], str] = {
     Register: "changes",
     Telemetry: "readings",
     CapabilityMessage: "capabilities",
     Ack: "acks",
+    BidsMessage: "bids",
 }
 """The list in a message of which a bad item is refused alone."""
+
+MOST_IN_LIST: dict[type[Message], int] = {Register: MAX_CHANGES, BidsMessage: MOST_ZONE_BIDS}
+"""How many items such a list may have, where that is not ``MAX_ITEMS``."""
 
 
 def event_notice(message: EventMessage) -> EventNotice:

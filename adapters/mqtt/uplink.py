@@ -24,6 +24,8 @@ answer goes out a second time.  ``remember_answer`` must fail on a second row of
 constraint), which also catches two services on one database.  Answers may be forgotten after a day: gateways
 resend for minutes.
 
+Bids and disputes go to a handler of their own, if there is one (``adapters.mqtt.market_uplink``), by the same rule.
+
 Telemetry in which everything is in order is worked off in groups: one transaction, one receipt for all.  Of such a
 message only the id is kept (``TAKEN``): its answer is always the same.
 """

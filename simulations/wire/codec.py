@@ -18,6 +18,8 @@ from numpy.typing import NDArray
 
 from models.errors import InputFault, MessageError
 from models.intervals import FloatArray
+from simulations.wire import market_codec
+from simulations.wire.fields import Fields
 
 SCHEMA_VERSION = 1
 GREATEST_BYTES = 1024 * 1024
@@ -201,63 +203,8 @@ class ReceivedResult:
     results: tuple[ResourceAnswer, ...]
 
 
-Received = ReceivedSetpoints | ReceivedEvent | ReceivedReceipt | ReceivedResult
+Received = ReceivedSetpoints | ReceivedEvent | ReceivedReceipt | ReceivedResult | market_codec.MarketNews
 """Whatever may come down."""
-
-
-class _Fields:
-    """Reads fields of a JSON object by name and type, with a message that says what was wrong."""
-
-    def __init__(self, place: str, values: Any) -> None:
-        self._place = place
-        if not isinstance(values, dict):
-            raise self.fault("", values, "must be an object")
-        self.values: dict[str, Any] = values
-
-    def fault(self, name: str, value: Any, rule: str) -> MessageError:
-        return MessageError([InputFault(self._place, name, value, rule)])
-
-    def text(self, name: str) -> str:
-        value = self.values.get(name)
-        if not isinstance(value, str) or not value:
-            raise self.fault(name, value, "must be a text")
-        return value
-
-    def optional_text(self, name: str) -> str | None:
-        return self.text(name) if self.values.get(name) not in (None, "") else None
-
-    def number(self, name: str) -> float:
-        value = self.values.get(name)
-        if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
-            raise self.fault(name, value, "must be a finite number")
-        return float(value)
-
-    def optional_number(self, name: str) -> float | None:
-        if name not in self.values:
-            raise self.fault(name, None, "must be there: a number or null")
-        return None if self.values[name] is None else self.number(name)
-
-    def whole(self, name: str) -> int:
-        value = self.values.get(name)
-        if isinstance(value, bool) or not isinstance(value, int):
-            raise self.fault(name, value, "must be a whole number")
-        return value
-
-    def moment(self, name: str) -> datetime:
-        text = self.text(name)
-        try:
-            moment = datetime.fromisoformat(text)
-        except ValueError as error:
-            raise self.fault(name, text, "must be an RFC 3339 time") from error
-        if moment.tzinfo is None:
-            raise self.fault(name, text, "must carry an offset")
-        return moment.astimezone(UTC)
-
-    def items(self, name: str) -> Sequence[Any]:
-        value = self.values.get(name)
-        if not isinstance(value, list):
-            raise self.fault(name, value, "must be a list")
-        return value
 
 
 def decode(topic_end: str, payload: bytes) -> Received:
@@ -268,22 +215,23 @@ def decode(topic_end: str, payload: bytes) -> Received:
         content = json.loads(payload)
     except (ValueError, UnicodeDecodeError) as error:
         raise MessageError([InputFault(topic_end, "payload", payload[:60], "must be JSON")]) from error
-    fields = _Fields(topic_end, content)
+    fields = Fields(topic_end, content)
     if fields.values.get("schema_version") != SCHEMA_VERSION:
         raise fields.fault("schema_version", fields.values.get("schema_version"), f"must be {SCHEMA_VERSION}")
-    readers: dict[str, Callable[[_Fields], Received]] = {
+    readers: dict[str, Callable[[Fields], Received]] = {
         "setpoints": _setpoints,
         "event": _event,
         "receipt": _receipt,
         "register-result": _result,
+        **market_codec.READERS,
     }
     if topic_end not in readers:
         raise fields.fault("topic", topic_end, "must be a topic of the contract")
     return readers[topic_end](fields)
 
 
-def _setpoints(fields: _Fields) -> ReceivedSetpoints:
-    inside = [_Fields("setpoints", each) for each in fields.items("setpoints")]
+def _setpoints(fields: Fields) -> ReceivedSetpoints:
+    inside = [Fields("setpoints", each) for each in fields.items("setpoints")]
     return ReceivedSetpoints(
         command_id=fields.text("command_id"),
         sequence=fields.whole("sequence"),
@@ -294,7 +242,7 @@ def _setpoints(fields: _Fields) -> ReceivedSetpoints:
     )
 
 
-def _event(fields: _Fields) -> ReceivedEvent:
+def _event(fields: Fields) -> ReceivedEvent:
     return ReceivedEvent(
         event_id=fields.text("event_id"),
         status=fields.text("status"),
@@ -308,9 +256,9 @@ def _event(fields: _Fields) -> ReceivedEvent:
     )
 
 
-def _receipt(fields: _Fields) -> ReceivedReceipt:
+def _receipt(fields: Fields) -> ReceivedReceipt:
     refused = []
-    for each in (_Fields("receipt", item) for item in fields.items("refused")):
+    for each in (Fields("receipt", item) for item in fields.items("refused")):
         index = None if each.values.get("index") is None else each.whole("index")
         why = f"{each.values.get('field')}: {each.values.get('rule')} (got {each.values.get('value')!r})"
         refused.append((each.optional_text("message_id"), index, why))
@@ -318,9 +266,9 @@ def _receipt(fields: _Fields) -> ReceivedReceipt:
     return ReceivedReceipt(tuple(str(name) for name in names), tuple(refused))
 
 
-def _result(fields: _Fields) -> ReceivedResult:
+def _result(fields: Fields) -> ReceivedResult:
     results = []
-    for each in (_Fields("register-result", item) for item in fields.items("results")):
+    for each in (Fields("register-result", item) for item in fields.items("results")):
         accepted = each.values.get("accepted")
         if not isinstance(accepted, bool):
             raise each.fault("accepted", accepted, "must be true or false")

@@ -20,7 +20,8 @@ import aiomqtt
 
 from models.errors import BrokerError, MessageError
 from models.ports import Clock
-from simulations.wire import codec
+from simulations.wire import codec, market_codec
+from simulations.wire.market import Bidder, MarketDesk, no_bids
 from simulations.wire.orders import Devices, Orders
 from simulations.wire.outbox import Outbox
 from simulations.wire.record import GatewayRecord
@@ -67,7 +68,7 @@ class AggregatorGateway:
 
     ``counts`` in ``state``: sent, resent, readings, acks, answers, receipts, reconnects, setpoints, duplicates,
     out_of_order, expired, malformed, not_ours, unknown_resource, taken, refused, silent, events, batches, ack_messages,
-    and what ``transit`` counts.
+    and what ``transit`` and ``market`` count.
     """
 
     def __init__(
@@ -78,6 +79,7 @@ class AggregatorGateway:
         resource_ids: Iterable[str],
         *,
         policy: Policy = accept_all,
+        bidder: Bidder = no_bids,
         prefix: str = PREFIX,
         answer_timeout_s: float = 15.0,
         reports_done: bool = False,
@@ -100,6 +102,7 @@ class AggregatorGateway:
         self._online = asyncio.Event()
         self._seen = asyncio.Condition()
         self._orders = Orders(devices, resource_ids, clock, self.state.counts, self._acknowledge, reports_done)
+        self.market = MarketDesk(self._put, self.state.counts, bidder)
         self.record: GatewayRecord | None = None
 
     def keep_record(self) -> GatewayRecord:
@@ -334,6 +337,8 @@ class AggregatorGateway:
                 self._take_setpoints(received)
                 async with self._seen:
                     self._seen.notify_all()
+            case market_codec.ReceivedInvitation() | market_codec.ReceivedAwards() | market_codec.ReceivedStatement():
+                self.market.take(received)
 
     def _take_setpoints(self, batch: codec.ReceivedSetpoints) -> None:
         counts = self.state.counts

@@ -24,6 +24,7 @@ from adapters.mqtt.link import NO_DELAY
 from adapters.mqtt.order_link import MqttLink
 from adapters.mqtt.uplink import TAKEN, Answer, Received, TelemetryGroup
 from models.errors import StoreError
+from models.ports import MarketHandler
 
 GOLDEN = Path(__file__).parents[2] / "adapters/mqtt/golden"
 
@@ -179,12 +180,13 @@ class Platform:
 
     def __init__(self, broker: RunningBroker) -> None:
         self.broker, self.handler = broker, MemoryHandler()
+        self.market: MarketHandler | None = None
         self.passwords: dict[str, str] = {}
 
     async def start_link(self, **changed: Any) -> None:
         """Start the service's side; the handler, like a database, outlives it."""
         settings = self.broker.platform.model_copy(update=changed)
-        self.link = MqttLink(settings, self.handler, WallClock())
+        self.link = MqttLink(settings, self.handler, WallClock(), self.market)
         self._running = asyncio.create_task(self.link.run())
         await self.link.wait_connected(10)
 

@@ -62,6 +62,24 @@ def test_the_readme_names_every_topic_and_the_access_rule_that_is_in_force() -> 
         assert (MQTT / link).exists(), link
 
 
+def test_every_example_message_of_the_readme_is_one() -> None:
+    from adapters.mqtt.decode import DecodeContext, decode_down, decode_up  # noqa: PLC0415
+    from adapters.mqtt.envelope import DownTopic, UpTopic  # noqa: PLC0415
+
+    parts = re.split(r"\(`(up|down)/([\w-]+)`\)", (MQTT / "README.md").read_text())
+    said = [
+        (way, topic, *re.findall(r"^```json\n(.*?)```", text, re.DOTALL | re.MULTILINE))
+        for way, topic, text in zip(parts[1::3], parts[2::3], parts[3::3], strict=True)
+    ]
+    assert [topic for _, topic, _ in said] == ["invitations", "bids", "awards", "statements", "disputes"]
+    context = DecodeContext(datetime(2025, 7, 16, 5, tzinfo=UTC), "charging-east")
+    for way, topic, example in said:
+        if way == "down":
+            decode_down(DownTopic(topic), example.encode())
+        else:
+            assert decode_up(UpTopic(topic), example.encode(), context).refusals == ()
+
+
 async def test_the_example_gateway_does_everything_a_gateway_must(
     platform: Any, tmp_path: Path, until: Callable[..., Any]
 ) -> None:

@@ -15,11 +15,13 @@ What a good gateway does, and where it stands below:
 4. it obeys a setpoint only while that is valid, only if it is newer than the last one, and
    falls back on its own when it ends, also when the connection is gone                        -> ``Battery``
 5. it says what became of each command, and answers every event in time                        -> ``receive``
+6. it bids where it is invited, if it was given prices, and never twice for nothing            -> ``bid``
 """
 
 import argparse
 import asyncio
 import contextlib
+import csv
 import json
 import socket
 import sys
@@ -33,6 +35,8 @@ import aiomqtt
 PREFIX = "vpp/v1"
 RESEND_AFTER_S = 10.0
 READING_EVERY_S = 60.0
+# Steps of our bid in a zone: CNY/kWh, and up to how many kW at this price.
+Steps = dict[str, list[tuple[float, float]]]
 # Small messages must not wait for each other.
 NO_DELAY = (socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
 
@@ -137,13 +141,15 @@ class Outbox:
 class Gateway:
     """Our side of the wire for a handful of devices."""
 
-    def __init__(self, aggregator_id: str, devices: list[Battery]) -> None:
+    def __init__(self, aggregator_id: str, devices: list[Battery], steps: Steps | None = None) -> None:
         self.aggregator_id = aggregator_id
         self.devices = {device.name: device for device in devices}
         self.outbox = Outbox()
         self.accepted: set[str] = set()
         self.last_sequence = -1
         self.said: dict[str, list[dict[str, Any]]] = {}  # what was acknowledged, by command
+        self.steps = steps or {}
+        self.invited: dict[str, dict[str, Any]] = {}  # the newest invitation, by event
         self._topic = f"{PREFIX}/{aggregator_id}"
 
     async def run(self, host: str, port: int, password: str, *, reading_every_s: float = READING_EVERY_S) -> None:
@@ -224,6 +230,14 @@ class Gateway:
             self.obey(content)
         elif last == "event":
             self.answer_event(content)
+        elif last == "invitations":
+            self.bid(content)
+        elif last == "awards":
+            for row in content["awards"]:
+                say(f"award: {row['reason_en']} {row['payment_cny']} CNY if delivered")
+        elif last == "statements":
+            totals = content["totals"]  # money is text: read it as a decimal number, never as a binary fraction
+            say(f"statement {content['version']} of {content['event_id']} {content['status']}: {totals['net_cny']} CNY")
 
     def obey(self, batch: dict[str, Any]) -> None:
         """Setpoints: judge them by ``valid_until`` and ``sequence``, not by the broker's retain flag."""
@@ -263,9 +277,58 @@ class Gateway:
             answer = {"answer": "accept_part", "accepted_kw": able_kw}
         self.outbox.add("event-response", {"event_id": event["event_id"], **answer})
 
+    def bid(self, invitation: dict[str, Any]) -> None:
+        """Offer our steps for every interval; whoever has no price stays away.
+
+        Bidding again would replace the bid, and of equal prices the earlier one is served first: so not for nothing.
+        """
+        event_id = invitation["event_id"]
+        news = {name: invitation[name] for name in invitation if name not in ("message_id", "sent_at")}
+        if self.invited.get(event_id) == news:
+            return
+        self.invited[event_id] = news
+        say(f"invitation to {event_id}: {invitation['status']}, bids until {invitation['bids_until']}")
+        if invitation["status"] != "open" or datetime.fromisoformat(invitation["bids_until"]) <= now():
+            return
+        bids = []
+        for zone_id in invitation["zone_ids"]:
+            steps = allowed_steps(self.steps.get(zone_id, []), invitation)
+            if steps:
+                offers = [{"start": interval["start"], "steps": steps} for interval in invitation["intervals"]]
+                bids.append({"action": "place", "zone_id": zone_id, "offers": offers})
+        if bids:
+            sequence = int(now().timestamp())  # rises, also across a restart: an older message never replaces a newer
+            self.outbox.add("bids", {"event_id": event_id, "sequence": sequence, "bids": bids})
+
+    def dispute(self, event_id: str, version: int, reason: str, resource_id: str | None = None) -> None:
+        """Contest a version of a statement; the corrected one comes as a statement of its own."""
+        fields = {"event_id": event_id, "version": version, "resource_id": resource_id, "reason": reason}
+        self.outbox.add("disputes", fields)
+
     def _status(self, status: str) -> str:
         message = {"schema_version": 1, "message_id": uuid.uuid4().hex, "sent_at": now().isoformat()}
         return json.dumps({**message, "status": status})
+
+
+def allowed_steps(steps: list[tuple[float, float]], invitation: dict[str, Any]) -> list[dict[str, float]]:
+    """Steps as the market wants them: whole ticks from floor to cap, whole quanta, prices and kW rising."""
+    tick, quantum = invitation["tick_per_kwh"], invitation["quantum_kw"]
+    made: list[dict[str, float]] = []
+    for price, up_to_kw in sorted(steps):
+        whole_price, whole_kw = round(round(price / tick) * tick, 9), int(up_to_kw / quantum + 1e-9) * quantum
+        fits = invitation["floor_per_kwh"] <= whole_price <= invitation["cap_per_kwh"]
+        if fits and whole_kw > (made[-1]["up_to_kw"] if made else 0):
+            made.append({"price_per_kwh": whole_price, "up_to_kw": whole_kw})
+    return made
+
+
+def read_prices(path: Path) -> Steps:
+    """A price file: a table ``zone_id,price_per_kwh,up_to_kw``, one row for each step."""
+    steps: Steps = {}
+    with path.open(newline="") as file:
+        for row in csv.DictReader(file):
+            steps.setdefault(row["zone_id"], []).append((float(row["price_per_kwh"]), float(row["up_to_kw"])))
+    return steps
 
 
 def say(text: str) -> None:
@@ -283,9 +346,14 @@ def main() -> None:
     parser.add_argument("--password-file", type=Path, required=True, help="better than on the command line")
     parser.add_argument("--batteries", type=int, default=3)
     parser.add_argument("--reading-every-s", type=float, default=READING_EVERY_S)
+    parser.add_argument("--bid-price", type=float, help="bid all batteries at this price, CNY/kWh")
+    parser.add_argument("--bid-file", type=Path, help="bid the steps of this table: zone_id,price_per_kwh,up_to_kw")
     given = parser.parse_args()
     batteries = [Battery(f"{given.aggregator}-battery-{k}") for k in range(1, given.batteries + 1)]
-    gateway = Gateway(given.aggregator, batteries)
+    steps: Steps = {} if given.bid_file is None else read_prices(given.bid_file)
+    if given.bid_price is not None:
+        steps = {"jinjiang": [(given.bid_price, 95.0 * given.batteries)]}
+    gateway = Gateway(given.aggregator, batteries, steps)
     password = given.password_file.read_text().strip()
     with contextlib.suppress(KeyboardInterrupt):
         asyncio.run(gateway.run(given.host, given.port, password, reading_every_s=given.reading_every_s))
