@@ -28,6 +28,8 @@ from models.plan import DispatchPlan, SetpointBatch
 from models.ports import Clock, DeviceLink, Solver
 from models.resources import EvCharger
 from models.telemetry import Reading
+from vpp.closing.door import MarketDoor
+from vpp.closing.telling import StatementTeller
 from vpp.day_ahead import DayAheadStage
 from vpp.delivery import DeliveryStage
 from vpp.event_sizing import EventRules
@@ -289,7 +291,9 @@ async def _assemble(
     if late is None:
         link = AnsweringLink(broker.platform, uplink, clock)
     else:
-        link = late.link = MqttLink(broker.platform, uplink, clock)
+        made = MqttLink(broker.platform, uplink, clock, MarketDoor(clock, store, runtime.closing))
+        link = late.link = made
+        runtime.closing.teller = StatementTeller(store, made)
     await take_up(runtime, cycle, partial(on_session, is_news=False))
     return Service(settings, clock, store, state, metrics, broker, link, uplink, runtime)
 

@@ -9,7 +9,7 @@ import pytest
 from models.errors import AccessError, EventStateError, InputError
 from models.life_cycle import EventStatus
 from models.settlement.issued import IssuedStatement
-from tests.flow.conftest import World
+from tests.flow.conftest import World, really
 from tests.flow.small_city import EVENT_END, EVENT_START
 from vpp.closing.desk import ClosingDesk, Correction
 from vpp.closing.readings import MeterCorrection
@@ -71,6 +71,9 @@ async def test_an_event_is_settled_from_its_own_record_and_goes_its_whole_way(ma
     await desk.dispute("night", "alpha", "found in the yearly audit", aggregator_id="alpha")
     await desk.publish("night", "operator-li")
     await desk.settle("night", "approver-wang")
+    await world.clock.settle()
+    told = world.aggregators["alpha"].gateway.market.statements["night"][-1]
+    assert (told.version, told.status, told.sha256) == (3, "settled", newest(world).sha256)
     assert world.event().status is EventStatus.SETTLED
     await desk.tick()
     assert world.event().status is EventStatus.ARCHIVED
@@ -99,7 +102,11 @@ async def disputed_and_corrected(world: World, desk: ClosingDesk, one: IssuedSta
         await desk.dispute("night", "alpha", "a stranger's", aggregator_id="alpha", resource_id=others)
     with pytest.raises(InputError, match="must be one that the statement pays"):
         await desk.dispute("night", "nobody", "whose?", aggregator_id="nobody")
-    await desk.dispute("night", "alpha", "our meter says more", aggregator_id="alpha", resource_id=mine)
+    market = world.aggregators["alpha"].gateway.market
+    await world.clock.settle()
+    assert [(each.version, each.status) for each in market.statements["night"]] == [(1, "issued")]
+    market.dispute("night", 1, "our meter says more", mine)
+    await really(lambda: world.event().status is EventStatus.DISPUTED)
     await desk.dispute("night", "beta", "ours too", aggregator_id="beta")
     assert world.event().status is EventStatus.DISPUTED
     with pytest.raises(EventStateError, match="only published may follow"):

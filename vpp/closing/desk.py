@@ -28,6 +28,7 @@ from models.settlement.rules.evaluate import price_terms
 from models.settlement.rules.load import RuleTable
 from models.settlement.rules.schema import Rule, Stage
 from vpp.closing.readings import MeterCorrection, with_corrections
+from vpp.closing.telling import StatementTeller
 from vpp.event_book import EventBook
 from vpp.settings import SettlementSettings
 
@@ -65,6 +66,8 @@ class ClosingDesk:
     ) -> None:
         self._clock, self._store, self._book = clock, store, book
         self._rules, self._make_call = rules, make_call
+        self.teller = StatementTeller(store, None)
+        """Tells aggregators what has become of their statements."""
         self.terms = SettlementSettings()
         """By which rule the market pays, at what price a direct call, and what is agreed between agents and users."""
         self._seen: set[str] = set()
@@ -86,6 +89,7 @@ class ClosingDesk:
                     await self._step(record, EventStatus.ARCHIVED, "service")
             except VppError as error:
                 log.error("an event could not be closed, it is tried again", event_id=event_id, error=str(error))
+        await self.teller.tick(self._book.records(), timedelta(days=self.terms.objection_days))
 
     def _is_old(self, record: EventRecord) -> bool:
         return self._clock.now() - record.steps[-1].at >= timedelta(days=self.terms.archive_after_days)
@@ -123,14 +127,22 @@ class ClosingDesk:
         if record.status is EventStatus.DISPUTED:
             return await self._uphold(record, by)
         await self._must_have_a_statement(record, "be published")
-        return await self._step(record, EventStatus.PUBLISHED, by)
+        return await self._told(await self._step(record, EventStatus.PUBLISHED, by))
 
     async def dispute(
-        self, event_id: str, by: str, reason: str, *, aggregator_id: str | None = None, resource_id: str | None = None
+        self,
+        event_id: str,
+        by: str,
+        reason: str,
+        *,
+        aggregator_id: str | None = None,
+        resource_id: str | None = None,
+        also: Callable[[], None] | None = None,
     ) -> EventRecord:
         """Say that a published statement is wrong; ``aggregator_id``: whose dispute it is, None for an operator's.
 
-        While one is open more may be added.  ``InputError`` if the statement has nothing of whoever disputes it.
+        While one is open more may be added.  ``also`` happens in the same transaction.  ``InputError`` if the statement
+        has nothing of whoever disputes it.
         """
         record = await self._find(event_id)
         if record.status is not EventStatus.DISPUTED:  # raises if it may not
@@ -147,6 +159,8 @@ class ClosingDesk:
             self._store.append_audit(
                 opened.opened_at, by, "statement disputed", event_id, {**details, "reason": reason}
             )
+            if also is not None:
+                also()
 
         return await self._book.keep(disputed, keep)
 
@@ -180,7 +194,7 @@ class ClosingDesk:
             self._keep_statement(made)
             self._store.answer_disputes(event_id, correction.reason, by, made.made_at, made.statement.version)
 
-        await self._book.keep(published, keep)
+        await self._told(await self._book.keep(published, keep))
         return made
 
     async def settle(self, event_id: str, by: str) -> EventRecord:
@@ -196,9 +210,15 @@ class ClosingDesk:
             until = (published.at + timedelta(days=self.terms.objection_days)).isoformat()
             rule = f"it may be disputed until {until}"
             raise EventStateError(event_id, record.status.value, "be settled", rule)
-        return await self._step(record, EventStatus.SETTLED, by)
+        return await self._told(await self._step(record, EventStatus.SETTLED, by))
 
     # ---- pieces
+
+    async def _told(self, record: EventRecord) -> EventRecord:
+        """Aggregators hear of it now, or at the next tick."""
+        self.teller.news(record.event.event_id)
+        await self.teller.tick([record], timedelta(days=self.terms.objection_days))
+        return record
 
     async def _uphold(self, record: EventRecord, by: str) -> EventRecord:
         """Publish a disputed statement as it was: every dispute is answered with that."""
@@ -206,7 +226,7 @@ class ClosingDesk:
         now = self._clock.now()
         upheld = record.stepped(EventStatus.PUBLISHED, now, by, reason)
         event_id = record.event.event_id
-        return await self._book.keep(upheld, lambda: self._answer(event_id, reason, by))
+        return await self._told(await self._book.keep(upheld, lambda: self._answer(event_id, reason, by)))
 
     def _answer(self, event_id: str, reason: str, by: str) -> None:
         self._store.answer_disputes(event_id, reason, by, self._clock.now())
