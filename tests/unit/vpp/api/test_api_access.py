@@ -3,6 +3,7 @@ from typing import Any
 
 import pytest
 
+EVERYBODY = {"operator", "approver", "engineer", "auditor", "admin", "aggregator"}
 MAY = {
     ("GET", "/api/v1/events"): {"operator", "approver", "engineer", "auditor", "admin", "aggregator"},
     ("POST", "/api/v1/events"): {"operator", "admin"},
@@ -11,6 +12,17 @@ MAY = {
     ("POST", "/api/v1/events/e/change"): {"operator", "admin"},
     ("POST", "/api/v1/events/e/cancel"): {"operator", "approver", "admin"},
     ("POST", "/api/v1/events/e/terminate"): {"operator", "approver", "admin"},
+    ("POST", "/api/v1/events/e/consult"): {"operator", "admin"},
+    ("POST", "/api/v1/events/e/statements"): {"operator", "admin"},
+    ("POST", "/api/v1/events/e/publish"): {"operator", "admin"},
+    ("POST", "/api/v1/events/e/disputes"): {"operator", "aggregator", "admin"},
+    ("POST", "/api/v1/events/e/corrections"): {"operator", "admin"},
+    ("POST", "/api/v1/events/e/settle"): {"approver", "admin"},
+    ("GET", "/api/v1/events/e/statements"): EVERYBODY,
+    ("GET", "/api/v1/events/e/statements/1"): EVERYBODY,
+    ("GET", "/api/v1/events/e/statements/1/difference"): EVERYBODY,
+    ("GET", "/api/v1/events/e/evaluation"): EVERYBODY,
+    ("GET", "/api/v1/events/e/disputes"): EVERYBODY,
     ("GET", "/api/v1/resources"): {"operator", "approver", "engineer", "auditor", "admin", "aggregator"},
     ("POST", "/api/v1/resources/batteries-0/tests"): {"operator", "engineer", "admin"},
     ("GET", "/api/v1/aggregators"): {"operator", "approver", "engineer", "auditor", "admin", "aggregator"},
@@ -39,6 +51,7 @@ MAY = {
     },
     ("GET", "/api/v1/dead-letters"): {"operator", "engineer", "auditor", "admin", "aggregator"},
     ("GET", "/api/v1/audit"): {"auditor", "admin"},
+    ("GET", "/api/v1/audit/head"): {"auditor", "admin"},
     ("GET", "/api/v1/audit/state"): {"auditor", "admin"},
     ("GET", "/api/v1/about"): {"operator", "approver", "engineer", "auditor", "admin", "aggregator"},
     ("GET", "/api/v1/live"): {"operator", "approver", "engineer", "auditor", "admin"},
@@ -62,7 +75,7 @@ async def test_every_route_lets_its_roles_in_and_nobody_else(
 def test_the_list_above_names_every_route(client: Any) -> None:
     paths = client._transport.app.openapi()["paths"]
     described = {(method.upper(), path) for path, methods in paths.items() for method in methods}
-    examples = {"{event_id}": "e", "{resource_id}": "batteries-0"}
+    examples = {"{event_id}": "e", "{version}": "1", "{resource_id}": "batteries-0"}
 
     def filled(path: str) -> str:
         for name, value in examples.items():
