@@ -8,7 +8,10 @@ from datetime import timedelta
 import structlog
 
 from adapters.mqtt.link import AnsweringLink
+from adapters.store.store import Store
 from models.errors import VppError
+from models.ports import Clock
+from vpp.recorder import Recorder
 from vpp.retention import thin_out_all
 from vpp.runtime import Runtime
 from vpp.settings import RetentionSettings
@@ -21,6 +24,9 @@ ANSWERS_KEPT = timedelta(days=2)
 """Answers to messages are remembered so long: gateways send again for minutes, and after a weekend's outage at most
 for what they have kept."""
 FORGET_EVERY = timedelta(hours=1)
+RECORD_EVERY_S = 300.0
+RECORD_PAUSE_S = 0.5
+"""Between two pieces of the record, so that whoever else writes gets his turn."""
 
 
 def keep_what_is_known() -> None:
@@ -64,6 +70,18 @@ async def keep_readings(runtime: Runtime, retention: RetentionSettings) -> None:
             await thin_out_all(runtime.store, retention, now)
         except VppError as error:
             log.warning("old readings could not make room, it is tried again", error=str(error))
+
+
+async def keep_record(store: Store, clock: Clock) -> None:
+    """Until cancelled: the flight recorder follows what happens, a piece at a time, and holds up nothing."""
+    recorder, made = Recorder(store), 0
+    while True:
+        await asyncio.sleep(RECORD_PAUSE_S if made else RECORD_EVERY_S)
+        try:
+            made = await asyncio.to_thread(recorder.step, clock.now())
+        except VppError as error:
+            log.warning("the record is behind, it is tried again", error=str(error))
+            made, recorder = 0, Recorder(store)
 
 
 async def keep_house(runtime: Runtime, link: AnsweringLink) -> None:

@@ -28,6 +28,8 @@ HOUR = timedelta(hours=1)
 QUARTER = timedelta(minutes=15)
 BEFORE_EVENT = timedelta(hours=2)
 """The last hours before an event judge its baseline, those after it its rebound: they are kept like the event."""
+THINNED, FORGOTTEN = "readings became means", "readings forgotten"
+"""Lines of the audit log: what is not there any more on purpose, for whoever verifies the record."""
 PAUSE_S = 0.5
 """Between two hours of data, so that whoever else writes gets his turn."""
 _FIRST = datetime.fromisoformat("1970-01-01T00:00:00+00:00")
@@ -40,10 +42,10 @@ async def thin_out_all(store: Store, retention: RetentionSettings, now: datetime
     keep = await asyncio.to_thread(kept_windows, store, last)
     gone = hours = 0
     while (hour := await asyncio.to_thread(next_hour, store, until)) is not None:
-        gone += await asyncio.to_thread(thin_out_hour, store, hour, keep)
+        gone += await asyncio.to_thread(thin_out_hour, store, hour, keep, now)
         hours += 1
         await asyncio.sleep(PAUSE_S)
-    forgotten = await asyncio.to_thread(store.forget_readings, last)
+    forgotten = await asyncio.to_thread(_forget, store, last, now)
     await asyncio.to_thread(store.forget_notices, last)
     await asyncio.to_thread(store.drop_empty_partitions, until)
     if gone or forgotten:
@@ -54,7 +56,9 @@ async def thin_out_all(store: Store, retention: RetentionSettings, now: datetime
 def kept_windows(store: Store, since: datetime) -> list[Window]:
     """Around events that were not called off."""
     held = [record.event for record in store.events(since=since) if record.status is not EventStatus.CANCELLED]
-    return [(event.start - BEFORE_EVENT, event.end + AFTER_EVENT) for event in held]
+    # whole hours: the record proves readings by the hour, and of half an hour nothing could be proved any more
+    after = AFTER_EVENT + HOUR - timedelta(microseconds=1)
+    return [(_floor(event.start - BEFORE_EVENT), _floor(event.end + after)) for event in held]
 
 
 def next_hour(store: Store, until: datetime) -> datetime | None:
@@ -65,7 +69,7 @@ def next_hour(store: Store, until: datetime) -> datetime | None:
     return None if oldest is None else _floor(oldest)
 
 
-def thin_out_hour(store: Store, hour: datetime, keep: Sequence[Window]) -> int:
+def thin_out_hour(store: Store, hour: datetime, keep: Sequence[Window], now: datetime) -> int:
     """One hour of all resources becomes means, and the readings before it go: its own are needed for the next hour.
 
     How many readings went.
@@ -75,7 +79,23 @@ def thin_out_hour(store: Store, hour: datetime, keep: Sequence[Window]) -> int:
         return 0
     done = store.means_until()
     begin = min(hour - HOUR, hour if done is None else _floor(done - HOUR))
-    return store.thin_out(begin, hour, means_of(ReadingColumns.joined(pieces), hour), keep)
+    means = means_of(ReadingColumns.joined(pieces), hour)
+    with store.transaction():
+        gone = store.thin_out(begin, hour, means, keep)
+        if gone:
+            spared = [[microseconds(low), microseconds(high)] for low, high in keep if low < hour and high > begin]
+            facts = {"from_us": microseconds(begin), "until_us": microseconds(hour), "keep_us": spared}
+            store.append_audit(now, "retention", THINNED, begin.isoformat(), {**facts, "readings": gone})
+    return gone
+
+
+def _forget(store: Store, before: datetime, now: datetime) -> int:
+    with store.transaction():
+        gone = store.forget_readings(before)
+        if gone:
+            facts = {"before_us": microseconds(before), "rows": gone}
+            store.append_audit(now, "retention", FORGOTTEN, before.isoformat(), facts)
+    return gone
 
 
 def means_of(readings: ReadingColumns, hour: datetime) -> MeanRows:

@@ -24,7 +24,7 @@ from vpp.api.facade import CapacityGroup, CapacityRow, ConductRow, PromiseRow, Q
 from vpp.capacities import capacities
 from vpp.closing.desk import ClosingDesk
 from vpp.day_ahead import AFTER_EVENT
-from vpp.housekeeping import keep_house, keep_readings
+from vpp.housekeeping import keep_house, keep_readings, keep_record
 from vpp.metrics import Metrics
 from vpp.promises import PROMISES
 from vpp.resource_live import ResourceLive
@@ -64,6 +64,7 @@ class Service:
             tasks.create_task(self.runtime.run(), name="runtime")
             tasks.create_task(keep_house(self.runtime, self.link), name="housekeeping")
             tasks.create_task(keep_readings(self.runtime, self.settings.retention), name="old readings")
+            tasks.create_task(keep_record(self.store, self.clock), name="flight recorder")
             tasks.create_task(self._watch_broker(), name="broker watch")
             tasks.create_task(self._renew_credentials(), name="broker credentials")
 

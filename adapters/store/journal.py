@@ -185,13 +185,31 @@ class Journal(Part):
         table = schema.audit
         number, before = 0, FIRST_HASH
         with self._db.reading() as connection:
-            for row in connection.execute(select(table).order_by(table.c.entry_id)):
-                entry = _entry(row)
-                number += 1
-                if (entry.entry_id, entry.prev_hash, entry.entry_hash) != (number, before, audit_hash(entry)):
-                    raise StoreError(f"audit log: line {number} has been changed or is missing")
-                before = entry.entry_hash
+            try:
+                for row in connection.execute(select(table).order_by(table.c.entry_id)):
+                    entry = _entry(row)
+                    number += 1
+                    if (entry.entry_id, entry.prev_hash, entry.entry_hash) != (number, before, audit_hash(entry)):
+                        raise StoreError(f"audit log: line {number} has been changed or is missing")
+                    before = entry.entry_hash
+            except (ValueError, TypeError, OverflowError) as error:  # no time, or no JSON any more
+                raise StoreError(f"audit log: line {number + 1} has been changed or is missing") from error
         return number, before
+
+    def audit_head(self) -> tuple[int, str]:
+        """Number and hash of the newest line, as they stand: nothing is recomputed."""
+        table = schema.audit
+        newest = select(table.c.entry_id, table.c.entry_hash).order_by(table.c.entry_id.desc()).limit(1)
+        with self._db.reading() as connection:
+            row = connection.execute(newest).one_or_none()
+        return (0, FIRST_HASH) if row is None else (int(row.entry_id), str(row.entry_hash))
+
+    def has_audit_hash(self, entry_hash: str) -> bool:
+        """Whether a line of the log has that hash."""
+        table = schema.audit
+        with self._db.reading() as connection:
+            found = connection.execute(select(table.c.entry_id).where(table.c.entry_hash == entry_hash).limit(1))
+            return found.first() is not None
 
     # ---- counters
 

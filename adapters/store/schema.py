@@ -396,6 +396,15 @@ audit = Table(
     Column("entry_hash", Hash, nullable=False),
 )
 
+# What lines of the audit log point to (``adapters.store.record``), under the SHA-256 of what it holds.
+record_blobs = Table(
+    "record_blobs",
+    metadata,
+    Column("sha256", Hash, primary_key=True),
+    Column("size", BigInteger, nullable=False),
+    Column("body", LargeBinary, nullable=False),
+)
+
 # Money of events: every version with all that it was made of (``adapters.store.statements``), and what was said of it.
 statements = Table(
     "statements",

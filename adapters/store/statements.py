@@ -144,7 +144,13 @@ def _pieces(connection: Connection, key: int) -> dict[str, bytes]:
     query = select(table).where(table.c.statement_key == key).order_by(table.c.array, table.c.part)
     found: dict[str, list[bytes]] = {}
     for row in connection.execute(query):
-        found.setdefault(row.array, []).append(zlib.decompress(row.body))
+        bodies = found.setdefault(row.array, [])
+        if row.part != len(bodies):
+            raise StoreError(f"a stored statement is incomplete: {row.array} has no part {len(bodies)}")
+        try:
+            bodies.append(zlib.decompress(row.body))
+        except zlib.error as error:
+            raise StoreError(f"a stored statement cannot be read: {row.array} was changed") from error
     return {name: b"".join(bodies) for name, bodies in found.items()}
 
 

@@ -16,11 +16,12 @@ from adapters.store.journal import Journal
 from adapters.store.levels import Levels
 from adapters.store.notices import Notices
 from adapters.store.planning import Planning
+from adapters.store.record import Records
 from adapters.store.retention import Retention
 from adapters.store.statements import Statements
 
 
-class Store(Accounts, Conducts, Planning, Levels, Notices, Journal, Statements, History, Backup, Retention):
+class Store(Accounts, Conducts, Planning, Levels, Notices, Journal, Statements, Records, History, Backup, Retention):
     """The whole state behind synchronous, thread-safe methods.
 
     ``url``: ``sqlite:///path/to/file`` or ``postgresql://user@host/database``.  ``observe`` is told what kind

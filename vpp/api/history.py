@@ -67,6 +67,13 @@ class AuditState(BaseModel):
     last_hash: str
 
 
+class AuditHead(BaseModel):
+    """Number and hash of the newest line of the audit log."""
+
+    entries: int
+    head_sha256: str
+
+
 def _said(value: float) -> float | None:
     return None if math.isnan(value) else value
 
@@ -153,6 +160,13 @@ def list_audit(
     ]
     following = encode_cursor(items[-1].entry_id) if len(entries) > limit else None
     return Page(items=items, next_cursor=following)
+
+
+@router.get("/audit/head", tags=["audit"])
+def audit_head(service: Service, _caller: Auditor) -> AuditHead:
+    """The newest line as it stands, to be noted elsewhere; `vpp audit verify --head` looks for it."""
+    entries, head_sha256 = service.store.audit_head()
+    return AuditHead(entries=entries, head_sha256=head_sha256)
 
 
 @router.get("/audit/state", tags=["audit"])

@@ -29,6 +29,7 @@ OWN = {
     "bench": ("vpp.cli.bench:bench_app", "Benchmarks: how long the dispatch of a city takes on this machine."),
     "user": ("vpp.cli.admin:user_app", "People and programs that may use the HTTP interface."),
     "aggregator": ("vpp.cli.admin:aggregator_app", "Aggregators: MQTT credentials and API tokens."),
+    "audit": ("vpp.cli.audit:audit_app", "The audit log and all that it proves: is anything not as it was recorded?"),
     "backup": ("vpp.cli.admin:backup", "Write the whole state to one file; the service may keep running."),
     "restore": ("vpp.cli.admin:restore", "Fill the database from a backup; stop the service first."),
 }
