@@ -29,7 +29,7 @@ from models.resources import ResourceKind
 from tests.fleets import random_problem, situation
 
 Solver = ReferenceSolver | FastSolver
-few = settings(max_examples=6, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+few = settings(max_examples=3, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 
 
 def outcome(solver: Solver, problem: DispatchProblem, deadline_s: float = 60, gap: float = 1e-4) -> str:
@@ -115,7 +115,7 @@ def test_a_charger_that_has_gone_stays_in_the_compiled_city_and_in_the_record() 
 
 
 @pytest.mark.parametrize("name", ["reference", "whole", "fast"])
-@pytest.mark.parametrize("deadline_s", [1e-9, 0.02, 0.1, 0.3, 1.0])
+@pytest.mark.parametrize("deadline_s", [1e-9, 0.02, 0.3])
 def test_a_solve_that_was_cut_short_comes_out_the_same(name: str, deadline_s: float) -> None:
     problem = random_problem(5, resources=14, intervals=24, events=2, hydro_share=0.5)
     solver = make(name)
@@ -177,7 +177,7 @@ print(replayed(problem, SolveRecord.from_bytes(data)).plan_hash)
 """
 
 
-@pytest.mark.parametrize("name", ["reference", "fast"])
+@pytest.mark.parametrize("name", ["fast"])
 def test_another_process_with_other_hashes_and_fewer_cores_makes_the_same_plan(name: str, tmp_path: Path) -> None:
     problem = random_problem(8, resources=20, intervals=12, events=2, commitments=True, negative_prices=True)
     solver = make(name)

@@ -345,9 +345,14 @@ def _other(table: str, column: str, value: Any) -> Any:
     return "f" * 64 if len(value) == 64 else f"x{value}"[: max(1, len(value))]  # no longer than its column takes
 
 
-@pytest.mark.parametrize(("table", "column"), FIELDS, ids=lambda each: each)
-@pytest.mark.parametrize("seed", [1, 2])
-def test_whatever_field_of_whatever_row_is_changed_it_is_found(kept: Store, table: str, column: str, seed: int) -> None:
+LAST_FIELDS = [(table, list(schema.metadata.tables[table].c)[-1].name) for table in TABLES]
+CASES = [("sqlite", *field) for field in FIELDS]
+CASES += [pytest.param("postgresql", *field, marks=pytest.mark.postgres) for field in LAST_FIELDS]
+"""What is compared is the same on both databases; PostgreSQL is asked for one column of each table, not for all."""
+
+
+@pytest.mark.parametrize(("kept", "table", "column"), CASES, indirect=["kept"])
+def test_whatever_field_of_whatever_row_is_changed_it_is_found(kept: Store, table: str, column: str) -> None:
     keys = [each.name for each in schema.metadata.tables[table].primary_key]
     where = " AND ".join(f'"{key}" = ?' for key in keys)
     named = ", ".join(f'"{key}"' for key in keys)
@@ -355,7 +360,7 @@ def test_whatever_field_of_whatever_row_is_changed_it_is_found(kept: Store, tabl
         rows = execute(f'SELECT {named}, "{column}" FROM {table} ORDER BY {named}').fetchall()
         if table == "plans" and column in ("edges", "resource_ids"):
             rows = [row for row in rows if len(row[-1])]  # of the others there is no schedule any more
-        *key, value = random.Random(seed).choice(rows)
+        *key, value = random.Random(1).choice(rows)
         other = _other(table, column, value)
         if isinstance(other, int) and column in ("session", "reason"):
             other = "x"
@@ -378,7 +383,7 @@ def _is_located(store: Store, verdict: Verdict, table: str, key: list[Any]) -> N
 
 
 @pytest.mark.parametrize("table", [name for name in TABLES if name not in ("audit", "record_blobs")])
-@pytest.mark.parametrize("seed", [1, 2])
+@pytest.mark.parametrize("seed", [1])
 def test_a_row_that_is_taken_out_is_missed(kept: Store, table: str, seed: int) -> None:
     keys = [each.name for each in schema.metadata.tables[table].primary_key]
     named, where = ", ".join(f'"{key}"' for key in keys), " AND ".join(f'"{key}" = ?' for key in keys)
