@@ -346,7 +346,7 @@ def _other(table: str, column: str, value: Any) -> Any:
 
 
 LAST_FIELDS = [(table, list(schema.metadata.tables[table].c)[-1].name) for table in TABLES]
-CASES = [("sqlite", *field) for field in FIELDS]
+CASES: list[Any] = [("sqlite", *field) for field in FIELDS]
 CASES += [pytest.param("postgresql", *field, marks=pytest.mark.postgres) for field in LAST_FIELDS]
 """What is compared is the same on both databases; PostgreSQL is asked for one column of each table, not for all."""
 
