@@ -75,6 +75,11 @@ class EventStatus(StrEnum):
         return self in RUNNING or self in OVER
 
     @property
+    def is_shown(self) -> bool:
+        """Those whom its statement is about may see it."""
+        return self in SHOWN
+
+    @property
     def awaits_judgement(self) -> bool:
         """It is over, and nobody has judged it yet."""
         return self in UNJUDGED
@@ -88,6 +93,7 @@ RUNNING = frozenset({_S.EXECUTING, _S.ADJUSTED})
 PLANNED = frozenset({_S.APPROVED}) | IN_MARKET | ASKED | RUNNING
 UNJUDGED = frozenset({_S.ENDED, _S.TERMINATED})
 JUDGED = frozenset({_S.EVALUATED, _S.PUBLISHED, _S.DISPUTED, _S.SETTLED, _S.ARCHIVED})
+SHOWN = JUDGED - {_S.EVALUATED}
 OVER = UNJUDGED | JUDGED
 
 STATUS_ZH: dict[str, str] = {
@@ -148,8 +154,8 @@ TRANSITIONS: tuple[Transition, ...] = (
     Transition("adjust", RUNNING, _S.ADJUSTED, _OPERATOR | _APPROVER, needs_reason=True),
     Transition("hold", frozenset({_S.ADJUSTED}), _S.EXECUTING),
     Transition("end", RUNNING, _S.ENDED),
-    Transition("terminate", RUNNING, _S.TERMINATED, _OPERATOR, needs_reason=True),
-    Transition("cancel", WISHED | (PLANNED - RUNNING), _S.CANCELLED, _OPERATOR, needs_reason=True),
+    Transition("terminate", RUNNING, _S.TERMINATED, _OPERATOR | _APPROVER, needs_reason=True),
+    Transition("cancel", WISHED | (PLANNED - RUNNING), _S.CANCELLED, _OPERATOR | _APPROVER, needs_reason=True),
     Transition("evaluate", UNJUDGED, _S.EVALUATED),
     Transition("publish", frozenset({_S.EVALUATED, _S.DISPUTED}), _S.PUBLISHED, _OPERATOR),
     Transition(

@@ -7,6 +7,7 @@ from fastapi import Depends, HTTPException, Request, Security
 from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
 
 from models.errors import AccessError
+from models.life_cycle import transition
 from models.records import UserRecord
 from models.roles import Role
 from vpp.api.facade import ServiceFacade
@@ -63,6 +64,11 @@ def allowed(*roles: Role) -> Any:
         return caller
 
     return Depends(check)
+
+
+def allowed_to(verb: str) -> Any:
+    """``allowed`` for whoever the life of an event lets take that step (``models.life_cycle``)."""
+    return allowed(*sorted(transition(verb).roles))
 
 
 def own_only(caller: UserRecord) -> str | None:

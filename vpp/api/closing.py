@@ -10,13 +10,12 @@ from fastapi.responses import StreamingResponse
 from pydantic import BaseModel, ConfigDict, Field
 
 from models.events import EventRecord, Remark
-from models.life_cycle import EventStatus
 from models.records import UserRecord
 from models.roles import Role
 from models.settlement.issued import IssuedStatement
 from models.settlement.rules.schema import Price
 from models.units import AggregatorId, Identifier, UtcTime
-from vpp.api.access import ALL, Service, allowed, own_only
+from vpp.api.access import ALL, Service, allowed, allowed_to, own_only
 from vpp.api.idempotency import IdempotencyKey, Once
 from vpp.api.problems import documented
 from vpp.closing.desk import Correction
@@ -35,8 +34,9 @@ once = Once()
 EventId = Annotated[Identifier, Path(description="The event.")]
 Version = Annotated[int, Path(ge=1, description="Which version of the statement.")]
 Operator = Annotated[UserRecord, allowed(Role.OPERATOR)]
-Approver = Annotated[UserRecord, allowed(Role.APPROVER)]
-Disputer = Annotated[UserRecord, allowed(Role.OPERATOR, Role.AGGREGATOR)]
+Publisher = Annotated[UserRecord, allowed_to("publish")]
+Settler = Annotated[UserRecord, allowed_to("settle")]
+Disputer = Annotated[UserRecord, allowed_to("dispute")]
 Anyone = Annotated[UserRecord, allowed(*ALL)]
 Form = Annotated[Literal["json", "csv", "html"], Query(alias="format", description="For programs, sheets or paper.")]
 Table = Annotated[Literal["json", "csv"], Query(alias="format", description="For programs or sheets.")]
@@ -44,8 +44,6 @@ Language = Annotated[Literal["en", "zh"], Query(description="Of column heads in 
 OfResource = Annotated[Identifier | None, Query(description="Only this resource.")]
 OfAggregator = Annotated[AggregatorId | None, Query(description="Only this aggregator and its users.")]
 
-SHOWN = frozenset({EventStatus.PUBLISHED, EventStatus.DISPUTED, EventStatus.SETTLED, EventStatus.ARCHIVED})
-"""An aggregator sees a statement from its publication on."""
 MEDIA = {"json": "application/json", "csv": "text/csv; charset=utf-8", "html": "text/html; charset=utf-8"}
 
 
@@ -124,7 +122,7 @@ def _record(service: Service, caller: UserRecord, event_id: str) -> EventRecord:
 
 def _issued(service: Service, caller: UserRecord, event_id: str, version: int) -> IssuedStatement:
     record = _record(service, caller, event_id)
-    may = own_only(caller) is None or record.status in SHOWN
+    may = own_only(caller) is None or record.status.is_shown
     found = service.store.statement(event_id, version) if may else None
     if found is None:
         raise HTTPException(404, f"there is no statement of event {event_id}, version {version}")
@@ -170,7 +168,7 @@ async def issue_statement(
 
 
 @router.post("/{event_id}/publish", responses=documented(409))
-async def publish_event(service: Service, caller: Operator, event_id: EventId) -> EventRecord:
+async def publish_event(service: Service, caller: Publisher, event_id: EventId) -> EventRecord:
     """Show the newest statement to those it is about; a disputed one is published again as it stands."""
     await asyncio.to_thread(_record, service, caller, event_id)
     return await service.closing.publish(event_id, caller.name)
@@ -190,7 +188,7 @@ async def dispute_event(
     async def create() -> DisputeView:
         record = await asyncio.to_thread(_record, service, caller, event_id)
         own = own_only(caller)
-        if own is not None and record.status not in SHOWN:
+        if own is not None and not record.status.is_shown:
             raise HTTPException(404, f"there is no statement of event {event_id} yet")
         await service.closing.dispute(event_id, caller.name, new.reason, aggregator_id=own, resource_id=new.resource_id)
         return _disputes(service, caller, event_id)[-1]
@@ -217,7 +215,7 @@ async def correct_statement(
 
 
 @router.post("/{event_id}/settle", responses=documented(409))
-async def settle_event(service: Service, caller: Approver, event_id: EventId) -> EventRecord:
+async def settle_event(service: Service, caller: Settler, event_id: EventId) -> EventRecord:
     """The money is due: never by who published the statement, and not while it may still be disputed."""
     await asyncio.to_thread(_record, service, caller, event_id)
     return await service.closing.settle(event_id, caller.name)
@@ -230,7 +228,7 @@ async def settle_event(service: Service, caller: Approver, event_id: EventId) ->
 def list_statements(service: Service, caller: Anyone, event_id: EventId) -> list[StatementView]:
     """All versions, oldest first; an aggregator sees them once they are published."""
     record = _record(service, caller, event_id)
-    if own_only(caller) is not None and record.status not in SHOWN:
+    if own_only(caller) is not None and not record.status.is_shown:
         return []
     names = StatementView.model_fields
     return [
@@ -296,7 +294,7 @@ def show_evaluation(
     record = _record(service, caller, event_id)
     found = Evaluation.of(record, service.settings.service.zone)
     own = own_only(caller)
-    if found is None or (own is not None and record.status not in SHOWN):
+    if found is None or (own is not None and not record.status.is_shown):
         raise HTTPException(404, f"event {event_id} has not been evaluated yet")
     shown = found if own is None else found.narrowed(own)
     pieces = evaluation_json(shown) if form == "json" else evaluation_csv(shown, language=language)

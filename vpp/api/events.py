@@ -13,7 +13,7 @@ from models.life_cycle import EventStatus
 from models.records import UserRecord
 from models.roles import Role
 from models.units import Identifier, NonNegativeKw, UtcTime
-from vpp.api.access import ALL, Service, allowed, own_only
+from vpp.api.access import ALL, Service, allowed, allowed_to, own_only
 from vpp.api.idempotency import IdempotencyKey, Once, stable_id
 from vpp.api.paging import Cursor, Limit, Page, cursor_time, decode_cursor, encode_cursor
 from vpp.api.problems import documented
@@ -23,8 +23,10 @@ once = Once()
 
 EventId = Annotated[Identifier, Path(description="The event.")]
 Operator = Annotated[UserRecord, allowed(Role.OPERATOR)]
-Approver = Annotated[UserRecord, allowed(Role.APPROVER)]
-EitherOne = Annotated[UserRecord, allowed(Role.OPERATOR, Role.APPROVER)]
+Consulter = Annotated[UserRecord, allowed_to("consult")]
+Approver = Annotated[UserRecord, allowed_to("approve")]
+Canceller = Annotated[UserRecord, allowed_to("cancel")]
+Terminator = Annotated[UserRecord, allowed_to("terminate")]
 Anyone = Annotated[UserRecord, allowed(*ALL)]
 
 
@@ -166,7 +168,7 @@ def _must_exist(service: Service, event_id: str) -> None:
 
 
 @router.post("/{event_id}/consult", responses=documented(404, 409))
-async def consult_event(service: Service, caller: Operator, event_id: EventId, why: Reason) -> EventRecord:
+async def consult_event(service: Service, caller: Consulter, event_id: EventId, why: Reason) -> EventRecord:
     """Note what utility and energy authority agreed on before a declared event is approved."""
     await asyncio.to_thread(_must_exist, service, event_id)
     return await service.consult(event_id, caller.name, why.reason)
@@ -207,14 +209,14 @@ async def change_event(
 
 
 @router.post("/{event_id}/cancel", responses=documented(404, 409))
-async def cancel_event(service: Service, caller: EitherOne, event_id: EventId, why: Reason) -> EventRecord:
+async def cancel_event(service: Service, caller: Canceller, event_id: EventId, why: Reason) -> EventRecord:
     """Call off an event that has not begun."""
     await asyncio.to_thread(_must_exist, service, event_id)
     return await service.cancel(event_id, caller.name, why.reason)
 
 
 @router.post("/{event_id}/terminate", responses=documented(404, 409))
-async def terminate_event(service: Service, caller: EitherOne, event_id: EventId, why: Reason) -> EventRecord:
+async def terminate_event(service: Service, caller: Terminator, event_id: EventId, why: Reason) -> EventRecord:
     """Stop a running event, with a safe ramp."""
     await asyncio.to_thread(_must_exist, service, event_id)
     return await service.terminate(event_id, caller.name, why.reason)

@@ -78,7 +78,7 @@ class ClosingDesk:
     async def tick(self) -> None:
         """Issue the first statement of every event that was judged, and archive what is settled for long enough.
 
-        What fails is told and tried again at the next tick.
+        What fails is told, and tried again at the next tick if that makes sense.
         """
         for record in self._book.records():
             event_id = record.event.event_id
@@ -88,7 +88,9 @@ class ClosingDesk:
                 if record.status is EventStatus.SETTLED and self._is_old(record):
                     await self._step(record, EventStatus.ARCHIVED, "service")
             except VppError as error:
-                log.error("an event could not be closed, it is tried again", event_id=event_id, error=str(error))
+                log.error("an event could not be closed", event_id=event_id, again=error.retryable, error=str(error))
+                if not error.retryable:
+                    self._seen.add(event_id)
         await self.teller.tick(self._book.records(), timedelta(days=self.terms.objection_days))
 
     def _is_old(self, record: EventRecord) -> bool:
@@ -171,10 +173,7 @@ class ClosingDesk:
             what = "only what is disputed, or not published yet, is corrected"
             raise EventStateError(event_id, record.status.value, "be corrected", what)
         old = await self._newest(event_id)
-        rule = self._rules.get(
-            correction.rule_id or old.rule.rule_id,
-            correction.rule_version or (old.rule.version if correction.rule_id is None else 1),
-        )
+        rule = self._corrected_rule(record, old, correction)
         inputs = await self._corrected_inputs(record, old, correction)
         made = await asyncio.to_thread(
             issued,
@@ -217,7 +216,7 @@ class ClosingDesk:
     async def _told(self, record: EventRecord) -> EventRecord:
         """Aggregators hear of it now, or at the next tick."""
         self.teller.news(record.event.event_id)
-        await self.teller.tick([record], timedelta(days=self.terms.objection_days))
+        await self.teller.tick(self._book.records(), timedelta(days=self.terms.objection_days))
         return record
 
     async def _uphold(self, record: EventRecord, by: str) -> EventRecord:
@@ -230,6 +229,13 @@ class ClosingDesk:
 
     def _answer(self, event_id: str, reason: str, by: str) -> None:
         self._store.answer_disputes(event_id, reason, by, self._clock.now())
+
+    def _corrected_rule(self, record: EventRecord, old: IssuedStatement, correction: Correction) -> Rule:
+        """The old one; another in the version that is named, or that was in force on the market day."""
+        rule_id = correction.rule_id or old.rule.rule_id
+        if correction.rule_version is not None:
+            return self._rules.get(rule_id, correction.rule_version)
+        return old.rule if correction.rule_id is None else self._rules.on(rule_id, self._book.day_of(record.event))
 
     async def _corrected_inputs(
         self, record: EventRecord, old: IssuedStatement, correction: Correction

@@ -1,5 +1,7 @@
 """The door for what aggregators send about a market: disputes go to the closing desk; bids are not taken yet."""
 
+import asyncio
+
 from adapters.store.store import Store
 from models.errors import EventStateError, InputError, InputFault
 from models.market_messages import Arrival, BidSubmission
@@ -24,7 +26,7 @@ class MarketDoor:
     async def take_dispute(self, arrival: Arrival, dispute: Dispute) -> bytes:
         """Keep a dispute with its answer, in one transaction; of the newest version only."""
         sender, event_id = arrival.aggregator_id, dispute.event_id
-        newest = self._store.statements(event_id)
+        newest = await asyncio.to_thread(self._store.statements, event_id)
         if not newest or newest[-1].version != dispute.version:
             known = f"must be the newest version, {newest[-1].version}" if newest else "must be one that there is"
             raise InputError([InputFault(_PLACE, "version", dispute.version, known)])

@@ -20,9 +20,6 @@ from models.settlement.issued import IssuedStatement
 
 log = structlog.get_logger(__name__)
 
-SHOWN = frozenset({EventStatus.PUBLISHED, EventStatus.DISPUTED, EventStatus.SETTLED})
-"""Of events that stand there, aggregators know the statement."""
-
 
 class StatementTeller:
     """``link`` None: nobody is told anything (a service that only reads)."""
@@ -34,13 +31,14 @@ class StatementTeller:
 
     def news(self, event_id: str) -> None:
         """Something has become of the statement of this event."""
-        self._waiting = {*(self._waiting or ()), event_id}
+        if self._waiting is not None:  # else everybody is about to hear of everything
+            self._waiting.add(event_id)
 
     async def tick(self, records: Iterable[EventRecord], objection: timedelta) -> None:
-        """Tell what is still to be told; what does not leave the house is told at the next tick."""
+        """Tell what of all ``records`` is still to be told; what does not leave the house is told at the next tick."""
         if self._link is None:
             return
-        shown = {record.event.event_id: record for record in records if record.status in SHOWN}
+        shown = {record.event.event_id: record for record in records if record.status.is_shown}
         if self._waiting is None:
             self._waiting = set(shown)
         for event_id in sorted(self._waiting & shown.keys()):
@@ -56,7 +54,7 @@ class StatementTeller:
     async def _tell(self, link: MarketLink, record: EventRecord, issued: IssuedStatement, objection: timedelta) -> None:
         until = record.steps[-1].at + objection if record.status is EventStatus.PUBLISHED else None
         version = issued.statement.version
-        settled = record.status is EventStatus.SETTLED
+        settled = record.status in (EventStatus.SETTLED, EventStatus.ARCHIVED)
         for name in sorted({owner for owner in issued.inputs.aggregator_ids if owner is not None}):
             notice = statement_notice(
                 issued,

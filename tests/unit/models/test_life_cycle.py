@@ -112,6 +112,7 @@ def test_every_status_stands_in_one_phase() -> None:
         assert sum(phases) == (status is not S.CANCELLED), status
         assert status.has_begun == (status.runs or status.is_over)
         assert not status.is_asked or status.is_planned
+        assert status.is_shown == (status.is_over and not status.awaits_judgement and status is not S.EVALUATED)
         assert status.awaits_judgement == (S.EVALUATED in next_statuses(status))
         begins = {S.EXECUTING} & next_statuses(status)
         assert bool(begins) == (status.is_asked or status is S.ADJUSTED)
