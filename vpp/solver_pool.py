@@ -3,6 +3,9 @@
 The worker holds one solver with everything that makes its next solve faster: the fast one its compiled oracles and the
 duals of its last plan, the reference its compiled structures.  A worker that is late is killed, and its memory with it;
 the next solve starts another.  Spawned, not forked: the parent has threads and sockets.
+
+Before each answer, plan or error, comes the record of the solve (``models.dispatch.solve_record``) as bytes: with the
+problem it makes the same schedule again.  Who was killed leaves none, but then it left no plan either.
 """
 
 import asyncio
@@ -19,6 +22,7 @@ from typing import Any, Protocol
 import structlog
 
 from models.dispatch.problem import DispatchProblem
+from models.dispatch.solve_record import SolveRecord
 from models.errors import DeadlineError, SolverError, VppError
 from models.plan import DispatchPlan
 
@@ -87,6 +91,11 @@ class _FastWithFacts:
         self._voice.note(fast_facts(found.phases, found.facts))
         return plan
 
+    @property
+    def last_record(self) -> SolveRecord | None:
+        """What the last solve hung on (``models.dispatch.solve_record``)."""
+        return self._solver.last_record
+
     def prepare(self, problem: DispatchProblem) -> None:
         """Nothing is left to do: every kind's oracle was ready before the worker was."""
 
@@ -119,10 +128,16 @@ class SolverPool:
     ) -> None:
         self._make, self._starting, self._solving, self._grace_s = make, starting, solving, grace_s
         self.facts: Mapping[str, Any] = {}
+        self._record: bytes | None = None
         self._context = multiprocessing.get_context("spawn")
         self._process: BaseProcess | None = None
         self._pipe: Connection | None = None
         self._one = asyncio.Lock()
+
+    @property
+    def last_record(self) -> bytes | None:
+        """The record of the last solve (``SolveRecord.from_bytes``), None if its solver made none or was killed."""
+        return self._record
 
     @property
     def worker_pid(self) -> int | None:
@@ -142,7 +157,7 @@ class SolverPool:
         """
         called = time.monotonic()
         async with self._one:
-            self.facts = {}
+            self.facts, self._record = {}, None
             before = time.monotonic()
             pipe = await self._ready()
             started_s = time.monotonic() - before
@@ -230,6 +245,8 @@ class SolverPool:
                 self._solving(answer.text)
             elif isinstance(answer, _Noted):
                 self.facts = answer.facts
+            elif isinstance(answer, _Record):
+                self._record = answer.data
             else:
                 return answer
 
@@ -268,6 +285,11 @@ class _Noted:
     facts: Mapping[str, Any]
 
 
+@dataclass(frozen=True)
+class _Record:
+    data: bytes
+
+
 class _PipeVoice:
     """A worker's voice: what it says goes into the pipe, before the answer."""
 
@@ -303,4 +325,19 @@ def _work(pipe: Connection, make: Make) -> None:
             answer = error
         except Exception as error:  # noqa: BLE001 - whatever it is, the parent must hear of it and go on
             answer = f"{type(error).__name__}: {error}"
+        if deadline_s is not None:
+            _hand_back_record(pipe, solver)
         pipe.send(answer)
+        getattr(solver, "rest", lambda: None)()  # nobody waits now
+
+
+def _hand_back_record(pipe: Connection, solver: BlockingSolver) -> None:
+    """Send the record of the last solve, if the solver makes records (``last_record``)."""
+    try:
+        record = getattr(solver, "last_record", None)
+        data = record.to_bytes() if isinstance(record, SolveRecord) else None
+    except Exception as error:  # noqa: BLE001 - a plan without its record is better than no plan
+        pipe.send(_Told(f"no record of this solve: {type(error).__name__}: {error}"))
+        return
+    if data is not None:
+        pipe.send(_Record(data))

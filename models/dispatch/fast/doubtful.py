@@ -8,7 +8,6 @@ the blocks until single rows differ, and solved whole.  In larger ones they keep
 branch and bound up to a second, and the few there are weigh little.
 """
 
-import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
@@ -21,6 +20,7 @@ from models.dispatch.fast.setting import IndexArray
 from models.dispatch.fast.shards import Block, Shard
 from models.dispatch.fast.sweeps import Sweeper
 from models.dispatch.problem import DispatchProblem
+from models.dispatch.solve_clock import look
 from models.fleet import Fleet, ResourceTable
 from models.intervals import FloatArray
 
@@ -52,7 +52,7 @@ def corrected(problem: DispatchProblem, blocks: Sequence[Block], sweeper: Sweepe
     if not resources.size:
         return Corrected()
     alone = _only(problem, [problem.fleet.resource_ids[row] for row in resources])
-    power, cost = explicit_baseline(admit(alone)[0], until=time.monotonic() + DEADLINE_S)
+    power, cost = explicit_baseline(admit(alone)[0], until=look("doubtful") + DEADLINE_S)
     return Corrected(dict(zip(resources.tolist(), power, strict=True)), cost)
 
 

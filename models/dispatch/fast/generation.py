@@ -22,7 +22,6 @@ Y. Nesterov, Math. Program. 69 (1995) 111 (bundles); A. Geoffrion, Math. Program
 A. Pessoa et al., INFORMS J. Comput. 30 (2018) 339 (points between centre and master).
 """
 
-import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
@@ -34,6 +33,7 @@ from models.dispatch.fast.master import Master, Mix, Pool, size_kw
 from models.dispatch.fast.setting import IndexArray
 from models.dispatch.fast.shards import Shard
 from models.dispatch.fast.sweeps import Columns, Point, Sweeper
+from models.dispatch.solve_clock import look, stopwatch
 from models.intervals import FloatArray
 
 _SEED = 11
@@ -112,10 +112,10 @@ class Generator:
 
     def _sweep(self, points: Sequence[Point], members: IndexArray | None = None, pieces: int = 64) -> Columns:
         """What some groups answer, everybody if ``members`` (n,) is not given."""
-        began = time.monotonic()
+        began = stopwatch()
         groups = self.groups if members is None else [self.groups[g] for g in members.tolist()]
         columns = self.sweeper.sweep(groups, points, pieces)
-        self.seconds["sweeps"] += time.monotonic() - began
+        self.seconds["sweeps"] += stopwatch() - began
         self.passes += sum(len(group) for group in groups) / max(1, self._count)
         return columns
 
@@ -185,7 +185,7 @@ class Generator:
             duals, mean = self._steered(duals, price * unit, last, expected)
             means = [*means, mean][-_LAST:]
             self.tell(f"steered at {price:g}: slacks would cost {rows_cost(self.rows, self.values(last)):.6g}")
-            if time.monotonic() > until:
+            if look("steer") > until:
                 break
         return self.rows.netted(np.asarray(np.mean(means, axis=0)))
 
@@ -247,7 +247,7 @@ class Generator:
         inside_kw: FloatArray | float = 0.0,
         **near: FloatArray,
     ) -> Mix:
-        began = time.monotonic()
+        began = stopwatch()
         master = self._master(inside_kw)
         for _ in range(1 if near else _ROWS):
             known = int(master.active.sum())
@@ -255,7 +255,7 @@ class Generator:
             if int(master.active.sum()) == known:
                 break
         self._active = master.near(mix.values)
-        self.seconds["master"] += time.monotonic() - began
+        self.seconds["master"] += stopwatch() - began
         return mix
 
     def _prune(self, mix: Mix, most: int = _KEPT) -> None:
@@ -276,7 +276,7 @@ class Generator:
         pull, duals = _PULL, center
         left = at_first * self.scale_of(self.known_cny)
         for k in range(rounds):
-            if time.monotonic() > until:
+            if look("approach") > until:
                 break
             price, give = self.tame(self.rows.penalty, center), self.size_kw() / pull
             mix = self._central(price, duals, _SLOPPY * left, center=center, give_kw=give)
@@ -329,7 +329,7 @@ class Generator:
             )
             rounds -= 1
             stalled = best - mix.cost_cny < enough_cny / 3
-            if mix.cost_cny - bound_cny <= enough_cny or stalled or rounds <= 0 or time.monotonic() > until:
+            if mix.cost_cny - bound_cny <= enough_cny or stalled or rounds <= 0 or look("blend") > until:
                 return mix
             best, duals = mix.cost_cny, mix.duals
             self._prune(mix, 2 * _KEPT)  # true penalties forgive less
@@ -383,9 +383,9 @@ class Generator:
 
     def corner(self, until: float) -> Mix | None:
         """The cheapest mix of the columns there are, with few in use; None if there is no time."""
-        began = time.monotonic()
+        began = stopwatch()
         found = self._master().corner(until)
-        self.seconds["master"] += time.monotonic() - began
+        self.seconds["master"] += stopwatch() - began
         if found is not None:
             missed = rows_cost(self.rows, found.values)
             self.tell(f"corner {found.cost_cny:.9g}, slacks {missed:.4g}, {found.seconds:.2f} s")

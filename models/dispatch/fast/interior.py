@@ -25,10 +25,10 @@ from typing import Any
 
 import numpy as np
 from scipy.linalg import cho_solve
-from threadpoolctl import ThreadpoolController
 
 from models.dispatch.fast import interior_zone as kernel
 from models.dispatch.fast.setting import IndexArray
+from models.dispatch.one_thread import one_thread
 from models.intervals import FloatArray
 
 MOST = 80
@@ -41,8 +41,6 @@ _INSIDE = 1e-3
 """A starting λ keeps so far from 0 and q, as a share of q."""
 _PIECES = 4
 """Pieces in which zones are worked on side by side."""
-_THREADS = ThreadpoolController()
-"""Of the linear algebra: on matrices as small as a zone's, several threads are ten times slower than one."""
 
 
 @dataclass(frozen=True)
@@ -146,7 +144,7 @@ def solve_interior(
     ``run``: maps a function over the zones, like ``map``; several may be at work at once.  Penalties must be positive.
     Where rounding ends the method early, the answer is the last one it had; ``gap`` tells.
     """
-    with _THREADS.limit(limits=1, user_api="blas"):
+    with one_thread():
         return _solve(blocks, rows, start, shared_start, tolerance, run)
 
 

@@ -12,7 +12,6 @@ Source: G. Dantzig, P. Wolfe, Operations Research 8 (1960) 101; M. Lübbecke, J.
 """
 
 import math
-import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -26,7 +25,9 @@ from models.dispatch.fast import interior
 from models.dispatch.fast.coupling import CouplingRows
 from models.dispatch.fast.setting import IndexArray
 from models.dispatch.fast.sweeps import Columns, Point
-from models.errors import SolverError
+from models.dispatch.highs_runs import run
+from models.dispatch.solve_clock import look, stopwatch
+from models.errors import DeadlineError, SolverError
 from models.intervals import FloatArray
 
 _INSIDE = 0.2
@@ -192,7 +193,7 @@ class Master:
         ``center``: (N,) duals to stay near to; ``give_kw``: (N,) by how much a row gives way for each CNY per kWh that
         its λ is off the centre.  ``run``: like ``map``, for the zones.
         """
-        began, rows, pool = time.monotonic(), self.rows, self.pool
+        began, rows, pool = stopwatch(), self.rows, self.pool
         middle = np.zeros(len(rows.t)) if center is None else center
         give = np.zeros(len(rows.t)) if give_kw is None else give_kw
         scale = rows.hours * self.unit_kw / self.unit_cny
@@ -247,7 +248,7 @@ class Master:
             np.clip(duals / scale, 0.0, rows.penalty),
             values,
             self._cost(theta, values),
-            time.monotonic() - began,
+            stopwatch() - began,
             found.steps,
             reduced * self.unit_cny,
             found.bound * self.unit_cny + self.fixed_cost_cny,
@@ -261,9 +262,9 @@ class Master:
     def corner(self, until: float = math.inf, rounds: int = 8) -> Mix | None:
         """The cheapest mix with few columns in use; zone rows that it violates are added, and it is solved again.
 
-        None if there was no time ``until`` then (``time.monotonic``).  Raises ``SolverError`` if HiGHS fails.
+        None if there was no time ``until`` then (``look``).  Raises ``SolverError`` if HiGHS fails.
         """
-        began, iterations = time.monotonic(), 0
+        began, iterations = stopwatch(), 0
         price = self.rows.penalty
         self.active |= self.rows.zone < 0
         order = np.flatnonzero(self.active)
@@ -273,11 +274,11 @@ class Master:
             highs.setOptionValue(option, value)
         highs.passModel(self._program(order, price))
         for _ in range(rounds):
-            highs.setOptionValue("time_limit", highs.getRunTime() + max(0.0, until - time.monotonic()))
-            highs.run()
-            solution, status = highs.getSolution(), highs.getModelStatus()
-            if status == highspy.HighsModelStatus.kTimeLimit:
+            try:
+                run(highs, "corner", until - look("corner"))
+            except DeadlineError:
                 return None
+            solution, status = highs.getSolution(), highs.getModelStatus()
             if not solution.value_valid:
                 raise SolverError("failed", f"the master ended with {highs.modelStatusToString(status)}")
             iterations += int(highs.getInfo().simplex_iteration_count)
@@ -296,7 +297,7 @@ class Master:
             scaled = -row_dual * self.unit_cny / self.unit_kw / self.rows.hours[order[: len(row_dual)]]
             duals[order[: len(row_dual)]] = np.clip(scaled, 0.0, self.rows.penalty[order[: len(row_dual)]])
         reduced = np.asarray(solution.col_dual)[: len(self.pool)] * self.unit_cny
-        return Mix(theta, duals, values, self._cost(theta, values), time.monotonic() - began, iterations, reduced)
+        return Mix(theta, duals, values, self._cost(theta, values), stopwatch() - began, iterations, reduced)
 
     def _theta(self, x: FloatArray) -> FloatArray:
         theta = np.maximum(x[: len(self.pool)], 0.0)

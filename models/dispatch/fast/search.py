@@ -8,7 +8,6 @@ beside it (a pump of 24 MW in a zone that moves 70 MW cannot be made good at the
 fleet, until the sample is left; then who mixes by level, then by power.
 """
 
-import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple
@@ -29,6 +28,7 @@ from models.dispatch.fast.sampling import Sampled
 from models.dispatch.fast.shards import Place, Shard, places_of, strata_of
 from models.dispatch.fast.sweeps import Columns, Workers
 from models.dispatch.fast.warm import LastMix
+from models.dispatch.solve_clock import look
 from models.intervals import FloatArray
 
 Mask = NDArray[np.bool_]
@@ -95,7 +95,7 @@ SHORT_S = 10.0
 
 @dataclass(frozen=True)
 class Limits:
-    """When the search began (``time.monotonic``), how long it may take, and the gap it is for."""
+    """When the search began (``look``), how long it may take, and the gap it is for."""
 
     began: float
     deadline_s: float
@@ -307,7 +307,7 @@ class Search:
         return self.limits.by(part.long + (part.short - part.long) * short)
 
     def _late(self, part: Moment) -> bool:
-        return time.monotonic() > self._by(part)
+        return look("late") > self._by(part)
 
     def _approach(
         self, generator: Generator, center: FloatArray, part: Moment, hope: float = HOPE
@@ -353,7 +353,7 @@ class Search:
             if k:
                 generator.between(center, generator.tame(mix.duals, center))
             mix = generator.exact(mix.duals, nothing_cny)
-            if rows_cost(self.city.rows, mix.values) <= nothing_cny or time.monotonic() > self._by(SETTLE):
+            if rows_cost(self.city.rows, mix.values) <= nothing_cny or look("settled") > self._by(SETTLE):
                 return self._thinned(generator, mix)
         return generator.corner(self._by(LAST)) or mix
 
@@ -361,7 +361,7 @@ class Search:
         """The same mix with few columns, where asking every row for many of them would take longer than finding it."""
         groups = generator.groups
         rows, columns = sum(len(group) for group in groups), len(mix.theta) / len(groups)
-        left_s = max(0.0, self.limits.by(1.0) - time.monotonic())
+        left_s = max(0.0, self.limits.by(1.0) - look("thinned"))
         most = int(max(FEWEST, ANSWERS_PER_S * HANDING * left_s / rows))
         if self.limits.deadline_s > 2 * SHORT_S and rows > MANY_ROWS and columns > MANY_COLUMNS:
             mix = generator.thinned(mix, self._by(LAST))

@@ -5,9 +5,10 @@
 3. The mix there becomes one schedule per row (``allocation``), and the cost is computed from these schedules.
 """
 
-import time
+import copy
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 
 from models.dispatch.fast.baseline import baseline_prices
 from models.dispatch.fast.city import City, city_of
@@ -19,8 +20,12 @@ from models.dispatch.fast.solution import FastSolution, Schedules
 from models.dispatch.fast.sweeps import Workers, threads
 from models.dispatch.fast.usage import peak_rss_mb
 from models.dispatch.fast.warm import LastDuals, LastMix
+from models.dispatch.fast.warm_state import warm_facts, warm_of
 from models.dispatch.fast.warm_up import warm_up
+from models.dispatch.one_thread import one_thread
 from models.dispatch.problem import DispatchProblem
+from models.dispatch.solve_clock import look, stopwatch, taped
+from models.dispatch.solve_record import Facts, Recording, SolveRecord
 from models.plan import DispatchPlan
 
 SMALL = 8_000
@@ -42,6 +47,12 @@ class FastSolver:
         self._last, self._last_mix = LastDuals(), LastMix()
         self._tell = tell
         self._small = small
+        self._recording: Recording | None = None
+
+    @property
+    def last_record(self) -> SolveRecord | None:
+        """What the last solve hung on, whether a plan came out or not; None before the first."""
+        return None if self._recording is None else self._recording.record()
 
     def solve(self, problem: DispatchProblem, *, deadline_s: float, gap: float = 1e-4) -> DispatchPlan:
         """The best plan found, within ``gap`` if there is time.
@@ -55,10 +66,19 @@ class FastSolver:
         """Compile or load the oracles that the problem needs."""
         warm_up(problem, self._tell)
 
+    def recall(self, problem: DispatchProblem, warm: Facts) -> None:  # noqa: ARG002 - λ finds its rows by name
+        """Know what another solver knew before it solved ``problem``."""
+        self._last, self._last_mix = warm_of(warm)
+
     def solve_stream(self, problem: DispatchProblem, *, deadline_s: float, gap: float = 1e-4) -> FastSolution:
         """As ``solve``, with schedules that are made when they are asked for."""
-        began = time.monotonic()
-        clock = _Phases(began)
+        with taped() as tape, one_thread():
+            self._recording = Recording("fast", {"small": self._small}, deadline_s, gap, tape)
+            return self._solve(problem, self._recording)
+
+    def _solve(self, problem: DispatchProblem, recording: Recording) -> FastSolution:
+        deadline_s, gap = recording.deadline_s, recording.gap
+        began, clock = look("fast"), _Phases()
         maker = ThreadPoolExecutor(1)  # beside what one core prepares
         room = maker.submit(room_kw, problem)
         maker.shutdown(wait=False)
@@ -66,7 +86,8 @@ class FastSolver:
         rows = sum(len(block) for block in city.blocks)
         if 0 < rows * len(problem.grid) <= self._small:
             return self._solve_whole(city, clock, deadline_s, gap)
-        now = time.monotonic()
+        recording.warm = partial(warm_facts, copy.copy(self._last), copy.copy(self._last_mix))
+        now = look("city")
         search = Search(city, Limits(now, deadline_s - (now - began), gap), self._tell, clock.mark)
         handout = Handout(problem, city.blocks, city.sweeper, room.result())
         search.run(self._last.find(city.rows), self._last_mix, handout)
@@ -127,11 +148,11 @@ class FastSolver:
 class _Phases:
     """Seconds from mark to mark."""
 
-    def __init__(self, began: float) -> None:
-        self.began, self._last = began, began
+    def __init__(self) -> None:
+        self._last = stopwatch()
         self.spans: dict[str, float] = {}
 
     def mark(self, name: str) -> None:
-        now = time.monotonic()
+        now = stopwatch()
         self.spans[name] = self.spans.get(name, 0.0) + now - self._last
         self._last = now

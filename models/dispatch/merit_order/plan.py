@@ -12,7 +12,6 @@ what the checker finds, and no bound stands beside it.
 import itertools
 from collections.abc import Callable, Mapping
 from dataclasses import replace
-from time import perf_counter
 
 import numpy as np
 from scipy.sparse import csr_array
@@ -29,6 +28,7 @@ from models.dispatch.merit_order.stores import Stores, batteries, processes, sta
 from models.dispatch.merit_order.thermal import ThermalLoads
 from models.dispatch.merit_order.units import Generators, Photovoltaics
 from models.dispatch.problem import DispatchProblem
+from models.dispatch.solve_clock import stopwatch
 from models.dispatch.states import FleetStates
 from models.intervals import FloatArray
 from models.plan import Admission, DispatchPlan, PlanSource
@@ -42,7 +42,7 @@ def merit_order(problem: DispatchProblem, near: DispatchPlan | None = None) -> D
     The problem's baseline is what events are measured against and what is done without them; without one everybody's
     undisturbed schedule stands for it.  ``objective_cny`` is NaN: the rule knows no cost but its order.
     """
-    began = perf_counter()
+    began = stopwatch()
     if problem.baseline_kw is None:
         problem = replace(problem, baseline_kw=undisturbed_kw(problem))
     once = _Pass(problem, near)
@@ -61,7 +61,7 @@ def merit_order(problem: DispatchProblem, near: DispatchPlan | None = None) -> D
         baseline_cost_cny=float("nan"),
         lower_bound_cny=float("-inf"),
         iterations=0,
-        wall_s=perf_counter() - began,
+        wall_s=stopwatch() - began,
         penalties=problem.penalties.as_dict(),
         unmet=once.market.rows.amounts(once.market.rows.values(*once.sums(power)), _LEAST_KW),
         admissions=once.admissions,

@@ -5,7 +5,6 @@ resource would do by itself is a good guess of its binaries, and what it would t
 city ≥ relaxed city + Σ_i (resource i by itself, whole - resource i by itself, relaxed).
 """
 
-import time
 from dataclasses import dataclass
 from typing import Any
 
@@ -13,9 +12,11 @@ import highspy
 import numpy as np
 from numpy.typing import NDArray
 
+from models.dispatch.highs_runs import run
 from models.dispatch.reference.compiled import CompiledCity, IntArray, Numbers
 from models.dispatch.reference.highs import quiet_highs
-from models.errors import DeadlineError, SolverError
+from models.dispatch.solve_clock import look
+from models.errors import SolverError
 from models.intervals import FloatArray
 
 SHARE_OF_DEADLINE = 0.2
@@ -63,14 +64,15 @@ class OwnPrograms:
         low, high = numbers.low[cut.columns], numbers.high[cut.columns]
         lp = self._program(cut, numbers, cost, low, high)
         if not integer.any():
-            x[cut.columns], bound = _run(lp, until, within)
+            x[cut.columns], bound = _run(lp, integer, until, within)
             return x, bound
         kinds = (highspy.HighsVarType.kContinuous, highspy.HighsVarType.kInteger)
         lp.integrality_ = [kinds[int(flag)] for flag in integer]
-        found, bound = _run(lp, until, within)
+        found, bound = _run(lp, integer, until, within)
         low, high = low.copy(), high.copy()
         low[integer] = high[integer] = np.round(found[integer])
-        x[cut.columns], _ = _run(self._program(cut, numbers, cost, low, high), until, within)
+        held = self._program(cut, numbers, cost, low, high)
+        x[cut.columns], _ = _run(held, np.zeros_like(integer), until, within)
         return x, bound
 
     def _program(
@@ -102,21 +104,18 @@ class OwnPrograms:
         return cut
 
 
-def _run(lp: highspy.HighsLp, until: float, within: float) -> tuple[FloatArray, float]:
+def _run(lp: highspy.HighsLp, integer: NDArray[np.bool_], until: float, within: float) -> tuple[FloatArray, float]:
+    """(the answer, its bound); where time was up, of its columns the integers alone."""
     highs: Any = quiet_highs()
-    left = until - time.monotonic()
-    if left <= 0:
-        raise DeadlineError(0.0)
-    highs.setOptionValue("time_limit", left * SHARE_OF_DEADLINE)
     highs.setOptionValue("mip_rel_gap", 0.0)
     highs.setOptionValue("mip_abs_gap", max(1e-6, within))
     highs.passModel(lp)
-    highs.run()
+    left_s = until - look("own")
+    found = run(highs, "own", left_s * SHARE_OF_DEADLINE, columns=lp.num_col_, whole=np.flatnonzero(integer))
+    if found is not None:
+        return found.x, found.bound
     status, info = highs.getModelStatus(), highs.getInfo()
-    feasible = info.primal_solution_status == int(highspy.SolutionStatus.kSolutionStatusFeasible)
-    late = status == highspy.HighsModelStatus.kTimeLimit
-    if status != highspy.HighsModelStatus.kOptimal and not (late and feasible):
-        raise DeadlineError(left) if late else SolverError(highs.modelStatusToString(status), "one resource by itself")
-    is_whole = len(lp.integrality_) > 0
-    bound = info.mip_dual_bound if is_whole else info.objective_function_value
+    if status != highspy.HighsModelStatus.kOptimal:
+        raise SolverError(highs.modelStatusToString(status), "one resource by itself")
+    bound = info.mip_dual_bound if integer.any() else info.objective_function_value
     return np.asarray(highs.getSolution().col_value), float(bound)

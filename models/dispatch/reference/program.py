@@ -1,19 +1,23 @@
-"""The compiled city in HiGHS: kept, updated in place, solved warm.
+"""The compiled city in HiGHS: updated in place while a problem is solved, and begun warm.
 
 One ``Program`` belongs to one ``CompiledCity``.  Lazy rows and binaries are left out until ``wake`` puts those of an
-entry in.  Never Pyomo's own HiGHS interfaces: they deadlock under threads.
+entry in.  From problem to problem two things are kept, who is awake and the last basis (``Warm``), and each problem
+begins with a HiGHS of its own: a factorisation, weights or a model that others have left behind would make the same
+problem come out otherwise.  Never Pyomo's own HiGHS interfaces: they deadlock under threads.
 """
 
-import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import Any
 
 import highspy
 import numpy as np
 
+from models.dispatch.highs_runs import Incumbent, run
 from models.dispatch.reference.compiled import CompiledCity, IntArray, Numbers
 from models.dispatch.reference.highs import quiet_highs
-from models.errors import DeadlineError, SolverError
+from models.dispatch.solve_clock import look
+from models.errors import SolverError
 from models.intervals import FloatArray
 
 
@@ -29,6 +33,28 @@ class Outcome:
     nodes: int
 
 
+@dataclass(frozen=True)
+class Basis:
+    """HiGHS's basis, and how many columns and rows it is for."""
+
+    basis: highspy.HighsBasis
+    columns: int
+    rows: int
+
+    @cached_property
+    def statuses(self) -> tuple[bytes, bytes]:
+        """Status of every column and row as a byte; slow, for HiGHS makes an object of each."""
+        return bytes(self.basis.col_status), bytes(self.basis.row_status)
+
+
+@dataclass(frozen=True)
+class Warm:
+    """What a problem leaves to the next: who is awake, and the basis of its last linear program."""
+
+    awake: frozenset[int] = frozenset()
+    basis: Basis | None = None
+
+
 class Program:
     """HiGHS holding the rows and columns of one compiled city that are awake."""
 
@@ -40,6 +66,19 @@ class Program:
         self._rows: IntArray = np.empty(0, dtype=np.int64)
         self._columns: IntArray = np.empty(0, dtype=np.int64)
         self._has_integers = False
+        self._warm = Warm()
+
+    def begin(self, warm: Warm | None = None) -> Warm:
+        """Get ready for the next problem, from what the last one left, or from another ``warm``; returns it."""
+        self._warm = replace(self._warm, awake=frozenset(self.awake)) if warm is None else warm
+        self.awake = set(self._warm.awake)
+        self.highs, self._loaded, self._has_integers = quiet_highs(), None, False
+        return self._warm
+
+    def rest(self) -> None:
+        """Make ready what the record of the next solve asks for."""
+        if self._warm.basis is not None:
+            _ = self._warm.basis.statuses
 
     def wake(self, entries: set[int]) -> None:
         """Put the lazy equations of these entries in from now on."""
@@ -57,24 +96,27 @@ class Program:
         base_cny: float = 0.0,
         guess: FloatArray | None = None,
     ) -> Outcome:
-        """Minimise; ``until`` is a ``time.monotonic`` moment; ``base_cny`` the constant that must not flatter the gap;
-        ``guess`` a whole solution to begin with.
+        """Minimise; ``until`` is a moment of ``look``; ``base_cny`` the constant that must not flatter the gap;
+        ``guess`` a whole solution to begin with.  What branch and bound has found when time is up is told in its
+        integers alone.
 
         Raises ``DeadlineError`` if nothing was found in time, ``SolverError`` for any status but optimal or feasible.
         """
         self._load(numbers, integer=integer, base_cny=base_cny)
         highs = self.highs
-        left = until - time.monotonic()
-        if left <= 0:
-            raise DeadlineError(0.0)
-        highs.setOptionValue("time_limit", highs.getRunTime() + left)
         highs.setOptionValue("mip_rel_gap", gap)
         highs.setOptionValue("mip_abs_gap", gap * max(1e-3 * abs(base_cny), 1e-6))
         if guess is not None and self._has_integers:
             index = np.arange(len(self._columns), dtype=np.int32)
             highs.setSolution(len(index), index, guess[self._columns])
-        highs.run()
-        return self._outcome(base_cny, left)
+        whole = np.flatnonzero(self.city.integer[self._columns]) if self._has_integers else np.empty(0, dtype=np.int64)
+        found = run(highs, "city", until - look("city"), columns=len(self._columns), whole=whole)
+        if found is not None:
+            return self._incumbent(found, base_cny)
+        outcome = self._outcome(base_cny)
+        if not self._has_integers and (basis := highs.getBasis()).valid:
+            self._warm = Warm(frozenset(self.awake), Basis(basis, len(self._columns), len(self._rows)))
+        return outcome
 
     def fix_and_solve(self, numbers: Numbers, x: FloatArray, *, until: float, base_cny: float) -> Outcome:
         """The linear program with every binary held at its rounded value: a clean schedule and its duals."""
@@ -117,8 +159,6 @@ class Program:
         asleep_column = city.lazy_column & ~np.isin(city.owner, list(self.awake))
         rows = city.kept_rows[~asleep_row[city.kept_rows]]
         columns = np.flatnonzero(~asleep_column)
-        same_shape = np.array_equal(rows, self._rows) and np.array_equal(columns, self._columns)
-        basis = self.highs.getBasis() if same_shape and self.highs.getBasis().valid else None
         self._rows, self._columns = rows, columns
         matrix = city.a.copy()
         matrix.data = numbers.values
@@ -140,20 +180,21 @@ class Program:
         self.highs.passModel(lp)
         self._has_integers = False
         self._loaded = numbers.values.copy()
-        if basis is not None:
-            self.highs.setBasis(basis)
+        warm = self._warm.basis
+        if warm is not None and (warm.columns, warm.rows) == (len(columns), len(rows)):
+            self.highs.setBasis(warm.basis)
 
-    def _outcome(self, base_cny: float, asked_s: float) -> Outcome:
+    def _incumbent(self, found: Incumbent, base_cny: float) -> Outcome:
+        x = np.zeros(self.city.a.shape[1])
+        x[self._columns] = found.x
+        status = "optimal" if found.is_optimal else "feasible"
+        nothing = np.zeros(self.city.a.shape[0])
+        return Outcome(x, nothing, found.objective + base_cny, found.bound + base_cny, status, found.nodes)
+
+    def _outcome(self, base_cny: float) -> Outcome:
         highs, info = self.highs, self.highs.getInfo()
         status = highs.getModelStatus()
-        known = {highspy.HighsModelStatus.kOptimal: "optimal"}
-        if info.primal_solution_status == highspy.SolutionStatus.kSolutionStatusFeasible and self._has_integers:
-            known |= dict.fromkeys(
-                (highspy.HighsModelStatus.kTimeLimit, highspy.HighsModelStatus.kInterrupt), "feasible"
-            )
-        if status not in known:
-            if status == highspy.HighsModelStatus.kTimeLimit:
-                raise DeadlineError(asked_s)
+        if status != highspy.HighsModelStatus.kOptimal:
             raise SolverError(
                 highs.modelStatusToString(status), f"{len(self._columns)} columns, {len(self._rows)} rows"
             )
@@ -165,4 +206,4 @@ class Program:
             dual[self._rows] = solution.row_dual
         objective = info.objective_function_value + base_cny
         bound = info.mip_dual_bound + base_cny if self._has_integers else objective
-        return Outcome(x, dual, objective, bound, known[status], int(info.mip_node_count))
+        return Outcome(x, dual, objective, bound, "optimal", int(info.mip_node_count))

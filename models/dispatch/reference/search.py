@@ -1,6 +1,5 @@
 """The search for whole numbers: relaxed first, then each split resource by itself, branch and bound only if need be."""
 
-import time
 from dataclasses import dataclass, field, replace
 
 import numpy as np
@@ -11,6 +10,7 @@ from models.dispatch.reference.exclusive import doing_both
 from models.dispatch.reference.own import OwnPrograms
 from models.dispatch.reference.program import Outcome, Program
 from models.dispatch.reference.structure import Entry
+from models.dispatch.solve_clock import look
 from models.errors import DeadlineError, SolverError
 from models.intervals import FloatArray
 from models.plan import relative_gap
@@ -68,9 +68,9 @@ def _whole(
     branch and bound, and the next one begins from better numbers anyway.
     """
     program = kept.program
-    began = time.monotonic()
+    began = look("relaxing")
     relaxed = program.solve(numbers, until=until, integer=False, base_cny=base_cny)
-    relaxed_s = time.monotonic() - began
+    relaxed_s = look("relaxed") - began
     split = _split(kept, relaxed.x)
     if not split:
         return relaxed, relaxed

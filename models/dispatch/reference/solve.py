@@ -3,14 +3,15 @@
 import gc
 import resource
 import sys
-import time
 from collections import OrderedDict
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import partial
 
 import numpy as np
 
 from models.dispatch.admissions import admit
+from models.dispatch.one_thread import one_thread
 from models.dispatch.problem import DispatchProblem
 from models.dispatch.reference.baseline import make_baseline
 from models.dispatch.reference.city import given_city
@@ -21,6 +22,9 @@ from models.dispatch.reference.requirements import prices_of, slack_amounts
 from models.dispatch.reference.schedule import energy_kwh, own_cost_cny, standing_cost_cny
 from models.dispatch.reference.search import Kept, search
 from models.dispatch.reference.structure import Entry, Shape, city_key, covers, entries_of
+from models.dispatch.reference.warm_state import chargers_of, warm_facts, warm_of
+from models.dispatch.solve_clock import look, stopwatch, taped
+from models.dispatch.solve_record import Facts, Recording, SolveRecord
 from models.intervals import FloatArray
 from models.plan import Admission, DispatchPlan, PlanSource
 
@@ -53,18 +57,30 @@ class ReferenceSolver:
         self._branch = branch
         self._kept: OrderedDict[Shape, Kept] = OrderedDict()
         self._chargers: dict[str, Entry] = {}
+        self._recording: Recording | None = None
+
+    @property
+    def last_record(self) -> SolveRecord | None:
+        """What the last solve hung on, whether a plan came out or not; None before the first."""
+        return None if self._recording is None else self._recording.record()
 
     def solve(self, problem: DispatchProblem, *, deadline_s: float, gap: float = 1e-4) -> DispatchPlan:
         """The cheapest plan within ``gap``.
 
         Raises ``DeadlineError`` if there is none ``deadline_s`` seconds from now, ``SolverError`` if the solver fails.
         """
-        began = time.monotonic()
-        until = began + deadline_s * (1 - MARGIN)
+        with taped() as tape, one_thread():
+            self._recording = Recording("reference", {"branch": self._branch}, deadline_s, gap, tape)
+            return self._solve(problem, self._recording)
+
+    def _solve(self, problem: DispatchProblem, recording: Recording) -> DispatchPlan:
+        began, gap = stopwatch(), recording.gap
+        until = look("reference") + recording.deadline_s * (1 - MARGIN)
         admitted, admissions = admit(problem)
         wanted = {entry.resource_id: entry for entry in entries_of(admitted)}
         kept = self._compiled(admitted, wanted)
         city = kept.city
+        recording.warm = partial(warm_facts, kept.program.begin(), kept.chargers, admitted)
         entries = city.entries_for(admitted, wanted)
         baseline = self._baseline(kept, admitted, entries, until)
         numbers = city.numbers(admitted, entries, baseline)
@@ -83,13 +99,25 @@ class ReferenceSolver:
             outcome,
             final,
             admissions,
-            time.monotonic() - began,
+            stopwatch() - began,
         )
 
     def prepare(self, problem: DispatchProblem) -> None:
         """Compile the structure of ``problem`` if it is not known yet, so that the first solve need not."""
         admitted, _ = admit(problem)
         self._compiled(admitted, {entry.resource_id: entry for entry in entries_of(admitted)})
+
+    def recall(self, problem: DispatchProblem, warm: Facts) -> None:
+        """Know what another solver knew before it solved ``problem``."""
+        admitted, _ = admit(problem)
+        wanted = {entry.resource_id: entry for entry in entries_of(admitted)}
+        self._chargers = chargers_of(warm, wanted, admitted)
+        self._compile(admitted, wanted, list(self._chargers.values())).program.begin(warm_of(warm))
+
+    def rest(self) -> None:
+        """Between two solves: make ready what the record of the next one asks for."""
+        for kept in self._kept.values():
+            kept.program.rest()
 
     # ---- compile, or find
 
@@ -100,10 +128,11 @@ class ReferenceSolver:
         if kept is not None and self._has_room(kept, chargers):
             self._kept.move_to_end(key)
             return kept
-        entries = [
-            *(entry for entry in wanted.values() if not is_charger(entry)),
-            *self._remember(problem, chargers),
-        ]
+        return self._compile(problem, wanted, self._remember(problem, chargers))
+
+    def _compile(self, problem: DispatchProblem, wanted: dict[str, Entry], chargers: list[Entry]) -> Kept:
+        key = city_key(problem, list(wanted.values()))
+        entries = [*(entry for entry in wanted.values() if not is_charger(entry)), *chargers]
         entries.sort(key=lambda entry: entry.resource_id.encode())
         with _without_garbage_collection():
             city = CompiledCity(problem, entries, np.zeros((len(entries), len(problem.grid))))

@@ -1,6 +1,7 @@
 """The solver pool with real processes: a deadline that kills, a crash that is survived."""
 
 import asyncio
+import contextlib
 import os
 import signal
 import time
@@ -9,6 +10,8 @@ from datetime import timedelta
 import pytest
 
 from models.dispatch.check import check_plan
+from models.dispatch.replay import replayed
+from models.dispatch.solve_record import SolveRecord
 from models.errors import DeadlineError, SolverError
 from tests.fleets import random_problem
 from tests.odd_solvers import LateSolver, StubbornSolver, TalkingSolver
@@ -124,3 +127,48 @@ async def test_a_worker_that_dies_is_an_error_once_and_replaced() -> None:
         assert pool.worker_pid != first
     finally:
         await pool.close()
+
+
+def record_of(pool: SolverPool) -> SolveRecord:
+    assert pool.last_record is not None
+    return SolveRecord.from_bytes(pool.last_record)
+
+
+@pytest.mark.parametrize("make", [fast_solver, reference_solver])
+async def test_every_answer_has_its_record_and_that_of_a_new_worker_makes_the_same_plan(make: Make) -> None:
+    pool, problem = SolverPool(make), random_problem(2)
+    try:
+        await pool.solve(random_problem(3, resources=6), deadline_s=60)
+        first = pool.worker_pid
+        assert first is not None
+        os.kill(first, signal.SIGKILL)
+        for _ in range(2):  # from a worker that knows nothing, and from one that knows the first plan
+            with contextlib.suppress(SolverError):  # the first may still find the pipe of the killed one
+                plan = await pool.solve(problem, deadline_s=60)
+                again = await asyncio.to_thread(replayed, problem, record_of(pool))
+                assert again.plan_hash == plan.plan_hash
+        assert pool.worker_pid not in (None, first)
+        with pytest.raises(DeadlineError):
+            await pool.solve(problem, deadline_s=1e-9)
+        assert pool.last_record is None  # there was no time to ask the worker
+    finally:
+        await pool.close()
+
+
+async def test_a_solve_that_fails_has_a_record_and_a_solver_that_makes_none_has_none() -> None:
+    pool, problem = SolverPool(reference_solver), random_problem(1, resources=60, intervals=48)
+    try:
+        with pytest.raises(DeadlineError):
+            await pool.solve(problem, deadline_s=0.05)
+        if pool.worker_pid is not None:  # it minded its deadline by itself
+            with pytest.raises(DeadlineError):
+                await asyncio.to_thread(replayed, problem, record_of(pool))
+    finally:
+        await pool.close()
+    silent = SolverPool(TalkingSolver)
+    try:
+        with pytest.raises(SolverError, match="it only turns"):
+            await silent.solve(problem, deadline_s=30)
+        assert silent.last_record is None
+    finally:
+        await silent.close()

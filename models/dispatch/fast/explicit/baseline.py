@@ -1,7 +1,5 @@
 """The baseline in plain arrays: what every resource would do at its tariff alone (``reference/baseline.py``)."""
 
-import time
-
 import numpy as np
 
 from models.dispatch.fast.explicit.draft import BoolArray, ExplicitModel
@@ -10,6 +8,7 @@ from models.dispatch.fast.explicit.model import explicit_model, tariff_prices
 from models.dispatch.fast.explicit.program import ArrayProgram, arrays_of
 from models.dispatch.fast.explicit.table import kind_table
 from models.dispatch.problem import DispatchProblem
+from models.dispatch.solve_clock import look
 from models.intervals import FloatArray
 from models.resources import ResourceKind
 
@@ -52,8 +51,8 @@ def explicit_baseline(problem: DispatchProblem, *, until: float) -> tuple[FloatA
     cost += _read(problem, model, x, easy, place, baseline)
     for name in sorted(alone):
         own = explicit_model(problem, [name], never_both=[name])
-        left = until - time.monotonic()
-        whole = _cheapest(problem, own, until=time.monotonic() + SHARE_OF_DEADLINE * left, whole=True)
+        now = look("own baseline")
+        whole = _cheapest(problem, own, until=now + SHARE_OF_DEADLINE * (until - now), whole=True)
         cost += _read(problem, own, whole, np.ones(1, dtype=np.bool_), place, baseline)
     return baseline, cost
 

@@ -1,6 +1,5 @@
 """Plain arrays in HiGHS: passed once, solved relaxed, whole, or with integers held; new costs without a new model."""
 
-import time
 from dataclasses import dataclass
 from typing import Any
 
@@ -9,14 +8,15 @@ import numpy as np
 from scipy import sparse
 
 from models.dispatch.fast.explicit.draft import BoolArray, ExplicitModel
+from models.dispatch.highs_runs import run
 from models.dispatch.reference.highs import quiet_highs
-from models.errors import DeadlineError, SolverError
+from models.dispatch.solve_clock import look
+from models.errors import SolverError
 from models.intervals import FloatArray
 
 WHOLE = 1e-7
 """An integer column within this of a whole number is whole."""
 _OPTIMAL = frozenset({highspy.HighsModelStatus.kOptimal, highspy.HighsModelStatus.kModelEmpty})
-_LATE = frozenset({highspy.HighsModelStatus.kTimeLimit, highspy.HighsModelStatus.kInterrupt})
 
 
 @dataclass(frozen=True)
@@ -76,7 +76,8 @@ class ArrayProgram:
         offset: float = 0.0,
         start: FloatArray | None = None,
     ) -> ArraySolution:
-        """Minimise cost·x + ``offset``; ``until`` is a ``time.monotonic()`` moment, ``start`` a whole solution.
+        """Minimise cost·x + ``offset``; ``until`` is a moment of ``look``, ``start`` a whole solution.  What
+        branch and bound has found when time is up is told in its integers alone.
 
         Raises ``DeadlineError`` if nothing was found in time, ``SolverError`` for any status but optimal or feasible.
         """
@@ -119,30 +120,23 @@ class ArrayProgram:
             self._low, self._high = low, high
 
     def _run(self, until: float) -> ArraySolution:
-        highs, left = self._highs, until - time.monotonic()
-        if left <= 0:
-            raise DeadlineError(0.0)
-        highs.setOptionValue("time_limit", highs.getRunTime() + left)
-        highs.run()
-        if highs.getModelStatus() == highspy.HighsModelStatus.kUnknown:  # a warm start may end in nothing: from anew
-            highs.clearSolver()
-            highs.run()
+        highs, nothing = self._highs, np.zeros(len(self.arrays.row_low))
+        whole = np.flatnonzero(self.arrays.is_integer) if self._is_whole else np.empty(0, dtype=np.int64)
+        found = run(highs, "arrays", until - look("arrays"), columns=len(self._columns), whole=whole, again=True)
+        if found is not None:
+            status = "optimal" if found.is_optimal else "feasible"
+            return ArraySolution(found.x, nothing, found.objective, found.bound, status, found.nodes)
         status, info = highs.getModelStatus(), highs.getInfo()
-        feasible = info.primal_solution_status == int(highspy.SolutionStatus.kSolutionStatusFeasible)
-        late = status in _LATE
-        if status not in _OPTIMAL and not (late and feasible and self._is_whole):
-            if late:
-                raise DeadlineError(left)
+        if status not in _OPTIMAL:
             what = f"{len(self.arrays.cost)} columns, {len(self.arrays.row_low)} rows"
             raise SolverError(highs.modelStatusToString(status), what)
-        solution = highs.getSolution()
-        dual = np.zeros(len(self.arrays.row_low))
+        solution, dual = highs.getSolution(), nothing
         if solution.dual_valid and not self._is_whole:
             dual = np.asarray(solution.row_dual, dtype=np.float64)
         objective = float(info.objective_function_value)
         bound = float(info.mip_dual_bound) if self._is_whole else objective
         x = np.asarray(solution.col_value, dtype=np.float64)
-        return ArraySolution(x, dual, objective, bound, "feasible" if late else "optimal", int(info.mip_node_count))
+        return ArraySolution(x, dual, objective, bound, "optimal", int(info.mip_node_count))
 
 
 @dataclass(frozen=True)
@@ -171,7 +165,7 @@ class UnitProgram:
     ) -> UnitSchedule:
         """Their cheapest schedule at effective prices (R, T), CNY per kWh (tariff plus duals).
 
-        ``until`` is a ``time.monotonic()`` moment; the errors are those of ``ArrayProgram.solve``.
+        ``until`` is a moment of ``look``; the errors are those of ``ArrayProgram.solve``.
         """
         cost, constant = self.model.cost_at(price_per_kwh)
         self._program.price(cost)

@@ -1,6 +1,5 @@
 """The whole city as plain arrays in HiGHS: small fleets to optimality, and the yardstick for the fast path."""
 
-import time
 from dataclasses import dataclass
 
 import numpy as np
@@ -14,6 +13,7 @@ from models.dispatch.fast.explicit.program import ArrayProgram, ArraySolution
 from models.dispatch.fast.explicit.standing import needless_cny
 from models.dispatch.fast.explicit.units import Units
 from models.dispatch.problem import DispatchProblem
+from models.dispatch.solve_clock import look
 from models.errors import DeadlineError
 from models.intervals import FloatArray
 from models.plan import Admission, RequirementAmount, relative_gap
@@ -114,19 +114,18 @@ def solve_explicit(
 
     Raises ``DeadlineError`` if there is nothing ``deadline_s`` seconds from now, ``SolverError`` if HiGHS fails.
     """
-    began = time.monotonic()
-    until = began + deadline_s * (1 - MARGIN)
+    until = look("explicit") + deadline_s * (1 - MARGIN)
     admitted, admissions = admit(problem)
     baseline, base_cny = _baseline(admitted, baseline_cost_cny, until)
     awake: set[str] = set()
     build_s, solve_s, bound = 0.0, 0.0, -np.inf
     while True:  # every round wakes at least one more resource, and few need a second
         first = _relax(admitted, baseline, awake, until=until, base_cny=base_cny, lazy=not relaxed)
-        asked = time.monotonic()
+        asked = look("asked")
         whole = _Whole(first.solution, first.solution.bound, True)
         if not relaxed:
             whole = _search(first, gap=gap, base_cny=base_cny, until=until, guess=guess)
-        build_s, solve_s = build_s + first.build_s, solve_s + first.solve_s + time.monotonic() - asked
+        build_s, solve_s = build_s + first.build_s, solve_s + first.solve_s + look("searched") - asked
         bound = max(bound, whole.bound)
         waking = doing_both(admitted, first.city.model, first.city.device_part(whole.final.x)) - awake
         if relaxed or not waking:
@@ -172,12 +171,12 @@ def _relax(
     """Build and solve relaxed; with ``lazy`` whoever charges and discharges at once joins ``awake``, and again."""
     build_s = solve_s = 0.0
     while True:
-        start = time.monotonic()
+        start = look("building")
         city = explicit_city(problem, explicit_model(problem, never_both=awake), baseline)
         program = ArrayProgram(city.arrays)
-        built = time.monotonic()
+        built = look("built")
         solution = program.solve(until=until, whole=False, offset=city.constant - base_cny)
-        build_s, solve_s = build_s + built - start, solve_s + time.monotonic() - built
+        build_s, solve_s = build_s + built - start, solve_s + look("relaxed") - built
         waking = doing_both(problem, city.model, city.device_part(solution.x)) - awake if lazy else set()
         if not waking:
             return _Relaxed(city, program, solution, build_s, solve_s)
@@ -234,12 +233,12 @@ def _guess(
     within = 0.1 * gap * scale / len(split)
     prices, x, bound = city.prices(relaxed.row_dual), relaxed.x.copy(), relaxed.bound
     best: ArraySolution | None = None
-    ends = SHARE_OF_GUESSES * time.monotonic() + (1 - SHARE_OF_GUESSES) * (until - RESERVE * first.solve_s)
+    ends = SHARE_OF_GUESSES * look("guesses") + (1 - SHARE_OF_GUESSES) * (until - RESERVE * first.solve_s)
     for round_ in range(GUESSES):
         cost, _ = city.model.cost_at(city.effective_prices(prices))
         try:
             for done, i in enumerate(split):
-                now = time.monotonic()
+                now = look("guess")
                 fair = now + (ends - now) / (len(split) - done)
                 choice = units.cheapest(i, cost, until=fair, within=within)
                 if round_ == 0:
