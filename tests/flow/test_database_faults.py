@@ -190,9 +190,9 @@ async def test_a_full_disk_takes_nothing_that_it_receipts_and_all_comes_in_once_
 
 
 @asynccontextmanager
-async def away(server: PostgresServer, mode: str) -> AsyncIterator[None]:
+async def away(server: PostgresServer) -> AsyncIterator[None]:
     """Not there inside, while the service runs."""
-    await asyncio.to_thread(server.stop, mode)
+    await asyncio.to_thread(server.stop, "immediate")
     try:
         yield
     finally:
@@ -201,9 +201,8 @@ async def away(server: PostgresServer, mode: str) -> AsyncIterator[None]:
 
 @pytest.mark.postgres
 @pytest.mark.parametrize("store_url", ["postgresql"], indirect=True)
-@pytest.mark.parametrize("mode", ["fast", "immediate"])
 async def test_the_postgresql_server_is_stopped_for_a_minute_and_the_service_goes_on_by_itself(
-    make_world: MakeWorld, postgres_server: PostgresServer, store_url: str, mode: str
+    make_world: MakeWorld, postgres_server: PostgresServer, store_url: str
 ) -> None:
     """The first cycle is cut off in the middle of its transaction, the others find nobody."""
     import psycopg  # noqa: PLC0415 - an extra
@@ -218,7 +217,7 @@ async def test_the_postgresql_server_is_stopped_for_a_minute_and_the_service_goe
     with psycopg.connect(postgres_server.url + "/postgres", autocommit=True) as eye:
         await really(lambda: eye.execute(waits).fetchone() == (1,))
     seen = receipted(world)
-    async with away(postgres_server, mode):
+    async with away(postgres_server):
         other.close()
         await passing
         in_bulk, by_itself = say_more(world, "alpha", MANY), say_more(world, "beta", FEW)

@@ -13,9 +13,9 @@ from tests.flow.conftest import MakeWorld, World, both_databases
 from tests.flow.small_city import CYCLE, EVENT_END, EVENT_START, MINUTE, PLANNED
 
 DAY = date(2025, 7, 16)
-pytestmark = both_databases
 
 
+@both_databases
 async def test_the_share_of_the_peak_is_ordered_as_far_as_it_can_be_held(
     make_world: MakeWorld,
 ) -> None:
@@ -29,6 +29,7 @@ async def test_the_share_of_the_peak_is_ordered_as_far_as_it_can_be_held(
     assert record.event.target_kw == pytest.approx(record.callable_kw, rel=1e-3)
 
 
+@both_databases
 async def test_an_order_is_declared_approved_by_a_second_person_and_delivered(make_world: MakeWorld) -> None:
     world = await make_world()
     record = await world.declare(300.0)
@@ -68,6 +69,7 @@ async def test_an_order_is_declared_approved_by_a_second_person_and_delivered(ma
     assert world.metric("vpp_plan_violations_total") == 0
 
 
+@both_databases
 async def test_what_is_declined_goes_to_the_others(make_world: MakeWorld) -> None:
     world = await make_world()
     world.aggregators["alpha"].policy = lambda _: Answer("decline")
@@ -110,6 +112,7 @@ def planned_kw(world: World) -> float:
     return float(plan.power_kw[rows][:, inside].sum(axis=0).mean())
 
 
+@both_databases
 async def test_a_cancelled_event_leaves_no_order_behind(make_world: MakeWorld) -> None:
     world = await make_world()
     await world.order(300.0)
@@ -128,6 +131,7 @@ async def test_a_cancelled_event_leaves_no_order_behind(make_world: MakeWorld) -
         await world.service.terminate("night", "operator-li", "it never ran")
 
 
+@both_databases
 async def test_an_approved_event_whose_plan_could_not_be_kept_is_planned_later(
     make_world: MakeWorld, monkeypatch: pytest.MonkeyPatch
 ) -> None:
