@@ -2,28 +2,20 @@
 
 A solve is a function of its problem, of who solves it and how, of what the solver still knew (``warm``), and of what
 the clock said (``tape``).  The rest must be the same code on the same kind of machine: ``made_with`` says which it was.
-As bytes: a JSON head and plain arrays, compressed, under their SHA-256; nothing in it is executed when it is read.
+As bytes: facts and plain arrays (``models.dispatch.packed``).
 """
 
-import hashlib
-import json
-import zlib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
-from models.canonical import canonical_json
 from models.dispatch.made_with import made_with
+from models.dispatch.packed import Array, pack, unpack
 from models.dispatch.solve_clock import ReplayError, RunNote, Tape
 
-Array = NDArray[Any]
 _MAGIC = b"vpp solve 1\n"
-_TYPES = frozenset({"|u1", "|i1", "<i4", "<i8", "<f8"})
-_LEVEL = 1
-"""Of compression: the worker does it before it answers."""
 
 
 @dataclass(frozen=True)
@@ -50,7 +42,7 @@ class SolveRecord:
         """The record as one piece."""
         arrays = {f"warm.{name}": each for name, each in self.warm.arrays.items()}
         arrays |= {f"tape.{name}": each for name, each in self.tape.arrays.items()}
-        head = {
+        facts = {
             "solver": self.solver,
             "options": dict(self.options),
             "deadline_s": self.deadline_s,
@@ -58,33 +50,19 @@ class SolveRecord:
             "made_with": dict(self.made_with),
             "warm": dict(self.warm.said),
             "tape": dict(self.tape.said),
-            "arrays": [[name, each.dtype.str, list(each.shape)] for name, each in arrays.items()],
         }
-        text = canonical_json(head).encode()
-        whole = b"".join([len(text).to_bytes(4, "little"), text, *(each.tobytes() for each in arrays.values())])
-        body = zlib.compress(whole, _LEVEL)
-        return _MAGIC + hashlib.sha256(body).digest() + body
+        return pack(_MAGIC, facts, arrays)
 
     @classmethod
     def from_bytes(cls, data: bytes) -> "SolveRecord":
         """The record again; ``ReplayError`` if a bit of it has changed."""
-        start = len(_MAGIC) + 32
-        body = data[start:]
-        if data[: len(_MAGIC)] != _MAGIC or hashlib.sha256(body).digest() != data[len(_MAGIC) : start]:
-            raise ReplayError("the record of the solve is damaged, or was changed: its SHA-256 does not match")
-        whole = zlib.decompress(body)
-        size = 4 + int.from_bytes(whole[:4], "little")
-        head, place = json.loads(whole[4:size]), size
+        facts, found = unpack(_MAGIC, data, "the record of the solve")
         arrays: dict[str, dict[str, Array]] = {"warm": {}, "tape": {}}
-        for name, dtype, shape in head["arrays"]:
-            if dtype not in _TYPES:
-                raise ReplayError(f"the record of the solve has an array of type {dtype}")
-            count = int(np.prod(shape, dtype=np.int64))
+        for name, each in found.items():
             part, _, own = name.partition(".")
-            arrays[part][own] = np.frombuffer(whole, dtype, count, place).reshape(shape)
-            place += arrays[part][own].nbytes
-        warm, tape = (Facts(head[part], arrays[part]) for part in ("warm", "tape"))
-        asked = {name: head[name] for name in ("solver", "options", "deadline_s", "gap", "made_with")}
+            arrays[part][own] = each
+        warm, tape = (Facts(facts[part], arrays[part]) for part in ("warm", "tape"))
+        asked = {name: facts[name] for name in ("solver", "options", "deadline_s", "gap", "made_with")}
         return cls(**asked, warm=warm, tape=tape)
 
 

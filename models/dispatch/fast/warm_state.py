@@ -11,7 +11,8 @@ from typing import Any
 import numpy as np
 
 from models.dispatch.fast.warm import Known, LastDuals, LastMix
-from models.dispatch.solve_record import Array, Facts
+from models.dispatch.packed import Array
+from models.dispatch.solve_record import Facts
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _MICROSECOND = timedelta(microseconds=1)

@@ -9,12 +9,13 @@ from typing import Any
 import highspy
 import numpy as np
 
+from models.dispatch.packed import Array
 from models.dispatch.problem import DispatchProblem
 from models.dispatch.reference.charging import ChargingWriter
 from models.dispatch.reference.program import Basis, Warm
 from models.dispatch.reference.structure import Entry, entry_of
 from models.dispatch.solve_clock import ReplayError
-from models.dispatch.solve_record import Array, Facts
+from models.dispatch.solve_record import Facts
 from models.resources import EvSession, ResourceKind
 
 _STATUS = {int(status): status for status in highspy.HighsBasisStatus.__members__.values()}
