@@ -3,7 +3,7 @@
 import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from datetime import UTC, datetime, timedelta
+from datetime import datetime
 from enum import StrEnum
 from functools import cached_property
 from math import isfinite, isnan, nan
@@ -13,9 +13,8 @@ from pydantic import BaseModel, ConfigDict
 
 from models.events import ScopeKind
 from models.intervals import FloatArray, IntervalGrid
+from models.moments import microseconds
 from models.units import Identifier, Kw, UtcTime
-
-_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
 class Requirement(StrEnum):
@@ -172,7 +171,7 @@ def schedule_hash(grid: IntervalGrid, resource_ids: Sequence[str], power_kw: Flo
     id, 0x00 and its power of all intervals as little-endian float64 with -0 as 0.
     """
     digest = hashlib.sha256()
-    starts = np.array([(start - _EPOCH) // timedelta(microseconds=1) for start in grid.starts], dtype="<i8")
+    starts = np.array([microseconds(start) for start in grid.starts], dtype="<i8")
     digest.update(starts.tobytes())
     encoded = [name.encode() for name in resource_ids]
     for row in sorted(range(len(encoded)), key=encoded.__getitem__):

@@ -6,28 +6,16 @@ them at once uses the columns.  n readings, in the order in which they were sent
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import UTC, datetime, timedelta
 from typing import Any, overload
 
 import numpy as np
 from numpy.typing import NDArray
 
 from models.intervals import FloatArray
+from models.moments import microseconds, moment_of
 from models.telemetry import ChargingSession, Reading
 
-_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
-_MICROSECOND = timedelta(microseconds=1)
 GREATEST_SEQUENCE = 2**63 - 1
-
-
-def microseconds(moment: datetime) -> int:
-    """Aware time as whole microseconds since 1970 UTC."""
-    return (moment - _EPOCH) // _MICROSECOND
-
-
-def moment_of(value: int) -> datetime:
-    """Microseconds since 1970 as aware UTC."""
-    return _EPOCH + timedelta(microseconds=value)
 
 
 @dataclass(frozen=True, eq=False)

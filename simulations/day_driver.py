@@ -15,7 +15,7 @@ from adapters.mqtt.credentials import new_password
 from models.errors import VppError
 from models.events import EventRecord
 from models.life_cycle import STATUS_ZH
-from models.reading_columns import microseconds
+from models.moments import microseconds
 from models.resources import EvCharger, Generator, ShiftableLoad, Storage
 from simulations.clock import VirtualClock
 from simulations.day_result import DayLog, Truth

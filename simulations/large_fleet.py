@@ -18,7 +18,8 @@ from adapters.feeds.city_folder import write_city
 from adapters.mqtt.credentials import hash_password, new_password
 from models.capacity import connected_kw
 from models.errors import VppError
-from models.reading_columns import ReadingColumns, microseconds
+from models.moments import microseconds
+from models.reading_columns import ReadingColumns
 from models.records import AggregatorRecord, RegisteredResourceRecord
 from models.resources import CurtailableLoad, EvCharger, InterruptibleLoad, Pillar, Storage, ThermalLoad
 from models.telemetry import ChargingSession

@@ -24,7 +24,8 @@ from adapters.store import Store
 from models.errors import VppError
 from models.events import EventOrder
 from models.life_cycle import EventStatus
-from models.reading_columns import ReadingColumns, microseconds
+from models.moments import microseconds
+from models.reading_columns import ReadingColumns
 from models.records import ChargedRecord, SessionRecord
 from models.resources import EvCharger, RegisteredResource, Storage
 from models.telemetry import ChargingSession

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from models.dispatch.direct_call import CallOffers
 from models.events import Direction, Event, ScopeKind
 from models.intervals import FloatArray
-from models.reading_columns import microseconds
+from models.moments import microseconds
 from models.resources import (
     CurtailableLoad,
     EvCharger,

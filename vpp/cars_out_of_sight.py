@@ -9,8 +9,8 @@ from datetime import datetime
 
 import numpy as np
 
+from models.moments import microseconds
 from models.plan import Admission
-from models.reading_columns import microseconds
 from vpp.heard import NEVER_US
 from vpp.state import LiveState
 

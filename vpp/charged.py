@@ -13,7 +13,8 @@ from numpy.typing import NDArray
 
 from adapters.store.store import Store
 from models.intervals import FloatArray
-from models.reading_columns import ReadingColumns, microseconds, moment_of
+from models.moments import microseconds, moment_of
+from models.reading_columns import ReadingColumns
 from models.records import ChargedRecord
 from models.resources import EvCharger
 from models.telemetry import ChargingSession

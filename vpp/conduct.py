@@ -30,7 +30,7 @@ from models.conduct import (
 )
 from models.errors import StoreError
 from models.intervals import FloatArray
-from models.reading_columns import microseconds, moment_of
+from models.moments import microseconds, moment_of
 from models.resources import ResourceKind, ShiftableLoad
 from vpp.heard import NEVER_US
 from vpp.meter_spells import SET_ASIDE, TAKEN_BACK

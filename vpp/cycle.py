@@ -23,9 +23,9 @@ from models.dispatch.problem import DispatchProblem
 from models.errors import VppError
 from models.events import Direction, Event
 from models.intervals import FloatArray, IntervalGrid
+from models.moments import microseconds
 from models.plan import DispatchPlan, PlanSource
 from models.ports import Clock
-from models.reading_columns import microseconds
 from models.records import BaselineTable
 from models.resources import Storage
 from models.telemetry import ChargingSession

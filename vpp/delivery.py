@@ -16,9 +16,9 @@ from pydantic import TypeAdapter
 
 from adapters.store.store import Store
 from models.intervals import FloatArray
+from models.moments import microseconds, moment_of
 from models.plan import DispatchPlan, Setpoint
 from models.ports import Clock, DeviceLink
-from models.reading_columns import microseconds, moment_of
 from vpp.heard import NEVER_US
 from vpp.metrics import Metrics
 from vpp.order_limits import OrderLimits

@@ -20,8 +20,8 @@ from numpy.typing import NDArray
 from models.dispatch.direct_call import taken
 from models.events import Direction, Event
 from models.intervals import FloatArray, IntervalGrid
+from models.moments import microseconds
 from models.plan import DispatchPlan, PlanSource
-from models.reading_columns import microseconds
 from models.records import BaselineTable
 from vpp.call_sheet import CallSheet
 from vpp.conduct import ConductStage

@@ -39,7 +39,7 @@ from numpy.typing import NDArray
 
 from models.events import Event
 from models.intervals import FloatArray
-from models.reading_columns import microseconds
+from models.moments import microseconds
 from models.settlement.performance import BAND, clock_hours
 from vpp.absence import Absence
 from vpp.ramp_up import RampUp

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from models.capacity import connected_kw
 from models.intervals import FloatArray
-from models.reading_columns import microseconds
+from models.moments import microseconds
 from models.records import RegisteredResourceRecord
 from models.resources import EvCharger, ResourceKind, Storage
 

@@ -11,7 +11,7 @@ import pandas as pd
 from adapters.store.readings import PowerColumns
 from adapters.store.store import Store
 from models.intervals import FloatArray, IntervalGrid
-from models.reading_columns import moment_of
+from models.moments import moment_of
 from models.resources import CurtailableLoad, InterruptibleLoad, Pv, ThermalLoad
 from models.settlement.baseline import METHODS, Baselines, baseline_profiles
 from models.settlement.days import ClockDays, clock_profile_on, day_class

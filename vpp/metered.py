@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from adapters.store.readings import PowerColumns
 from models.intervals import FloatArray, IntervalGrid
-from models.reading_columns import microseconds
+from models.moments import microseconds
 
 _HOUR_US = 3_600_000_000
 _LONGEST_US = _HOUR_US

@@ -17,8 +17,8 @@ from models.dispatch.problem import DispatchProblem, Penalties, RealTimeTerms
 from models.events import Commitment, Event
 from models.fleet import Fleet, ResourceTable
 from models.intervals import FloatArray, IntervalGrid
+from models.moments import microseconds
 from models.plan import DispatchPlan
-from models.reading_columns import microseconds
 from models.records import BaselineTable
 from models.resources import (
     CurtailableLoad,

@@ -14,7 +14,7 @@ from models.dispatch.problem import ResourceState
 from models.dispatch.states import NUMBERS, StateColumns, StateTable
 from models.fleet import Fleet
 from models.intervals import FloatArray, IntervalGrid
-from models.reading_columns import microseconds
+from models.moments import microseconds
 from models.resources import ResourceKind, ShiftableLoad
 from vpp.heard import NEVER_US
 from vpp.planning_rows import PlanningRows

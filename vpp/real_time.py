@@ -17,9 +17,9 @@ from models.conduct import Misconduct
 from models.dispatch.problem import DispatchProblem
 from models.events import Commitment, Direction, Event
 from models.intervals import FloatArray, IntervalGrid
+from models.moments import microseconds
 from models.plan import NO_SOLVER, DispatchPlan
 from models.ports import Clock, Solver
-from models.reading_columns import microseconds
 from models.telemetry import ChargingSession
 from vpp.asked import asked_pieces, commitments_in_step
 from vpp.day_ahead import delivered_kw

@@ -10,7 +10,7 @@ import numpy as np
 
 from models.conduct import Misconduct
 from models.dispatch.problem import ResourceState
-from models.reading_columns import microseconds, moment_of
+from models.moments import microseconds, moment_of
 from models.records import RegisteredResourceRecord
 from models.resources import (
     CurtailableLoad,

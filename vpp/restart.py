@@ -32,8 +32,9 @@ from models.errors import InputError
 from models.events import EventRecord, NoticeType
 from models.intervals import IntervalGrid
 from models.life_cycle import JUDGED, EventStatus
+from models.moments import microseconds
 from models.plan import PlanSource
-from models.reading_columns import ReadingColumns, microseconds
+from models.reading_columns import ReadingColumns
 from models.records import AckOutcome, BaselineTable, PlanKind, SentSetpoint, SessionRecord
 from models.resources import EvCharger, Generator, ShiftableLoad, Storage, ThermalLoad
 from models.settlement.performance import delivered_kw

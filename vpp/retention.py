@@ -17,7 +17,8 @@ from adapters.store.retention import MeanRows, Window
 from adapters.store.store import Store
 from models.intervals import IntervalGrid
 from models.life_cycle import EventStatus
-from models.reading_columns import ReadingColumns, microseconds
+from models.moments import microseconds
+from models.reading_columns import ReadingColumns
 from vpp.day_ahead import AFTER_EVENT
 from vpp.metered import metered_kw
 from vpp.settings import RetentionSettings

@@ -17,9 +17,9 @@ from models.conduct import MISCONDUCT_ZH, REFUSAL_HOLDS, REFUSED, REFUSED_ZH, Mi
 from models.errors import InputError, InputFault, StoreError, VppError
 from models.events import EventOrder, EventRecord
 from models.intervals import IntervalGrid
+from models.moments import microseconds
 from models.plan import DispatchPlan
 from models.ports import Clock
-from models.reading_columns import microseconds
 from vpp.api.facade import CapacityGroup, CapacityRow, ConductRow, PromiseRow, Quote
 from vpp.capacities import capacities
 from vpp.closing.desk import ClosingDesk

@@ -28,8 +28,8 @@ from numpy.typing import NDArray
 
 from models.events import Direction, Event, ScopeKind
 from models.intervals import FloatArray
+from models.moments import microseconds, moment_of
 from models.plan import DispatchPlan
-from models.reading_columns import microseconds, moment_of
 from vpp.event_scope import is_in_scope
 from vpp.heard import NEVER_US
 from vpp.ramp import is_guard, is_ramp

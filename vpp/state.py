@@ -12,7 +12,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from models.conduct import Misconduct
-from models.reading_columns import ReadingColumns, microseconds, moment_of
+from models.moments import microseconds, moment_of
+from models.reading_columns import ReadingColumns
 from models.records import RegisteredResourceRecord
 from models.resources import EvCharger, ResourceKind
 from models.telemetry import Reading

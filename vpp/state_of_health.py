@@ -21,7 +21,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from models.intervals import FloatArray
-from models.reading_columns import microseconds
+from models.moments import microseconds
 from vpp.heard import NEVER_US, HeardColumns
 
 LEAST_SHARE = 0.05

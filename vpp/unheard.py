@@ -22,7 +22,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from models.intervals import FloatArray
-from models.reading_columns import microseconds
+from models.moments import microseconds
 from models.resources import InterruptibleLoad
 from vpp.heard import NEVER_US
 from vpp.resource_live import ResourceLive

@@ -30,8 +30,9 @@ from models.conduct import REFUSAL_HOLDS, REFUSED, Misconduct
 from models.errors import AccessError, StoreError
 from models.events import EventResponse
 from models.intervals import FloatArray
+from models.moments import microseconds, moment_of
 from models.ports import Clock
-from models.reading_columns import ReadingColumns, microseconds, moment_of
+from models.reading_columns import ReadingColumns
 from models.records import AckOutcome, CommandAnswer, DeadLetter, SessionRecord
 from models.telemetry import Reading
 from vpp.meter_spells import SET_ASIDE

@@ -12,8 +12,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from models.intervals import FloatArray
+from models.moments import microseconds, moment_of
 from models.plan import DispatchPlan
-from models.reading_columns import microseconds, moment_of
 from vpp.heard import HeardColumns
 
 

@@ -22,7 +22,8 @@ from adapters.mqtt.envelope import MAX_MESSAGE_BYTES, SCHEMA_VERSION
 from adapters.mqtt.payloads import MAX_ITEMS, Telemetry
 from adapters.mqtt.times import microseconds_of
 from models.intervals import FloatArray
-from models.reading_columns import GREATEST_SEQUENCE, ReadingColumns, microseconds
+from models.moments import microseconds
+from models.reading_columns import GREATEST_SEQUENCE, ReadingColumns
 from models.telemetry import ChargingSession
 
 _COLDEST, _HOTTEST = -90.0, 150.0

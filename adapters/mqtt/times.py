@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import TypeAdapter
 
-from models.reading_columns import microseconds
+from models.moments import microseconds
 from models.units import UtcTime
 
 _TIMES: TypeAdapter[datetime] = TypeAdapter(UtcTime)

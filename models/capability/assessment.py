@@ -11,7 +11,7 @@ from models.capability.measured import MeasuredTest
 from models.capability.spans import ROUNDING_US, spans_of
 from models.capability.step_indices import Held
 from models.events import Direction
-from models.reading_columns import moment_of
+from models.moments import moment_of
 
 
 @dataclass(frozen=True, slots=True)

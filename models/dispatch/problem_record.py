@@ -5,7 +5,7 @@ Texts are JSON, times are microseconds, everything else is plain arrays (``model
 
 import json
 from collections.abc import Mapping
-from datetime import UTC, datetime, timedelta
+from datetime import datetime
 from typing import Any, TypeVar
 
 import numpy as np
@@ -17,11 +17,10 @@ from models.dispatch.states import NUMBERS, StateColumns, StateTable
 from models.events import Commitment, Event
 from models.fleet import Fleet, ResourceTable, column_types
 from models.intervals import FloatArray, IntervalGrid
+from models.moments import microseconds, moment_of
 from models.resources import ResourceKind
 
 _MAGIC = b"vpp problem 1\n"
-_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
-_MICROSECOND = timedelta(microseconds=1)
 _OfEvent = TypeVar("_OfEvent", Event, Commitment)
 _CURVES = ("tariffs", "profiles", "run_profiles")
 _TERMS = ("now_kw", "plan_kw", "stray_applies")
@@ -40,7 +39,7 @@ def problem_to_bytes(problem: DispatchProblem) -> bytes:
         "kinds": [kind.value for kind in problem.fleet.tables],
     }
     arrays: dict[str, Array] = {
-        "edges": np.array([(edge - _EPOCH) // _MICROSECOND for edge in problem.grid.edges], dtype="<i8"),
+        "edges": np.array([microseconds(edge) for edge in problem.grid.edges], dtype="<i8"),
         "zone_load_kw": problem.zone_load_kw,
         "zone_limit_kw": problem.zone_limit_kw,
     }
@@ -70,7 +69,7 @@ def problem_from_bytes(data: bytes) -> DispatchProblem:
     }
     tables = {kind: _table(kind, facts["fleet"][kind], arrays) for kind in map(ResourceKind, facts["kinds"])}
     return DispatchProblem(
-        grid=IntervalGrid(tuple(_EPOCH + int(edge) * _MICROSECOND for edge in arrays["edges"])),
+        grid=IntervalGrid(tuple(map(moment_of, arrays["edges"].tolist()))),
         fleet=Fleet(tables),
         zones=tuple(facts["zones"]),
         zone_load_kw=arrays["zone_load_kw"],

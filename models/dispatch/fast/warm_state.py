@@ -5,7 +5,6 @@ a cycle's start), threads work on pieces whose number and order do not depend on
 """
 
 from collections.abc import Mapping
-from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import numpy as np
@@ -13,9 +12,7 @@ import numpy as np
 from models.dispatch.fast.warm import Known, LastDuals, LastMix
 from models.dispatch.packed import Array
 from models.dispatch.solve_record import Facts
-
-_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
-_MICROSECOND = timedelta(microseconds=1)
+from models.moments import microseconds, moment_of
 
 
 def warm_facts(last: LastDuals, mix: LastMix) -> Facts:
@@ -38,7 +35,7 @@ def warm_of(facts: Facts) -> tuple[LastDuals, LastMix]:
 
 def _of_known(known: Known) -> Facts:
     rows = [[*name, len(times)] for name, (times, _) in known.items()]
-    times = [(moment - _EPOCH) // _MICROSECOND for moments, _ in known.values() for moment in moments]
+    times = [microseconds(moment) for moments, _ in known.values() for moment in moments]
     values = [values for _, values in known.values()]
     whole = np.concatenate(values, axis=-1).astype("<f8") if values else np.empty(0, dtype="<f8")
     # Most λ are 0, and a large fleet has thousands of them for thousands of rows.  By bits: -0.0 is not 0.0.
@@ -61,7 +58,7 @@ def _known_of(part: str, facts: Facts) -> Known:
     rows: list[Any] = facts.said[part]
     for requirement, scope_kind, scope_id, event_id, count in rows:
         own = slice(first, first + count)
-        moments = [_EPOCH + moment * _MICROSECOND for moment in times[own].tolist()]
+        moments = [moment_of(moment) for moment in times[own].tolist()]
         found[requirement, scope_kind, scope_id, event_id] = (moments, values[..., own])
         first += count
     return found

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from adapters.mqtt.times import microseconds_of
-from models.reading_columns import microseconds
+from models.moments import microseconds
 
 MOMENTS = st.datetimes(datetime(1970, 1, 2), datetime(9998, 12, 30))  # noqa: DTZ001 - the zone comes below
 OFFSETS = st.sampled_from([0, 60, 480, 345, -330, -720, 839])

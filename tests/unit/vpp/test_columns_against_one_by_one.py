@@ -8,7 +8,8 @@ import pytest
 
 from models.fleet import Fleet
 from models.intervals import IntervalGrid
-from models.reading_columns import ReadingColumns, microseconds
+from models.moments import microseconds
+from models.reading_columns import ReadingColumns
 from models.resources import RegisteredResource, ResourceBase, ResourceKind, Storage, ThermalLoad
 from tests.live import T0, battery, curtailable, generator, interruptible, pv, reading, registered, thermal
 from vpp.heard import GAUGE_ERROR_SHARE, NEVER_US

@@ -9,7 +9,7 @@ import pytest
 
 from adapters.store import Store
 from models.conduct import Misconduct
-from models.reading_columns import microseconds
+from models.moments import microseconds
 from models.telemetry import ChargingSession
 from tests.live import HOUR, T0, charger, curtailable, reading, store_of
 from vpp.conduct import ConductStage

@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from models.events import Direction, Event, ScopeKind
-from models.reading_columns import microseconds
+from models.moments import microseconds
 from tests.live import T0
 from vpp.feedback import LASTING_LIMITS, OWED_LIMIT, Contributions, EventFeedback, MeasuredCycle
 from vpp.ramp_up import RampUp

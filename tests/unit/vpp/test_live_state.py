@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from models.reading_columns import microseconds
+from models.moments import microseconds
 from tests.live import (
     HOUR,
     T0,

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from adapters.store.readings import PowerColumns
 from models.intervals import IntervalGrid
-from models.reading_columns import microseconds
+from models.moments import microseconds
 from vpp.metered import metered_kw
 
 START = datetime(2025, 7, 16, tzinfo=UTC)

@@ -13,7 +13,8 @@ from adapters.store import Store, schema
 from adapters.store.bulk import READING_COLUMNS, copy_bytes, insert_readings_sqlite
 from adapters.store.writer import WriterError, WriterProcess
 from models.errors import StoreError
-from models.reading_columns import ReadingColumns, microseconds
+from models.moments import microseconds
+from models.reading_columns import ReadingColumns
 from models.telemetry import ChargingSession, Reading
 
 START = datetime(2025, 7, 16, tzinfo=UTC)

@@ -18,7 +18,7 @@ from sqlalchemy.exc import OperationalError
 from adapters.store import Store
 from adapters.store.connection import WAITS, Database
 from models.errors import InputError, StoreError
-from models.reading_columns import microseconds
+from models.moments import microseconds
 from models.telemetry import Reading
 from tests.postgres import PostgresServer
 from tests.unit.adapters.store.test_store_bulk import MANY, START, columns, ready
