@@ -12,6 +12,7 @@ from typing import Any
 from sqlalchemy import URL, Connection, Engine, create_engine, event, make_url
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.exc import ArgumentError, SQLAlchemyError
+from sqlalchemy.pool import QueuePool
 from sqlalchemy.sql.schema import Table
 
 from adapters.store.bulk import BUSY_S, prepare_sqlite
@@ -27,6 +28,8 @@ WAITS = {
 }
 """Of a PostgreSQL server that has vanished from the network no word ever comes: a cycle would wait for it for minutes.
 What the URL says of these holds."""
+CLOSING_S, CLOSING_LOOK_S = 5.0, 0.01
+"""So long at most, looking so often, a database that is closed waits for those who are at work in it."""
 
 
 @dataclass
@@ -109,7 +112,14 @@ class Database:
             )
 
     def close(self) -> None:
-        """Give all connections back."""
+        """Give all connections back.
+
+        Those in use have ``CLOSING_S`` to end what they do: the thread of a task that was cancelled goes on, and what
+        it gives back to a pool that was disposed of is never closed.
+        """
+        pool, until = self.engine.pool, time.monotonic() + CLOSING_S
+        while isinstance(pool, QueuePool) and pool.checkedout() > 0 and time.monotonic() < until:
+            time.sleep(CLOSING_LOOK_S)
         self.engine.dispose()
         self._file = None
 

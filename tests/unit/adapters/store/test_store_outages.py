@@ -2,6 +2,7 @@
 
 import resource
 import socket
+import threading
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -9,6 +10,7 @@ from contextlib import contextmanager
 from dataclasses import replace
 from datetime import datetime, timedelta
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -203,3 +205,27 @@ def test_who_reads_for_long_holds_up_no_new_month_and_no_old_one_is_dropped_unde
         "readings_202411", "readings_202412", "readings_202501", "readings_202502", "readings_202503",
     ]  # fmt: skip
     assert store.add_readings(said[:1], START) == 1, "and made again"
+
+
+def test_who_is_at_work_when_the_store_is_closed_ends_it_and_leaves_no_connection_open(url: str) -> None:
+    """The thread of a cancelled task goes on, and gives its connection back to a pool that nobody looks after."""
+    store, begun, may_end = Store(url), threading.Event(), threading.Event()
+    store.migrate()
+    drivers: list[Any] = []
+
+    def at_work() -> int:
+        with store._db.reading() as connection:
+            drivers.append(connection.connection.driver_connection)
+            begun.set()
+            may_end.wait(10)
+            return int(connection.exec_driver_sql("SELECT 7").scalar_one())
+
+    with ThreadPoolExecutor(2) as threads:
+        work = threads.submit(at_work)
+        assert begun.wait(10)
+        closing = threads.submit(store.close)
+        may_end.set()
+        assert work.result(10) == 7
+        closing.result(10)
+    with pytest.raises(Exception, match="closed"):
+        drivers[0].execute("SELECT 7")
